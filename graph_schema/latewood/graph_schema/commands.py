@@ -1,0 +1,165 @@
+"""What a caller wants written: commands, gathered into units that are kept whole or not at all.
+
+A unit is planned against what the space holds (see `latewood.storage.planning`) and becomes events. Everything here is
+plain data, so ingestion can yield it, a journal can queue it and a test can replay it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Final, TypeAlias
+
+from latewood.graph_schema.clock import Micros
+from latewood.graph_schema.model import LedgerName, NodeKind, Trust
+from latewood.graph_schema.values import Json, Value
+
+__all__ = [
+    "COMMANDS_MAX",
+    "ActorSpec",
+    "Assert",
+    "Command",
+    "Declare",
+    "End",
+    "Expect",
+    "History",
+    "Ref",
+    "Retract",
+    "SourceSpec",
+    "Unit",
+]
+
+COMMANDS_MAX: Final = 1_000
+"""Most commands in one unit."""
+
+
+@dataclass(frozen=True, slots=True)
+class Ref:
+    """Which node is meant: by *id*, or by *key* (declared on first use with *kind*, *type* and *name* when *create*)."""
+
+    id: str | None = None
+    key: str | None = None
+    kind: NodeKind = NodeKind.ENTITY
+    type: str | None = None
+    name: str | None = None
+    create: bool = True
+
+
+@dataclass(frozen=True, slots=True)
+class Declare:
+    """A new node enters the space under the caller's *id*."""
+
+    id: str
+    kind: NodeKind
+    type: str
+    key: str | None
+    name: str
+    attributes: Mapping[str, Json] = field(default_factory=dict[str, Json])
+
+
+@dataclass(frozen=True, slots=True)
+class Assert:
+    """A source says that *predicate* of *subject* is *value* or points to *object*, for a valid period.
+
+    Attributes:
+        relation: registers an unknown predicate as multi-valued.
+        valid_from: None means the instant of recording.
+        known: whether `valid_from` is known; False for undated imports.
+        replaces: the fact that this corrects.
+        locator: where in the source: a commit, a line.
+    """
+
+    id: str
+    subject: Ref
+    predicate: str
+    value: Value | None = None
+    object: Ref | None = None
+    relation: bool = False
+    valid_from: Micros | None = None
+    valid_to: Micros | None = None
+    known: bool = True
+    as_written: str | None = None
+    quote: str | None = None
+    locator: str | None = None
+    replaces: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class End:
+    """The fact *target* stopped being true at *at* (None: the instant of recording) and nothing follows it."""
+
+    id: str
+    target: str
+    at: Micros | None = None
+    reason: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Retract:
+    """The fact *target* was never true."""
+
+    id: str
+    target: str
+    reason: str | None = None
+
+
+Command: TypeAlias = Declare | Assert | End | Retract
+
+
+@dataclass(frozen=True, slots=True)
+class Expect:
+    """The unit counts only if *node* has not changed since ledger seq *version* (0: does not exist)."""
+
+    node: Ref
+    version: int
+
+
+@dataclass(frozen=True, slots=True)
+class ActorSpec:
+    """Who writes: *key* such as ``human:ada`` or ``agent:planner``, perhaps on behalf of another actor."""
+
+    key: str
+    on_behalf_of: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class SourceSpec:
+    """Where the unit's assertions come from. *origin* None means the actor itself."""
+
+    origin: str | None = None
+    method: str = "asserted"
+    model: str | None = None
+    prompt_version: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class History:
+    """Marks a unit of an imported history: whose (*origin*) and when it was recorded there (*time*)."""
+
+    origin: str
+    time: Micros
+
+
+@dataclass(frozen=True, slots=True)
+class Unit:
+    """What is written together, once.
+
+    Attributes:
+        id: of the receipt.
+        op: the idempotency key, hashed before it is stored.
+        body: sha256 of what the caller asked for; the same op with another body is refused.
+        trust: of every assertion in it, already cut to the credential's ceiling.
+    """
+
+    id: str
+    space: str
+    actor: ActorSpec
+    trust: Trust
+    body: bytes
+    commands: tuple[Command, ...]
+    ledger: LedgerName = "knowledge"
+    op: str | None = None
+    session: str | None = None
+    source: SourceSpec = SourceSpec()
+    expects: tuple[Expect, ...] = ()
+    history: History | None = None

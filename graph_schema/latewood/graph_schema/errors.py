@@ -1,0 +1,152 @@
+"""The one error tree of Latewood.
+
+    LatewoodError
+    ├── RefusedError        the caller's input: mend it, then call again
+    │   ├── InvalidError        a value, time, period, text or file that cannot be taken
+    │   ├── NotFoundError       an id, key or space that is not there (or not yours)
+    │   ├── ConflictError       a version, key or state that moved
+    │   ├── ForbiddenError      trust or credential too low
+    │   └── LimitError          a named bound was met
+    ├── UnavailableError    nothing was accepted: try again
+    └── CorruptError        ours: stop, and run `latewood doctor`
+
+A message names the value, the place and the way out. `code` is stable and the same in Python, GraphQL, MCP and the CLI;
+every code in `CODES` is documented in docs/reference/errors.md.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Final
+
+__all__ = [
+    "CODES",
+    "ConflictError",
+    "CorruptError",
+    "ForbiddenError",
+    "InvalidError",
+    "LatewoodError",
+    "LimitError",
+    "NotFoundError",
+    "RefusedError",
+    "UnavailableError",
+]
+
+CODES: Final[Mapping[str, str]] = {
+    "actor.missing": "The handle has no actor, so it may read but not write. Open it with by='human:you' or pass by=.",
+    "cardinality.conflict": "A predicate was used against the cardinality fixed at its first use.",
+    "cursor.invalid": "The cursor was not made by this list, or its list changed shape. Start again without it.",
+    "decision.cyclic": "The supersession would make a decision its own successor.",
+    "demo.data_missing": "The demo's records were not found beside the code.",
+    "disk.full": "The disk took no more; nothing of the write was kept. Free space, then repeat with the same key.",
+    "fact.not_holding": "The fact does not hold at the instant named; the error says what does.",
+    "fact.retracted": "The fact is retracted already; a retraction is not undone: assert it again.",
+    "file.not_a_store": "The file is not a Latewood database.",
+    "file.unreadable": "A file or folder could not be read or written: see the message.",
+    "history.out_of_order": "A history must come sorted by its source time.",
+    "idempotency.conflict": "The same idempotency key came with another payload. Use a new key.",
+    "import.malformed": "A line or document of an import is malformed; it is named with its place.",
+    "internal": "An unexpected fault on our side; its id is in the log.",
+    "key.ambiguous": "A key names several nodes; the error lists the full keys.",
+    "key.taken": "The key belongs to another node already.",
+    "lease.lost": "The lease ended or went to another owner; the fence is stale.",
+    "ledger.corrupt": "The ledger does not verify; the first bad row is named.",
+    "limit.exceeded": "A named limit was met; the error has its name and value.",
+    "node.not_found": "No node or fact with this id or key in this space.",
+    "pack.invalid": "A pack file is malformed.",
+    "period.empty": "A period must end after it starts.",
+    "predicate.unknown": "A strict space takes only predicates that a pack declares.",
+    "query.invalid": "The question is malformed: see the message.",
+    "record.malformed": "A decision record could not be read.",
+    "schema.newer": "The database was written by a newer Latewood. Upgrade before you open it.",
+    "setting.invalid": "A setting cannot be honoured.",
+    "space.exists": "The space exists already.",
+    "space.filling": "The space is being filled by another history; wait for its end or name another space.",
+    "space.name_invalid": "A space name is 1-64 characters of a-z, 0-9, '.', '_' or '-', and starts with a letter or a digit.",
+    "space.unknown": "No such space; spaces are made on purpose with `latewood spaces create`.",
+    "store.busy": "Another process held the store for too long. Try again.",
+    "store.closed": "The store is closed.",
+    "store.read_only": "The database is read-only here; nothing was written.",
+    "store.unavailable": "The store cannot be reached; nothing was accepted.",
+    "store.url_invalid": "The store's address is not one of the known forms.",
+    "text.too_long": "A text is longer than its named limit.",
+    "time.naive": "A time without an offset is refused: add Z or an offset.",
+    "time.unreadable": "A time could not be read: write it as 2026-03-01T09:00:00Z.",
+    "time.out_of_range": "A time lies outside the years 1 to 9999.",
+    "trust.too_low": "The assertion is of a higher tier than yours; assert a challenger instead.",
+    "value.invalid": "A value is of no known type, not finite, or too deep.",
+    "version.conflict": "The node changed since the version you expected; read it again.",
+}
+"""Every stable code with one sentence on what it means and what to do."""
+
+
+class LatewoodError(Exception):
+    """Whatever Latewood raises: a stable `code`, a message that says the way out, and `details` for machines."""
+
+    default_code: str = "internal"
+
+    def __init__(self, message: str, *, code: str | None = None, **details: object) -> None:
+        """Take the *message* for people; *code* must be one of `CODES`."""
+        super().__init__(message)
+        self.message = message
+        self.code = code or self.default_code
+        self.details: dict[str, object] = details
+        if self.code not in CODES:  # pragma: no cover - a programming error, met by the first test that raises it
+            raise AssertionError(self.code)
+
+    @property
+    def branch(self) -> str:
+        """One of refused, unavailable, corrupt, internal: what the caller should do next."""
+        if isinstance(self, RefusedError):
+            return "refused"
+        if isinstance(self, UnavailableError):
+            return "unavailable"
+        return "corrupt" if isinstance(self, CorruptError) else "internal"
+
+
+class RefusedError(LatewoodError):
+    """The caller's input cannot be taken; nothing was written."""
+
+    default_code = "query.invalid"
+
+
+class InvalidError(RefusedError):
+    """A value, time, period, text or file is malformed."""
+
+    default_code = "value.invalid"
+
+
+class NotFoundError(RefusedError):
+    """What was named is not there; `suggestions` in the details hold near names."""
+
+    default_code = "node.not_found"
+
+
+class ConflictError(RefusedError):
+    """Something else was there first: a version, an idempotency key, a state."""
+
+    default_code = "version.conflict"
+
+
+class ForbiddenError(RefusedError):
+    """The caller's trust or credential does not reach."""
+
+    default_code = "trust.too_low"
+
+
+class LimitError(RefusedError):
+    """A named bound was met; `limit` and `maximum` are in the details."""
+
+    default_code = "limit.exceeded"
+
+
+class UnavailableError(LatewoodError):
+    """The store cannot take or answer this now; nothing was accepted, the same call may be made again."""
+
+    default_code = "store.unavailable"
+
+
+class CorruptError(LatewoodError):
+    """What is stored contradicts itself; the details name the first bad row."""
+
+    default_code = "ledger.corrupt"

@@ -1,0 +1,1 @@
+"""Domain packs as data, and their loader."""

@@ -1,0 +1,26 @@
+"""The one door: `from latewood.memory import Memory`."""
+
+from latewood.graph_schema.clock import AsOf, Period
+from latewood.graph_schema.model import Alternative, Decision, DecisionStatus, Fact, Node, NodeKind, Trust
+from latewood.memory.api import Memory
+from latewood.memory.reader import Entity, Written
+from latewood.reasoning.changes import Axis, Difference
+from latewood.reasoning.why import Why
+
+__all__ = [
+    "Alternative",
+    "AsOf",
+    "Axis",
+    "Decision",
+    "DecisionStatus",
+    "Difference",
+    "Entity",
+    "Fact",
+    "Memory",
+    "Node",
+    "NodeKind",
+    "Period",
+    "Trust",
+    "Why",
+    "Written",
+]

@@ -1,0 +1,249 @@
+"""The verbs that read: each as of the two clocks, current by default."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Final, TypeAlias
+
+from latewood.graph_schema.clock import NOW, AsOf, to_micros
+from latewood.graph_schema.decisions import ABOUT, STATUS
+from latewood.graph_schema.errors import ConflictError, InvalidError, NotFoundError
+from latewood.graph_schema.events import LedgerEntry, Receipt
+from latewood.graph_schema.ids import is_id
+from latewood.graph_schema.ledger import Verdict
+from latewood.graph_schema.model import Decision, DecisionStatus, Fact, LedgerName, Node, NodeKind
+from latewood.graph_schema.values import normal_key
+from latewood.reasoning.changes import Axis, Difference, difference
+from latewood.reasoning.decisions import decisions_by_id
+from latewood.reasoning.why import Why, why_decision
+from latewood.storage.port import FactQuery, GraphStore, Hit, NodeQuery, Page, Space, StoreInfo
+
+__all__ = ["Entity", "Identified", "Reader", "Written", "said"]
+
+_WATCH_WAIT_S: Final = 5.0
+_ABOUT_MATCHES_MAX: Final = 50
+
+
+@dataclass(frozen=True, slots=True)
+class Written:
+    """What a verb wrote: the *id* of the new decision or fact, and the receipt."""
+
+    id: str
+    receipt: Receipt
+
+
+@dataclass(frozen=True, slots=True)
+class Entity:
+    """A node and the facts that hold of it, as of the two clocks it was read at."""
+
+    node: Node
+    facts: tuple[Fact, ...]
+
+
+Identified: TypeAlias = "str | Written | Node | Fact | Decision"
+"""Whatever names a thing: an id, a key such as ``carrier:A``, or what a verb returned."""
+
+
+def said(thing: Identified) -> str:
+    """Return the id or key that *thing* goes by."""
+    return thing if isinstance(thing, str) else thing.id
+
+
+class Reader:
+    """Reads one space of a tenant."""
+
+    def __init__(self, store: GraphStore, space: str) -> None:
+        """Read *space* through *store*."""
+        self._store = store
+        self._space = space
+
+    @property
+    def space(self) -> str:
+        """The space that this handle reads and writes."""
+        return self._space
+
+    @property
+    def store(self) -> GraphStore:
+        """The store behind the door, for `doctor` and tests."""
+        return self._store
+
+    async def node(self, thing: Identified, at: AsOf = NOW) -> Node:
+        """Return the node with this id or key.
+
+        Raises:
+            NotFoundError: with near keys as suggestions.
+            ConflictError: code ``key.ambiguous`` when the key is that of several, with their full keys.
+        """
+        name = said(thing)
+        found = await self._store.nodes(
+            self._space, ids=[name] if is_id(name) else (), keys=() if is_id(name) else [name], at=at
+        )
+        if name in found:
+            return found[name]
+        near = () if is_id(name) else await self._store.near_keys(self._space, name)
+        repeats = [key for key in near if normal_key(key).startswith(normal_key(name) + "~")]
+        if repeats:
+            msg = f"the key {name!r} is that of several records: {', '.join(repeats)}; name one of them"
+            raise ConflictError(msg, code="key.ambiguous", key=name, keys=repeats)
+        hint = f"; near: {', '.join(near)}" if near else ""
+        raise NotFoundError(f"nothing in space {self._space!r} is {name!r}{hint}", key=name, suggestions=list(near))
+
+    async def decision_id(self, thing: Identified) -> str:
+        """Return the id of the decision that *thing* names. Raises as `node` does, and for what is no decision."""
+        node = await self.node(thing)
+        if node.kind is not NodeKind.DECISION:
+            raise NotFoundError(f"{said(thing)!r} is of kind {node.kind.value}, not a decision", id=node.id)
+        return node.id
+
+    async def matching(self, about: str, at: AsOf = NOW) -> tuple[Node, ...]:
+        """Return what *about* means: the node of that id or key, else the nodes that its words find, best first."""
+        try:
+            return (await self.node(about, at),)
+        except NotFoundError:
+            if is_id(about):
+                raise
+        hits = await self._store.search_text(self._space, about, at=at, first=_ABOUT_MATCHES_MAX)
+        return tuple(hit.node for hit in hits)
+
+    async def decision(self, thing: Identified, at: AsOf = NOW) -> Decision:
+        """Return a decision by id or key as of *at*. Raises as `node` does."""
+        node = await self.node(thing, at)
+        found = await decisions_by_id(self._store, self._space, [node.id], at)
+        if node.id not in found:
+            raise NotFoundError(f"{said(thing)!r} is no decision that was known then", id=node.id)
+        return found[node.id]
+
+    async def decisions_by_id(self, ids: Sequence[str], at: AsOf = NOW) -> dict[str, Decision]:
+        """Return many decisions in a fixed number of reads; what is none is left out."""
+        return await decisions_by_id(self._store, self._space, ids, at)
+
+    async def decisions(
+        self, *, status: Sequence[DecisionStatus] = (), source_status: Sequence[str] = (), about: Identified | None = None,
+        first: int = 50, after: str | None = None, at: AsOf = NOW,
+    ) -> Page[Decision]:  # fmt: skip
+        """List decisions in the order they were recorded, by status and by what they are about."""
+        wanted = [*(one.value for one in status), *("=" + word for word in source_status)]
+        query = NodeQuery(
+            NodeKind.DECISION, where={STATUS: wanted} if wanted else None,
+            about=(await self.node(about, at)).id if about is not None else None, first=first, after=after,
+        )  # fmt: skip
+        page = await self._store.list_nodes(self._space, query, at)
+        found = await decisions_by_id(self._store, self._space, [node.id for node in page.items], at)
+        return Page(tuple(found[node.id] for node in page.items if node.id in found), page.next)
+
+    async def entity(self, thing: Identified, predicates: Sequence[str] | None = None, at: AsOf = NOW) -> Entity:
+        """Return a node with the facts that hold of it. Raises as `node` does."""
+        node = await self.node(thing, at)
+        facts = await self._store.facts(self._space, FactQuery(subjects=[node.id], predicates=predicates), at)
+        return Entity(node, facts)
+
+    async def fact(self, fact_id: str, *, known_at: datetime | None = None) -> Fact:
+        """Return one assertion by id, retracted or not. Raises NotFoundError."""
+        found = await self._store.facts_by_id(self._space, [fact_id], known_at=micros_or_none(known_at))
+        if fact_id not in found:
+            raise NotFoundError(f"nothing in space {self._space!r} has the fact id {fact_id!r}", id=fact_id)
+        return found[fact_id]
+
+    async def why(self, thing: Identified, at: AsOf = NOW) -> Why:
+        """Return the whole chain behind a decision: trigger, evidence as known then, rationale, alternatives, who,
+        session, what followed. Raises as `decision` does.
+        """
+        return await why_decision(self._store, self._space, await self.decision(thing, at), at)
+
+    async def why_about(self, about: str, at: AsOf = NOW, *, first: int = 5) -> tuple[Why, ...]:
+        """Return the chains behind the decisions about an entity (by id or key) or found by words: those in force
+        first, then the latest.
+        """
+        found = await self._decisions_about(about, at)
+        ranked = sorted(found, key=lambda one: (bool(one.superseded_by), -to_micros(one.decided_at)))
+        return tuple([await why_decision(self._store, self._space, one, at) for one in ranked[:first]])
+
+    async def _decisions_about(self, about: str, at: AsOf) -> list[Decision]:
+        nodes = await self.matching(about, at)
+        ids = [node.id for node in nodes if node.kind is NodeKind.DECISION]
+        entities = [node.id for node in nodes if node.kind is not NodeKind.DECISION]
+        if entities:
+            facts = await self._store.facts(self._space, FactQuery(objects=entities, predicates=[ABOUT]), at)
+            ids += [fact.subject_id for fact in facts]
+        found = await decisions_by_id(self._store, self._space, list(dict.fromkeys(ids)), at)
+        return list(found.values())
+
+    async def timeline(
+        self, thing: Identified, *, predicates: Sequence[str] | None = None, known_at: datetime | None = None,
+        first: int = 100, after: str | None = None,
+    ) -> Page[Fact]:  # fmt: skip
+        """Return everything that was ever asserted of a node, retracted assertions marked, in valid order."""
+        node = await self.node(thing)
+        return await self._store.timeline(
+            self._space, [node.id], predicates, known_at=micros_or_none(known_at), first=first, after=after
+        )
+
+    async def diff(
+        self, since: datetime, until: datetime, *, about: str | None = None, axis: Axis = Axis.KNOWN,
+        first: int = 100, after: str | None = None,
+    ) -> Page[Difference]:  # fmt: skip
+        """Return what changed in (since, until]: on the axis known what was learned, on valid what became true.
+
+        *about* is an id, a key, or words that find nodes.
+
+        Raises:
+            InvalidError: code ``period.empty`` when *until* is not after *since*.
+        """
+        if until <= since:
+            raise InvalidError("a diff must end after it starts; swap since and until", code="period.empty")
+        subjects = [node.id for node in await self.matching(about)] if about is not None else None
+        if subjects is not None and not subjects:
+            return Page(())
+        return await difference(
+            self._store, self._space, since, until, axis=axis, subjects=subjects, first=first, after=after
+        )
+
+    async def find(
+        self, text: str, *, kinds: Sequence[NodeKind] | None = None, first: int = 20, at: AsOf = NOW
+    ) -> tuple[Hit, ...]:
+        """Return nodes whose names, keys or texts match the words of *text*, best first."""
+        return await self._store.search_text(self._space, text, kinds=kinds, at=at, first=first)
+
+    async def nodes(
+        self, *, kind: NodeKind | None = None, type_: str | None = None, first: int = 50, after: str | None = None,
+        at: AsOf = NOW,
+    ) -> Page[Node]:  # fmt: skip
+        """List nodes in the order they were recorded."""
+        return await self._store.list_nodes(self._space, NodeQuery(kind, type_, first=first, after=after), at)
+
+    async def watch(self, after_seq: int = 0, *, ledger: LedgerName = "knowledge") -> AsyncIterator[LedgerEntry]:
+        """Yield the ledger's rows after *after_seq* as they come, for ever: each once, none missed."""
+        while True:
+            entries = await self._store.feed(self._space, ledger, after_seq)
+            for entry in entries:
+                after_seq = entry.seq
+                yield entry
+            if not entries:
+                await self._store.wait(self._space, ledger, after_seq, _WATCH_WAIT_S)
+
+    async def receipt(self, receipt_id: str) -> Receipt:
+        """Return what became of a write: stored, or failed with its class. Raises NotFoundError."""
+        return await self._store.receipt(receipt_id)
+
+    async def spaces(self) -> tuple[Space, ...]:
+        """List the tenant's spaces."""
+        return await self._store.spaces()
+
+    async def create_space(self, name: str, *, strict: bool = False) -> Space:
+        """Make a space. Raises ConflictError (``space.exists``) or InvalidError (``space.name_invalid``)."""
+        return await self._store.create_space(name, strict=strict)
+
+    async def verify(self, ledger: LedgerName = "knowledge") -> Verdict:
+        """Check the ledger's chain, naming the first bad row."""
+        return await self._store.verify(self._space, ledger)
+
+    async def info(self) -> StoreInfo:
+        """Describe the store."""
+        return await self._store.info()
+
+
+def micros_or_none(instant: datetime | None) -> int | None:
+    """Convert an instant where there is one."""
+    return None if instant is None else to_micros(instant)

@@ -1,0 +1,1 @@
+"""Getting answers out: decisions, their reasons, and what changed. Reads only, through the store's port."""

@@ -1,0 +1,1 @@
+"""How the words are kept: the port, its stores, and the journal that writes to them."""

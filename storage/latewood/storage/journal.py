@@ -1,0 +1,160 @@
+"""The journal: the only caller of a store's `commit`.
+
+Writers hand in units and wait; one task per store takes what is waiting, bounded by count, bytes and time, and commits it
+in one transaction. Whoever waits gets a receipt only for what is durable, or the error of their own unit alone.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Final
+
+import structlog
+
+from latewood.graph_schema.commands import Assert, Unit
+from latewood.graph_schema.errors import LatewoodError, LimitError, RefusedError, UnavailableError
+from latewood.graph_schema.events import Receipt
+from latewood.storage.port import GraphStore, Refusal
+
+__all__ = ["GROUP_BYTES_MAX", "GROUP_UNITS_MAX", "QUEUE_UNITS_MAX", "Journal"]
+
+GROUP_UNITS_MAX: Final = 256
+"""Most units of one transaction."""
+GROUP_BYTES_MAX: Final = 4_000_000
+"""Bytes of text after which a transaction takes no further unit."""
+QUEUE_UNITS_MAX: Final = 10_000
+"""Units that may wait; above it a writer is told to come back."""
+
+_log = structlog.get_logger(__name__)
+
+
+@dataclass(slots=True)
+class _Waiting:
+    store: GraphStore
+    unit: Unit
+    done: asyncio.Future[Receipt]
+
+
+def _weight(unit: Unit) -> int:
+    """Estimate a unit's size in bytes, so that one transaction stays small."""
+    size = 200
+    for command in unit.commands:
+        size += 300
+        if isinstance(command, Assert) and command.value is not None:
+            size += len(str(command.value.data))
+    return size
+
+
+class Journal:
+    """Group commit over one engine. Made by the composition root, shared by every handle in the process."""
+
+    def __init__(self) -> None:
+        """Stand ready; the writer task starts with the first unit."""
+        self._queue: asyncio.Queue[_Waiting | None] = asyncio.Queue(QUEUE_UNITS_MAX)
+        self._writer: asyncio.Task[None] | None = None
+        self._closed = False
+        self._closing = False
+
+    async def submit(self, store: GraphStore, unit: Unit) -> Receipt:
+        """Keep *unit* and return its receipt.
+
+        Raises:
+            RefusedError: the unit cannot be kept; the refusal has the unit's id as its receipt.
+            UnavailableError: nothing was accepted.
+        """
+        if self._closed:
+            raise UnavailableError("the store is closed; open it again", code="store.closed")
+        if self._writer is None or self._writer.done():
+            self._writer = asyncio.create_task(self._write(), name="latewood-journal")
+        waiting = _Waiting(store, unit, asyncio.get_running_loop().create_future())
+        try:
+            self._queue.put_nowait(waiting)
+        except asyncio.QueueFull:
+            msg = f"{QUEUE_UNITS_MAX:,} writes wait already; try again in a second"
+            raise UnavailableError(msg, code="store.busy", retry_after_s=1) from None
+        try:
+            # Shielded: a caller that gives up must not undo what its neighbours share a transaction with.
+            return await asyncio.shield(waiting.done)
+        except RefusedError as error:
+            await self._refuse(store, unit, error)
+            raise
+
+    async def submit_many(self, store: GraphStore, units: Sequence[Unit]) -> tuple[Receipt, ...]:
+        """Keep *units* in order, one group after another, and return their receipts.
+
+        Raises as `submit` does, for the first unit that is not kept; the units before it are.
+        """
+        tasks = [asyncio.ensure_future(self.submit(store, unit)) for unit in units]
+        answers = await asyncio.gather(*tasks, return_exceptions=True)
+        for answer in answers:
+            if isinstance(answer, BaseException):
+                raise answer
+        return tuple(answer for answer in answers if isinstance(answer, Receipt))
+
+    async def _refuse(self, store: GraphStore, unit: Unit, error: RefusedError) -> None:
+        error.details.setdefault("receipt", unit.id)
+        refusal = Refusal(unit.id, unit.space, error.code, unit.actor.key, unit.body, error.message)
+        with contextlib.suppress(LatewoodError):
+            await store.refuse(refusal)
+
+    async def _take(self) -> list[_Waiting]:
+        """Wait for one unit, then take what else is there, as far as the bounds go. Empty: the journal closes."""
+        first = await self._queue.get()
+        if first is None:
+            return []
+        group = [first]
+        # One turn of the loop lets writers that were just answered hand in their next unit.
+        await asyncio.sleep(0)
+        weight = _weight(first.unit)
+        while len(group) < GROUP_UNITS_MAX and weight < GROUP_BYTES_MAX and not self._queue.empty():
+            waiting = self._queue.get_nowait()
+            if waiting is None:
+                self._closing = True
+                break
+            weight += _weight(waiting.unit)
+            group.append(waiting)
+        return group
+
+    async def _write(self) -> None:
+        while group := await self._take():
+            by_tenant: dict[str, list[_Waiting]] = {}
+            for waiting in group:
+                by_tenant.setdefault(waiting.store.tenant, []).append(waiting)
+            for part in by_tenant.values():
+                await self._commit(part)
+            if self._closing:
+                return
+
+    async def _commit(self, part: list[_Waiting]) -> None:
+        try:
+            answers = await part[0].store.commit([waiting.unit for waiting in part])
+        except LatewoodError as error:
+            if len(part) > 1 and isinstance(error, LimitError):
+                for waiting in part:
+                    await self._commit([waiting])
+                return
+            answers = tuple(error for _ in part)
+        except Exception as error:
+            # Whatever it was, every waiting caller must hear of it: a silent writer would hang them all.
+            _log.exception("commit_failed", units=len(part))
+            failure = LatewoodError(f"the store failed unexpectedly: {error!r}", code="internal")
+            answers = tuple(failure for _ in part)
+        for waiting, answer in zip(part, answers, strict=True):
+            if waiting.done.done():
+                continue
+            if isinstance(answer, Receipt):
+                waiting.done.set_result(answer)
+            else:
+                waiting.done.set_exception(answer)
+
+    async def close(self) -> None:
+        """Commit what waits, then stop. Later units are refused."""
+        if self._closed:
+            return
+        self._closed = True
+        if self._writer is not None and not self._writer.done():
+            await self._queue.put(None)
+            await self._writer

@@ -1,0 +1,558 @@
+"""From commands to events: what every store does the same way, with no I/O.
+
+An adapter asks `needs_of` what a unit wants to know, looks it up inside its transaction, and hands `plan` the answer
+(`Known`). The plan has the events with their place in the unit and the stamps; the adapter adds hashes and rows.
+"""
+
+from __future__ import annotations
+
+import difflib
+import re
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Final
+
+from latewood.graph_schema.clock import Clock, Micros, from_micros, iso
+from latewood.graph_schema.commands import (
+    COMMANDS_MAX,
+    Assert,
+    Command,
+    Declare,
+    End,
+    Ref,
+    Retract,
+    Unit,
+)
+from latewood.graph_schema.errors import (
+    ConflictError,
+    ForbiddenError,
+    InvalidError,
+    LatewoodError,
+    LimitError,
+    NotFoundError,
+)
+from latewood.graph_schema.events import Event, EventKind, NotHolding, Receipt
+from latewood.graph_schema.ids import IdSource, is_id
+from latewood.graph_schema.ledger import key_id
+from latewood.graph_schema.model import Cardinality, LedgerName, NodeKind, Predicate, Trust
+from latewood.graph_schema.packs.loader import Vocabulary
+from latewood.graph_schema.values import Json, canonical_json, check_text, normal_key
+
+__all__ = [
+    "FactRow",
+    "Known",
+    "Needs",
+    "NodeRow",
+    "Plan",
+    "SpaceRow",
+    "check_space_name",
+    "needs_of",
+    "plan",
+    "predicate_attributes",
+    "predicate_of",
+    "predicate_key",
+    "receipt_of",
+    "session_key",
+    "unknown_space",
+]
+
+_SPACE_NAME: Final = re.compile(r"[a-z0-9][a-z0-9._-]{0,63}")
+_NAME_BYTES_MAX: Final = 2_000
+_PREDICATE_NAME: Final = re.compile(r"[A-Za-z][A-Za-z0-9_.-]{0,127}")
+_OP_CHARS_MAX: Final = 512
+NOT_HOLDING_MAX: Final = 20
+
+
+def check_space_name(name: str) -> str:
+    """Return *name* when a space may have it. Raises InvalidError (``space.name_invalid``)."""
+    if _SPACE_NAME.fullmatch(name) is None:
+        msg = f"{name[:80]!r} cannot name a space: use 1-64 of a-z, 0-9, '.', '_', '-', a letter or digit first"
+        raise InvalidError(msg, code="space.name_invalid", name=name[:80])
+    return name
+
+
+def unknown_space(name: str, names: Sequence[str]) -> NotFoundError:
+    """Say that there is no such space, with near names."""
+    near = difflib.get_close_matches(name, names, n=3, cutoff=0.5) or sorted(names)[:3]
+    msg = f"there is no space {name!r}; near: {', '.join(near)}. Make it with `latewood spaces create {name}`"
+    return NotFoundError(msg, code="space.unknown", space=name, suggestions=list(near))
+
+
+def session_key(session: str) -> str:
+    """Return the key of a session's node."""
+    return session if session.casefold().startswith("session:") else f"session:{session}"
+
+
+def predicate_key(name: str) -> str:
+    """Return the key of a predicate's node."""
+    return f"predicate:{name}"
+
+
+def predicate_attributes(predicate: Predicate) -> dict[str, Json]:
+    """Write a predicate's definition as the attributes of its node."""
+    return {
+        "name": predicate.name,
+        "cardinality": predicate.cardinality.value,
+        "unit": predicate.unit,
+        "authority": predicate.authority.value,
+        "relation": predicate.relation,
+    }
+
+
+def predicate_of(attributes: Mapping[str, Json]) -> Predicate:
+    """Read a predicate's definition from the attributes of its node."""
+    unit = attributes.get("unit")
+    return Predicate(
+        str(attributes["name"]),
+        Cardinality(str(attributes["cardinality"])),
+        None if unit is None else str(unit),
+        Trust(str(attributes["authority"])),
+        bool(attributes.get("relation", False)),
+    )
+
+
+@dataclass(frozen=True, slots=True)
+class SpaceRow:
+    """A space as a plan needs it; *state* is empty, filling or live."""
+
+    id: str
+    name: str
+    secret: bytes
+    strict: bool
+    state: str
+    filling: str | None
+
+
+@dataclass(frozen=True, slots=True)
+class NodeRow:
+    """A node as stored."""
+
+    id: str
+    kind: NodeKind
+    type: str
+    key: str | None
+    name: str
+    attributes: Mapping[str, Json]
+    recorded_at: Micros
+    version: int
+
+
+@dataclass(frozen=True, slots=True)
+class FactRow:
+    """An assertion as a plan needs it. *retracted_at* is None while it counts."""
+
+    id: str
+    subject: str
+    predicate: str
+    key: bytes
+    tier: int
+    absent: bool
+    valid_from: Micros
+    retracted_at: Micros | None
+
+
+@dataclass(frozen=True, slots=True)
+class Needs:
+    """What a unit wants to know. *keys* are normal; *ids* may be of nodes or facts; *ends* are (fact, instant or None)."""
+
+    keys: frozenset[str]
+    ids: frozenset[str]
+    facts: frozenset[str]
+    predicates: frozenset[str]
+    ends: tuple[tuple[str, Micros | None], ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Known:
+    """The answers to `Needs`, as of the head, inside the transaction that will keep the plan.
+
+    Attributes:
+        head: recorded time of the ledger's last row.
+        holders: (fact, instant as asked) to the id of what holds for its key then, absences included.
+        predicates: those in use in the space.
+    """
+
+    space: SpaceRow
+    head: Micros
+    by_key: Mapping[str, NodeRow]
+    by_id: Mapping[str, NodeRow]
+    facts: Mapping[str, FactRow]
+    predicates: Mapping[str, Predicate]
+    holders: Mapping[tuple[str, Micros | None], str | None]
+
+
+@dataclass(slots=True)
+class Plan:
+    """What a unit becomes.
+
+    Attributes:
+        events: in order; their ordinals are their places.
+        declared: new nodes, in order (predicates declared again included).
+        state: of the space afterwards, with *filling*.
+        origin: the origin of every assertion of the unit, for conflicts.
+    """
+
+    recorded_at: Micros
+    written_at: Micros
+    state: str
+    filling: str | None
+    late: bool
+    origin: str
+    events: list[Event] = field(default_factory=list[Event])
+    declared: list[NodeRow] = field(default_factory=list[NodeRow])
+    nodes: dict[str, str] = field(default_factory=dict[str, str])
+    registered: list[str] = field(default_factory=list[str])
+    facts: list[str] = field(default_factory=list[str])
+
+
+def _refs(command: Command) -> tuple[Ref, ...]:
+    if isinstance(command, Assert):
+        return (command.subject,) if command.object is None else (command.subject, command.object)
+    return ()
+
+
+def needs_of(unit: Unit) -> Needs:
+    """Name everything that must be looked up to plan *unit*."""
+    keys = {normal_key(unit.actor.key)}
+    if unit.actor.on_behalf_of is not None:
+        keys.add(normal_key(unit.actor.on_behalf_of))
+    if unit.session is not None:
+        keys.add(normal_key(session_key(unit.session)))
+    ids: set[str] = set()
+    facts: set[str] = set()
+    predicates: set[str] = set()
+    ends: list[tuple[str, Micros | None]] = []
+    refs = [expect.node for expect in unit.expects]
+    for command in unit.commands:
+        refs.extend(_refs(command))
+        if isinstance(command, Declare):
+            ids.add(command.id)
+            if command.key is not None:
+                keys.add(normal_key(command.key))
+        elif isinstance(command, Assert):
+            predicates.add(command.predicate)
+            if command.replaces is not None:
+                facts.add(command.replaces)
+        else:
+            facts.add(command.target)
+            if isinstance(command, End):
+                ends.append((command.target, command.at))
+    for ref in refs:
+        if ref.id is not None:
+            ids.add(ref.id)
+        elif ref.key is not None:
+            keys.add(normal_key(ref.key))
+    keys.add(_source_key(unit))
+    return Needs(frozenset(keys), frozenset(ids), frozenset(facts), frozenset(predicates), tuple(ends))
+
+
+def _source_key(unit: Unit) -> str:
+    """Name a source by what it is, without saying it: equal sources are one node."""
+    spec = unit.source
+    parts = [spec.origin, spec.method, normal_key(unit.actor.key), unit.actor.on_behalf_of, unit.session]
+    parts += [spec.model, spec.prompt_version]
+    return "source:" + key_id(b"latewood source", canonical_json(parts)).hex()
+
+
+class _Planner:
+    """Plans one unit; made for it and thrown away."""
+
+    def __init__(self, unit: Unit, known: Known, words: Vocabulary, clock: Clock, ids: IdSource) -> None:
+        self._unit = unit
+        self._known = known
+        self._words = words
+        self._ids = ids
+        self._by_key: dict[str, NodeRow] = {}
+        self._by_id: dict[str, NodeRow] = {}
+        self._predicates: dict[str, Predicate] = {}
+        self._source_id = ""
+        self._retracted: set[str] = set()
+        written_at = clock.now()
+        self.plan = self._stamp(written_at)
+
+    def _stamp(self, written_at: Micros) -> Plan:
+        """Set the recorded time: the store's clock, or, while an empty space is filled, the history's."""
+        unit, space = self._unit, self._known.space
+        origin = unit.source.origin or normal_key(unit.actor.key)
+        floor = self._known.head + 1
+        history = unit.history
+        if history is not None and (space.state == "empty" or space.filling == history.origin):
+            return Plan(max(floor, history.time), written_at, "filling", history.origin, late=False, origin=origin)
+        late = history is not None
+        state, filling = (space.state, space.filling) if late and space.state == "filling" else ("live", None)
+        return Plan(max(floor, written_at), written_at, state, filling, late=late, origin=origin)
+
+    def _emit(self, event: Event) -> None:
+        self.plan.events.append(event)
+
+    def _declare(self, node: NodeRow) -> NodeRow:
+        payload: dict[str, Json] = {"kind": node.kind.value, "type": node.type, "name": node.name}
+        if node.key is not None:
+            payload["key"] = node.key
+            self._by_key[normal_key(node.key)] = node
+        if node.attributes:
+            payload["attributes"] = dict(node.attributes)
+        self._by_id[node.id] = node
+        self.plan.declared.append(node)
+        self._emit(Event(EventKind.DECLARED, node.id, node.id, len(self.plan.events), payload))
+        return node
+
+    def _new_node(
+        self, kind: NodeKind, node_type: str, key: str | None, name: str,
+        attributes: Mapping[str, Json] | None = None, node_id: str | None = None,
+    ) -> NodeRow:  # fmt: skip
+        check_text(name, f"the name of {key or 'a node'}", bytes_max=_NAME_BYTES_MAX)
+        row = NodeRow(
+            node_id or self._ids.new(), kind, node_type, key, name, attributes or {}, self.plan.recorded_at, 0
+        )
+        return self._declare(row)
+
+    def _find(self, normal: str) -> NodeRow | None:
+        return self._by_key.get(normal) or self._known.by_key.get(normal)
+
+    def _keyed(self, ref: Ref, key: str) -> NodeRow:
+        normal = normal_key(key)
+        found = self._find(normal)
+        if found is None:
+            if not ref.create:
+                raise NotFoundError(f"nothing in space {self._unit.space!r} has the key {key!r}", key=key)
+            head, colon, _ = key.partition(":")
+            node_type = ref.type or (normal_key(head) if colon and head.strip() else "thing")
+            found = self._new_node(ref.kind, node_type, key.strip(), ref.name or key.strip())
+        self.plan.nodes[key] = found.id
+        return found
+
+    def _node(self, ref: Ref) -> str:
+        """Return the id of the node or fact that *ref* means."""
+        if ref.id is None:
+            if ref.key is None:
+                raise InvalidError("a reference has neither an id nor a key", code="query.invalid")
+            return self._keyed(ref, ref.key).id
+        known = self._known
+        if ref.id in self._by_id or ref.id in known.by_id or ref.id in known.facts or ref.id in self.plan.facts:
+            return ref.id
+        raise NotFoundError(f"nothing in space {self._unit.space!r} has the id {ref.id!r}", id=ref.id)
+
+    def _actor(self, key: str) -> NodeRow:
+        found = self._find(normal_key(key))
+        if found is not None:
+            return found
+        head, colon, name = key.partition(":")
+        kind = normal_key(head) if colon and head.strip() else "agent"
+        return self._new_node(NodeKind.ACTOR, kind, key.strip(), name.strip() or key.strip())
+
+    def sources(self) -> None:
+        """Find or declare the actor, the session and the source."""
+        unit, spec = self._unit, self._unit.source
+        found = self._known.by_key.get(_source_key(unit))
+        if found is not None:
+            self._source_id = found.id
+            return
+        actor = self._actor(unit.actor.key)
+        session: NodeRow | None = None
+        if unit.session is not None:
+            key = session_key(unit.session)
+            session = self._find(normal_key(key)) or self._new_node(NodeKind.SESSION, "session", key, unit.session)
+        attributes: dict[str, Json] = {"origin": self.plan.origin, "method": spec.method, "actor": actor.id}
+        if unit.actor.on_behalf_of is not None:
+            attributes["on_behalf_of"] = self._actor(unit.actor.on_behalf_of).id
+        if session is not None:
+            attributes["session"] = session.id
+        if spec.model is not None:
+            attributes["model"] = spec.model
+        if spec.prompt_version is not None:
+            attributes["prompt_version"] = spec.prompt_version
+        name = self.plan.origin[:200]
+        self._source_id = self._new_node(NodeKind.SOURCE, spec.method, _source_key(unit), name, attributes).id
+
+    def predicate(self, name: str, *, relation: bool) -> Predicate:
+        """Return the rules of a predicate, registering it at its first use.
+
+        A pack's definition that differs from the space's is declared anew and counts from here on.
+        """
+        done = self._predicates.get(name)
+        if done is not None:
+            return done
+        known, packed = self._known.predicates.get(name), self._words.predicates.get(name)
+        wanted = packed or known
+        if wanted is None:
+            if self._known.space.strict:
+                msg = f"space {self._unit.space!r} is strict and no pack declares the predicate {name!r}"
+                raise NotFoundError(msg, code="predicate.unknown", predicate=name)
+            if _PREDICATE_NAME.fullmatch(name) is None:
+                msg = f"{name[:80]!r} cannot name a predicate: a letter, then up to 127 letters, digits, '_', '.', '-'"
+                raise InvalidError(msg, predicate=name[:80])
+            wanted = Predicate(name, Cardinality.MULTI if relation else Cardinality.SINGLE, relation=relation)
+            self.plan.registered.append(name)
+        if wanted != known:
+            key = predicate_key(name)
+            earlier = self._find(normal_key(key))
+            self._new_node(
+                NodeKind.PREDICATE, "predicate", key, name, predicate_attributes(wanted), earlier.id if earlier else None
+            )
+        self._predicates[name] = wanted
+        return wanted
+
+    def _tier(self, predicate: Predicate) -> int:
+        return int(self._unit.trust.level >= predicate.authority.level)
+
+    def _payload(self, predicate: Predicate, **given: Json) -> dict[str, Json]:
+        payload: dict[str, Json] = {"predicate": predicate.name, "source": self._source_id}
+        payload.update({key: value for key, value in given.items() if value is not None})
+        if self.plan.late and self._unit.history is not None:
+            payload["source_time"] = iso(from_micros(self._unit.history.time))
+        return payload
+
+    def _competes_for(self, subject: str, predicate: Predicate, said: str) -> bytes:
+        parts = [subject, predicate.name]
+        if predicate.cardinality is Cardinality.MULTI:
+            parts.append(said)
+        return key_id(self._known.space.secret, canonical_json(parts))
+
+    def assert_(self, command: Assert) -> None:
+        """Plan an assertion of a value or an object."""
+        if (command.value is None) == (command.object is None):
+            raise InvalidError(f"{command.predicate!r} needs a value or an object, and not both", code="query.invalid")
+        predicate = self.predicate(command.predicate, relation=command.relation)
+        subject = self._node(command.subject)
+        target = self._node(command.object) if command.object is not None else None
+        value: Json = None
+        said = f"@{target}"
+        if command.value is not None:
+            unit = command.value.unit or predicate.unit
+            value = {"kind": command.value.kind, "data": command.value.data}
+            if command.value.unit is not None:
+                value["unit"] = command.value.unit
+            said = type(command.value)(command.value.kind, command.value.data, unit).canonical(self._words.units)
+        valid_from = self.plan.recorded_at if command.valid_from is None else command.valid_from
+        if command.valid_to is not None and command.valid_to <= valid_from:
+            start, end = iso(from_micros(valid_from)), iso(from_micros(command.valid_to))
+            msg = f"the period of {command.predicate!r} ends {end}, not after its start {start}; leave the end out"
+            raise InvalidError(msg, code="period.empty", start=start, end=end)
+        payload = self._payload(
+            predicate, value=value, object=target, as_written=command.as_written, quote=command.quote,
+            locator=command.locator, replaces=command.replaces,
+        )  # fmt: skip
+        self.plan.facts.append(command.id)
+        self._emit(
+            Event(
+                EventKind.ASSERTED, command.id, subject, len(self.plan.events), payload,
+                key=self._competes_for(subject, predicate, said), tier=self._tier(predicate),
+                trust=self._unit.trust.level, known=command.known, valid_from=valid_from, valid_to=command.valid_to,
+            )
+        )  # fmt: skip
+
+    def _target(self, fact_id: str) -> FactRow:
+        row = self._known.facts.get(fact_id)
+        if row is None:
+            msg = f"nothing in space {self._unit.space!r} has the fact id {fact_id!r}; `timeline` lists them"
+            raise NotFoundError(msg, id=fact_id)
+        if row.retracted_at is not None or fact_id in self._retracted:
+            when = iso(from_micros(row.retracted_at or self.plan.recorded_at))
+            msg = f"the fact {fact_id} was retracted at {when}; assert it again if it is true after all"
+            raise ConflictError(msg, code="fact.retracted", id=fact_id)
+        return row
+
+    def end(self, command: End) -> None:
+        """Plan the absence that ends a fact."""
+        row = self._target(command.target)
+        predicate = self.predicate(row.predicate, relation=False)
+        at = self.plan.recorded_at if command.at is None else command.at
+        holding = self._known.holders.get((command.target, command.at))
+        if holding != row.id or row.absent:
+            what = "nothing does" if holding is None else f"{holding} does"
+            msg = f"the fact {row.id} does not hold at {iso(from_micros(at))}; {what}"
+            raise ConflictError(msg, code="fact.not_holding", id=row.id, holding=holding)
+        payload = self._payload(predicate, reason=command.reason)
+        self.plan.facts.append(command.id)
+        self._emit(
+            Event(
+                EventKind.ABSENT, command.id, row.subject, len(self.plan.events), payload, key=row.key, target=row.id,
+                tier=self._tier(predicate), trust=self._unit.trust.level, valid_from=at,
+            )
+        )  # fmt: skip
+
+    def retract(self, command: Retract, replaced_by: str | None) -> None:
+        """Plan a retraction."""
+        row = self._target(command.target)
+        predicate = self.predicate(row.predicate, relation=False)
+        if row.tier > self._tier(predicate):
+            msg = (
+                f"the fact {row.id} is of a higher tier than {self._unit.trust.value!r} may undo; "
+                "assert what you hold true instead, and it will show as a challenger"
+            )
+            raise ForbiddenError(msg, id=row.id)
+        self._retracted.add(row.id)
+        payload = self._payload(predicate, reason=command.reason, replaced_by=replaced_by)
+        self._emit(
+            Event(
+                EventKind.RETRACTED, command.id, row.subject, len(self.plan.events), payload, key=row.key, target=row.id,
+                tier=self._tier(predicate), trust=self._unit.trust.level,
+            )
+        )  # fmt: skip
+
+    def declare(self, command: Declare) -> None:
+        """Plan a node under the caller's id."""
+        if not is_id(command.id):
+            raise InvalidError(f"{command.id!r:.80} is not an id", code="query.invalid")
+        if command.id in self._known.by_id or command.id in self._known.facts:
+            raise ConflictError(f"the id {command.id} is taken", code="key.taken", id=command.id)
+        if command.key is not None:
+            taken = self._find(normal_key(command.key))
+            if taken is not None:
+                msg = f"the key {command.key!r} belongs to {taken.kind.value} {taken.id} already"
+                raise ConflictError(msg, code="key.taken", key=command.key, id=taken.id)
+        node = self._new_node(
+            command.kind, command.type, command.key, command.name, command.attributes, command.id
+        )
+        if command.key is not None:
+            self.plan.nodes[command.key] = node.id
+
+    def expectations(self) -> None:
+        """Refuse the unit when a node moved."""
+        for expect in self._unit.expects:
+            ref = expect.node
+            row = self._known.by_id.get(ref.id) if ref.id else self._known.by_key.get(normal_key(ref.key or ""))
+            version = row.version if row is not None else 0
+            if version != expect.version:
+                msg = f"{ref.id or ref.key} is at version {version}, not {expect.version}; read it again and decide anew"
+                raise ConflictError(msg, node=ref.id or ref.key, version=version, expected=expect.version)
+
+
+def plan(unit: Unit, known: Known, words: Vocabulary, clock: Clock, ids: IdSource) -> Plan:
+    """Turn *unit* into events, given what the space holds.
+
+    Raises:
+        RefusedError: when it cannot be kept; nothing was changed.
+    """
+    if len(unit.commands) > COMMANDS_MAX:
+        msg = f"a unit has {len(unit.commands)} commands, more than {COMMANDS_MAX}; split it"
+        raise LimitError(msg, limit="COMMANDS_MAX", maximum=COMMANDS_MAX)
+    if unit.op is not None and not 0 < len(unit.op) <= _OP_CHARS_MAX:
+        raise InvalidError(f"an idempotency key has 1 to {_OP_CHARS_MAX} characters", code="query.invalid")
+    planner = _Planner(unit, known, words, clock, ids)
+    planner.expectations()
+    planner.sources()
+    replaced = {c.replaces: c.id for c in unit.commands if isinstance(c, Assert) and c.replaces is not None}
+    for command in unit.commands:
+        if isinstance(command, Assert):
+            planner.assert_(command)
+        elif isinstance(command, Declare):
+            planner.declare(command)
+        elif isinstance(command, End):
+            planner.end(command)
+        else:
+            planner.retract(command, replaced.get(command.target))
+    return planner.plan
+
+
+def receipt_of(unit: Unit, plan: Plan, seq: int, not_holding: Sequence[NotHolding]) -> Receipt:
+    """Write the receipt of a kept unit; *seq* is that of its last event."""
+    subject = next((event.subject for event in plan.events if event.kind is not EventKind.DECLARED), None)
+    hidden = (NodeKind.PREDICATE, NodeKind.SOURCE)
+    return Receipt(
+        id=unit.id, space=unit.space, state="stored", ledger=unit.ledger, seq=seq,
+        recorded_at=from_micros(plan.recorded_at), subject=subject, facts=tuple(plan.facts), nodes=dict(plan.nodes),
+        declared=tuple(node.key or node.id for node in plan.declared if node.kind not in hidden),
+        registered=tuple(plan.registered), not_holding=tuple(not_holding[:NOT_HOLDING_MAX]), late=plan.late,
+    )  # fmt: skip

@@ -1,0 +1,301 @@
+"""The port: everything a backend must do. Adapters pass `latewood.storage.conformance` unchanged.
+
+A store is opened for one tenant (`for_tenant`), so that no query can forget the filter. A read or a commit names exactly
+one space. Times are microseconds (`Micros`) in queries and aware datetimes in what is returned.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Final, Generic, Literal, Protocol, TypeAlias, TypeVar
+
+from latewood.graph_schema.clock import NOW, AsOf, Micros
+from latewood.graph_schema.commands import Unit
+from latewood.graph_schema.errors import LatewoodError
+from latewood.graph_schema.events import EventKind, LedgerEntry, Receipt
+from latewood.graph_schema.ledger import Verdict
+from latewood.graph_schema.model import Fact, LedgerName, Node, NodeKind, Predicate
+from latewood.graph_schema.values import Json
+
+__all__ = [
+    "FACTS_MAX",
+    "IDS_MAX",
+    "PAGE_MAX",
+    "Change",
+    "FactQuery",
+    "GraphStore",
+    "Hit",
+    "Lease",
+    "NodeQuery",
+    "Page",
+    "Point",
+    "Refusal",
+    "Space",
+    "StoreInfo",
+]
+
+PAGE_MAX: Final = 1_000
+"""Most rows of a page."""
+IDS_MAX: Final = 10_000
+"""Most ids or keys of one read."""
+FACTS_MAX: Final = 50_000
+"""Most facts that one many-ids read returns; above it `limit.exceeded` asks for fewer ids."""
+
+T = TypeVar("T")
+
+
+@dataclass(frozen=True, slots=True)
+class Page(Generic[T]):
+    """A bounded part of a list; `next` continues it and is None at its end."""
+
+    items: tuple[T, ...]
+    next: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Space:
+    """A named part of a tenant's data.
+
+    Attributes:
+        state: ``empty``, ``filling`` (a history runs in; *filling* says whose) or ``live``.
+        strict: takes only predicates of packs.
+    """
+
+    id: str
+    name: str
+    state: str
+    filling: str | None
+    strict: bool
+    nodes: int
+    seq: Mapping[LedgerName, int]
+
+
+@dataclass(frozen=True, slots=True)
+class NodeQuery:
+    """Which nodes to list, in the order they were recorded.
+
+    Attributes:
+        where: predicate to the texts of which one must hold (status to accepted, say); a status is matched by its
+            `as_written` word too when the text starts with ``=``.
+        about: nodes with an `about` edge to this node id.
+    """
+
+    kind: NodeKind | None = None
+    type: str | None = None
+    where: Mapping[str, Sequence[str]] | None = None
+    about: str | None = None
+    first: int = 50
+    after: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class FactQuery:
+    """Which facts to read: of these *subjects*, or pointing at these *objects* (node or fact ids); exactly one."""
+
+    subjects: Sequence[str] | None = None
+    objects: Sequence[str] | None = None
+    predicates: Sequence[str] | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Point:
+    """A question for `held`: what holds for the key of *fact* at an instant. None: now, or the head."""
+
+    fact: str
+    valid_at: Micros | None = None
+    known_at: Micros | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Change:
+    """One event of a diff: *fact* is what was asserted, or, of a retraction, what was taken back.
+
+    `replaced_by` is the fact that took its place when the retraction was half of a correction.
+    """
+
+    seq: int
+    kind: EventKind
+    fact: Fact
+    recorded_at: Micros
+    reason: str | None = None
+    replaced_by: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Hit:
+    """A node found by its words: by those of *fact*, or by its own name and key when *fact* is None."""
+
+    node: Node
+    fact: Fact | None
+    score: float
+
+
+@dataclass(frozen=True, slots=True)
+class Lease:
+    """The right to act under *name* until it runs out; *fence* grows with each change of owner."""
+
+    space: str
+    name: str
+    owner: str
+    fence: int
+    until: Micros
+
+
+@dataclass(frozen=True, slots=True)
+class Refusal:
+    """A write that was not taken, kept best effort in a bounded table."""
+
+    id: str
+    space: str
+    code: str
+    actor: str
+    body: bytes
+    message: str
+
+
+@dataclass(frozen=True, slots=True)
+class StoreInfo:
+    """What a store says of itself, for `doctor` and `/health`."""
+
+    engine: str
+    location: str
+    schema_version: int
+    read_only: bool
+    details: Mapping[str, Json]
+
+
+Committed: TypeAlias = "Receipt | LatewoodError"
+Axis: TypeAlias = Literal["known", "valid"]
+
+
+class GraphStore(Protocol):
+    """A bitemporal graph store, bound to one tenant.
+
+    Every method may raise UnavailableError (``store.*``), and NotFoundError (``space.unknown``) where it names a space.
+    """
+
+    @property
+    def tenant(self) -> str:
+        """Whose data this handle reaches."""
+        ...
+
+    def for_tenant(self, tenant: str) -> GraphStore:
+        """Return a handle on another tenant's data over the same engine."""
+        ...
+
+    async def info(self) -> StoreInfo:
+        """Describe the store."""
+        ...
+
+    async def spaces(self) -> tuple[Space, ...]:
+        """List the tenant's spaces by name."""
+        ...
+
+    async def create_space(self, name: str, *, strict: bool = False) -> Space:
+        """Make a space. Raises ConflictError (``space.exists``) or InvalidError (``space.name_invalid``)."""
+        ...
+
+    async def finish_fill(self, space: str, origin: str) -> None:
+        """End the filling of *space* by the history *origin*: it is live from here on. A no-op when it is not filling."""
+        ...
+
+    async def commit(self, units: Sequence[Unit]) -> tuple[Committed, ...]:
+        """Keep each unit whole or not at all, all that can be kept in one transaction; answers in order.
+
+        A refused unit does not fail its neighbours: its place holds the error. What is returned as a receipt is durable
+        and visible to every reader. Raises UnavailableError when nothing could be kept.
+        """
+        ...
+
+    async def nodes(self, space: str, *, ids: Sequence[str] = (), keys: Sequence[str] = (), at: AsOf = NOW) -> dict[str, Node]:
+        """Return the nodes that exist at `known_at`, by the id or key as asked. Missing ones are left out."""
+        ...
+
+    async def near_keys(self, space: str, key: str, limit: int = 5) -> tuple[str, ...]:
+        """Return keys of the space that resemble *key*, for a suggestion; a key's repeats (``adr:12~a``) come first."""
+        ...
+
+    async def list_nodes(self, space: str, query: NodeQuery, at: AsOf = NOW) -> Page[Node]:
+        """List nodes. Raises InvalidError (``cursor.invalid``)."""
+        ...
+
+    async def predicates(self, space: str) -> Mapping[str, Predicate]:
+        """Return the predicates in use in the space, by name."""
+        ...
+
+    async def facts(self, space: str, query: FactQuery, at: AsOf = NOW) -> tuple[Fact, ...]:
+        """Return the facts that hold at *at*, with their conflicts, by subject, predicate, start, recording and ordinal.
+
+        Raises LimitError above `IDS_MAX` ids or `FACTS_MAX` facts.
+        """
+        ...
+
+    async def facts_by_id(self, space: str, ids: Sequence[str], *, known_at: Micros | None = None) -> dict[str, Fact]:
+        """Return assertions (values, objects and absences), retracted ones too, as known at *known_at*."""
+        ...
+
+    async def held(self, space: str, points: Sequence[Point]) -> tuple[Fact | None, ...]:
+        """Return, for each point, the fact that holds for its key; an absence counts as the fact that holds."""
+        ...
+
+    async def timeline(
+        self, space: str, subjects: Sequence[str], predicates: Sequence[str] | None = None, *,
+        known_at: Micros | None = None, first: int = 100, after: str | None = None,
+    ) -> Page[Fact]:  # fmt: skip
+        """Return every assertion about *subjects* that was known at *known_at*, retracted ones marked, by asserted
+        start, recording and ordinal.
+        """
+        ...
+
+    async def changes(
+        self, space: str, since: Micros, until: Micros, *, axis: Axis = "known", subjects: Sequence[str] | None = None,
+        first: int = 100, after: str | None = None,
+    ) -> Page[Change]:  # fmt: skip
+        """Return what was asserted, ended and retracted in (since, until].
+
+        On the axis ``known`` by recorded time; on ``valid`` the assertions not retracted by now whose start lies there.
+        """
+        ...
+
+    async def search_text(
+        self, space: str, text: str, *, kinds: Sequence[NodeKind] | None = None, at: AsOf = NOW, first: int = 20
+    ) -> tuple[Hit, ...]:
+        """Return nodes whose names, keys or holding texts match, best first, one hit a node. Never raises on syntax."""
+        ...
+
+    async def feed(self, space: str, ledger: LedgerName, after_seq: int, limit: int = 100) -> tuple[LedgerEntry, ...]:
+        """Return the ledger's rows after *after_seq*, in order."""
+        ...
+
+    async def wait(self, space: str, ledger: LedgerName, after_seq: int, seconds_max: float) -> bool:
+        """Return True as soon as the ledger has rows after *after_seq*, False when *seconds_max* have passed."""
+        ...
+
+    async def receipt(self, receipt_id: str) -> Receipt:
+        """Return a receipt of any space of the tenant, of a refused write too. Raises NotFoundError."""
+        ...
+
+    async def refuse(self, refusal: Refusal) -> None:
+        """Keep a refusal, best effort."""
+        ...
+
+    async def verify(self, space: str, ledger: LedgerName) -> Verdict:
+        """Check the chain from its first row to its head."""
+        ...
+
+    async def acquire(self, space: str, name: str, owner: str, ttl_s: float) -> Lease | None:
+        """Take the lease when it is free, run out or already *owner*'s (which renews it); None when another has it."""
+        ...
+
+    async def renew(self, lease: Lease, ttl_s: float) -> Lease:
+        """Prolong a lease. Raises ConflictError (``lease.lost``) once it ran out or went to another owner."""
+        ...
+
+    async def release(self, lease: Lease) -> bool:
+        """Give a lease back; False when it was lost already."""
+        ...
+
+    async def close(self) -> None:
+        """Finish what runs and let go of the store; further calls raise UnavailableError (``store.closed``)."""
+        ...

@@ -1,0 +1,199 @@
+"""The file behind the store: opening, threads, transactions, and SQLite's errors in our words.
+
+One writer thread with its own connection takes every write (BEGIN IMMEDIATE, so that several processes queue); a few
+reader threads each have their own. A read runs in one transaction and so sees one state of the file.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import threading
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Final, Literal, TypeVar
+
+import apsw
+
+from latewood.graph_schema.errors import CorruptError, InvalidError, LatewoodError, UnavailableError
+from latewood.storage.queries import load_queries
+
+__all__ = ["SCHEMA_VERSION", "Engine"]
+
+SCHEMA_VERSION: Final = 1
+_APPLICATION_ID: Final = 0x4C57_4F44  # "LWOD"
+_BUSY_MS: Final = 5_000
+_READERS: Final = 3
+_PACKAGE: Final = "latewood.storage.sqlite"
+
+T = TypeVar("T")
+
+
+def _translate(error: apsw.Error, path: Path) -> LatewoodError:
+    """Say in our words what SQLite reports."""
+    if isinstance(error, apsw.FullError):
+        return UnavailableError(f"the disk under {path} is full; free space, then repeat the write", code="disk.full")
+    if isinstance(error, apsw.BusyError | apsw.LockedError):
+        msg = f"another process held {path} for over {_BUSY_MS / 1000:.0f} s; try again"
+        return UnavailableError(msg, code="store.busy")
+    if isinstance(error, apsw.ReadOnlyError):
+        msg = f"{path} is read-only; nothing was written: give this user the right to write the file and its folder"
+        return UnavailableError(msg, code="store.read_only")
+    if isinstance(error, apsw.NotADBError):
+        return InvalidError(f"{path} is not a Latewood database; name another file", code="file.not_a_store")
+    if isinstance(error, apsw.CorruptError):
+        return CorruptError(f"{path} is damaged: {error}; restore a backup", code="ledger.corrupt")
+    if isinstance(error, apsw.CantOpenError | apsw.PermissionsError):
+        msg = f"{path} cannot be opened: {error}; check that its folder exists and this user may use it"
+        return UnavailableError(msg, code="file.unreadable")
+    if isinstance(error, apsw.IOError):
+        return UnavailableError(f"the disk under {path} failed: {error}; nothing was kept", code="store.unavailable")
+    return LatewoodError(f"SQLite failed on {path}: {error!r}")
+
+
+class Engine:
+    """One database file, shared by every handle of the process."""
+
+    def __init__(self, path: Path, *, sync: Literal["full", "normal"]) -> None:
+        """Take the path; `start` opens it."""
+        self.path = path
+        self.sync = sync
+        self.read_only = False
+        self.sql = load_queries(_PACKAGE, "queries.sql")
+        self.committed = threading.Condition()
+        self._local = threading.local()
+        self._connections: list[apsw.Connection] = []
+        self._lock = threading.Lock()
+        self._writer = ThreadPoolExecutor(1, thread_name_prefix="latewood-writer")
+        self._readers = ThreadPoolExecutor(_READERS, thread_name_prefix="latewood-reader")
+        self._closed = False
+
+    async def start(self) -> None:
+        """Open or create the file.
+
+        Raises:
+            InvalidError: code ``file.not_a_store``.
+            UnavailableError: codes ``schema.newer``, ``file.unreadable``.
+        """
+        try:
+            await self.write(self._prepare, begin=False)
+        except BaseException:
+            await self.close()
+            raise
+
+    def _connect(self) -> apsw.Connection:
+        flags = apsw.SQLITE_OPEN_READWRITE | apsw.SQLITE_OPEN_CREATE
+        if self.path.exists() and not os.access(self.path, os.W_OK):
+            flags, self.read_only = apsw.SQLITE_OPEN_READONLY, True
+        connection = apsw.Connection(str(self.path), flags=flags, statementcachesize=200)
+        connection.set_busy_timeout(_BUSY_MS)
+        connection.pragma("cache_size", -65_536)
+        connection.pragma("mmap_size", 1 << 30)
+        connection.pragma("temp_store", "memory")
+        if not self.read_only:
+            connection.pragma("secure_delete", 1)
+            connection.pragma("synchronous", self.sync)
+            connection.pragma("wal_autocheckpoint", 4_000)
+        with self._lock:
+            self._connections.append(connection)
+        return connection
+
+    def _connection(self) -> apsw.Connection:
+        found: apsw.Connection | None = getattr(self._local, "connection", None)
+        if found is None:
+            found = self._connect()
+            self._local.connection = found
+        return found
+
+    def _prepare(self, connection: apsw.Connection) -> None:
+        """Check whose file it is, and write the schema into a new one."""
+        application = int(str(connection.pragma("application_id")))
+        version = int(str(connection.pragma("user_version")))
+        tables = connection.execute("select count(*) from sqlite_schema").get
+        if application != _APPLICATION_ID and (tables or application):
+            msg = f"{self.path} is a database of another program, not a Latewood database; name another file"
+            raise InvalidError(msg, code="file.not_a_store")
+        if version > SCHEMA_VERSION:
+            msg = f"{self.path} has schema {version}, this Latewood knows up to {SCHEMA_VERSION}; upgrade Latewood first"
+            raise UnavailableError(msg, code="schema.newer", schema=version, known=SCHEMA_VERSION)
+        if version == SCHEMA_VERSION or self.read_only:
+            return
+        connection.pragma("journal_mode", "wal")
+        connection.execute("begin immediate")
+        try:
+            # Another process may have been quicker.
+            if int(str(connection.pragma("user_version"))) == 0:
+                connection.execute((Path(__file__).parent / "schema.sql").read_text(encoding="utf-8"))
+                connection.pragma("application_id", _APPLICATION_ID)
+                connection.pragma("user_version", SCHEMA_VERSION)
+            connection.execute("commit")
+        except BaseException:
+            if connection.in_transaction:
+                connection.execute("rollback")
+            raise
+
+    @contextmanager
+    def _guard(self) -> Iterator[None]:
+        try:
+            yield
+        except apsw.Error as error:
+            raise _translate(error, self.path) from error
+
+    def _check_open(self) -> None:
+        if self._closed:
+            raise UnavailableError(f"the store on {self.path} is closed; open it again", code="store.closed")
+
+    async def read(self, work: Callable[[apsw.Connection], T]) -> T:
+        """Run *work* in a reader thread, in one transaction."""
+        self._check_open()
+
+        def run() -> T:
+            with self._guard():
+                connection = self._connection()
+                connection.execute("begin")
+                try:
+                    return work(connection)
+                finally:
+                    if connection.in_transaction:
+                        connection.execute("commit")
+
+        return await asyncio.get_running_loop().run_in_executor(self._readers, run)
+
+    async def write(self, work: Callable[[apsw.Connection], T], *, begin: bool = True) -> T:
+        """Run *work* in the writer thread, in one transaction that is kept whole or not at all."""
+        self._check_open()
+
+        def run() -> T:
+            with self._guard():
+                connection = self._connection()
+                if not begin:
+                    return work(connection)
+                connection.execute("begin immediate")
+                try:
+                    answer = work(connection)
+                    connection.execute("commit")
+                except BaseException:
+                    if connection.in_transaction:
+                        connection.execute("rollback")
+                    raise
+            with self.committed:
+                self.committed.notify_all()
+            return answer
+
+        return await asyncio.get_running_loop().run_in_executor(self._writer, run)
+
+    async def close(self) -> None:
+        """Finish what runs and close every connection."""
+        if self._closed:
+            return
+        self._closed = True
+
+        def stop() -> None:
+            self._writer.shutdown(wait=True)
+            self._readers.shutdown(wait=True)
+            for connection in self._connections:
+                connection.close()
+
+        await asyncio.to_thread(stop)

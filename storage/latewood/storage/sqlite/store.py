@@ -1,0 +1,350 @@
+"""The embedded store: the port over one SQLite file."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import time
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+from typing import Final, Literal, TypeVar, cast
+
+import apsw
+
+from latewood.graph_schema.clock import NOW, AsOf, Clock, Micros, SystemClock, from_micros
+from latewood.graph_schema.commands import Unit
+from latewood.graph_schema.errors import ConflictError, LimitError, NotFoundError
+from latewood.graph_schema.events import LedgerEntry, Receipt
+from latewood.graph_schema.ids import IdSource, RandomIds, id_bytes, id_text, is_id
+from latewood.graph_schema.ledger import Verdict
+from latewood.graph_schema.model import LEDGERS, Fact, LedgerName, Node, NodeKind, Predicate
+from latewood.graph_schema.packs.loader import Vocabulary, vocabulary
+from latewood.storage.planning import SpaceRow, check_space_name, predicate_of
+from latewood.storage.port import (
+    PAGE_MAX,
+    Axis,
+    Change,
+    Committed,
+    FactQuery,
+    Hit,
+    Lease,
+    NodeQuery,
+    Page,
+    Point,
+    Refusal,
+    Space,
+    StoreInfo,
+)
+from latewood.storage.receipts import receipt_from_json
+from latewood.storage.sqlite import leases, ledgers, listing
+from latewood.storage.sqlite.engine import SCHEMA_VERSION, Engine
+from latewood.storage.sqlite.reading import NO_BOUND, Reading
+from latewood.storage.sqlite.writing import LEDGER_NUMBER, GroupWriter, find_space, space_row
+
+__all__ = ["SqliteStore"]
+
+SPACES_MAX: Final = 1_000
+REFUSALS_MAX: Final = 10_000
+_POLL_S: Final = 0.1
+
+T = TypeVar("T")
+
+
+class SqliteStore:
+    """A graph store in one file. Make it with `open`."""
+
+    def __init__(self, engine: Engine, *, tenant: str, clock: Clock, ids: IdSource, words: Vocabulary) -> None:
+        """Bind *engine* to a tenant; use `open`."""
+        self._engine = engine
+        self._tenant = tenant
+        self._clock = clock
+        self._ids = ids
+        self._words = words
+
+    @classmethod
+    async def open(
+        cls, path: Path | str, *, tenant: str = "local", clock: Clock | None = None, ids: IdSource | None = None,
+        words: Vocabulary | None = None, sync: Literal["full", "normal"] = "full",
+    ) -> SqliteStore:  # fmt: skip
+        """Open or create the file, with the space `default`.
+
+        Raises:
+            InvalidError: code ``file.not_a_store``.
+            UnavailableError: codes ``schema.newer``, ``file.unreadable``.
+        """
+        engine = Engine(Path(path), sync=sync)
+        await engine.start()
+        store = cls(
+            engine, tenant=tenant, clock=clock or SystemClock(), ids=ids or RandomIds(), words=words or vocabulary()
+        )
+        try:
+            await store._ensure_default()
+        except BaseException:
+            await engine.close()
+            raise
+        return store
+
+    @property
+    def tenant(self) -> str:
+        """Whose data this handle reaches."""
+        return self._tenant
+
+    def for_tenant(self, tenant: str) -> SqliteStore:
+        """Return a handle on another tenant's data over the same file."""
+        return SqliteStore(self._engine, tenant=tenant, clock=self._clock, ids=self._ids, words=self._words)
+
+    async def _read(self, space: str, work: Callable[[Reading], T]) -> T:
+        engine = self._engine
+
+        def run(connection: apsw.Connection) -> T:
+            listing.register_functions(connection)
+            return work(Reading(connection, engine.sql, self._tenant, space, self._clock, self._words))
+
+        try:
+            return await engine.read(run)
+        except NotFoundError as error:
+            # Every tenant has the space `default`; it is made when it is first looked at.
+            if error.code == "space.unknown" and space == "default" and not engine.read_only:
+                await self._ensure_default()
+                return await engine.read(run)
+            raise
+
+    async def info(self) -> StoreInfo:
+        """Describe the store."""
+        engine = self._engine
+
+        def work(connection: apsw.Connection) -> StoreInfo:
+            size = sum(
+                part.stat().st_size
+                for part in (engine.path, engine.path.with_name(engine.path.name + "-wal"))
+                if part.exists()
+            )
+            return StoreInfo(
+                "sqlite", str(engine.path), SCHEMA_VERSION, engine.read_only,
+                {
+                    "sqlite": apsw.sqlite_lib_version(), "bytes": size, "sync": engine.sync,
+                    "journal": str(connection.pragma("journal_mode")),
+                },
+            )  # fmt: skip
+
+        return await engine.read(work)
+
+    async def spaces(self) -> tuple[Space, ...]:
+        """List the tenant's spaces by name."""
+        if not self._engine.read_only:
+            await self._ensure_default()
+
+        def work(connection: apsw.Connection) -> tuple[Space, ...]:
+            rows = connection.execute(self._engine.sql["spaces"], (self._tenant,)).fetchall()
+            return tuple(self._space(connection, *space_row(row)) for row in rows)
+
+        return await self._engine.read(work)
+
+    def _space(self, connection: apsw.Connection, n: int, row: SpaceRow) -> Space:
+        nodes = int(connection.execute("select count(*) from node where space = ?", (n,)).get)
+        heads = {cast("int", one[0]): cast("int", one[1]) for one in connection.execute(self._engine.sql["heads"], (n,))}
+        seqs: dict[LedgerName, int] = {name: heads.get(LEDGER_NUMBER[name], 0) for name in LEDGERS}
+        return Space(row.id, row.name, row.state, row.filling, row.strict, nodes, seqs)
+
+    async def _ensure_default(self) -> None:
+        def known(connection: apsw.Connection) -> bool:
+            return connection.execute(self._engine.sql["space"], (self._tenant, "default")).fetchone() is not None
+
+        if self._engine.read_only or await self._engine.read(known):
+            return
+        try:
+            await self.create_space("default")
+        except ConflictError:
+            return
+
+    async def create_space(self, name: str, *, strict: bool = False) -> Space:
+        """Make a space."""
+        check_space_name(name)
+
+        def work(connection: apsw.Connection) -> Space:
+            if connection.execute(self._engine.sql["space"], (self._tenant, name)).fetchone() is not None:
+                raise ConflictError(f"the space {name!r} exists already", code="space.exists", space=name)
+            if int(connection.execute("select count(*) from space").get) >= SPACES_MAX:
+                msg = f"the store has {SPACES_MAX:,} spaces, the most it may"
+                raise LimitError(msg, limit="SPACES_MAX", maximum=SPACES_MAX)
+            connection.execute(
+                "insert into space(tenant, name, id, secret, strict, state, created_at) values(?, ?, ?, ?, ?, ?, ?)",
+                (
+                    self._tenant, name, id_bytes(self._ids.new()), os.urandom(32), int(strict), "empty",
+                    self._clock.now(),
+                ),
+            )  # fmt: skip
+            n = connection.last_insert_rowid()
+            connection.execute(
+                f"create virtual table text_{n} using fts5(body, tokenize='porter unicode61 remove_diacritics 2')"
+            )
+            connection.execute(f"insert into text_{n}(text_{n}, rank) values('secure-delete', 1)")  # noqa: S608
+            return self._space(connection, *find_space(connection, self._engine.sql, self._tenant, name))
+
+        return await self._engine.write(work)
+
+    async def finish_fill(self, space: str, origin: str) -> None:
+        """End the filling of *space* by the history *origin*."""
+
+        def work(connection: apsw.Connection) -> None:
+            n, row = find_space(connection, self._engine.sql, self._tenant, space)
+            if row.state == "filling" and row.filling == origin:
+                connection.execute("update space set state = 'live', filling = null where n = ?", (n,))
+
+        await self._engine.write(work)
+
+    async def commit(self, units: Sequence[Unit]) -> tuple[Committed, ...]:
+        """Keep each unit whole or not at all."""
+        if any(unit.space == "default" for unit in units):
+            await self._ensure_default()
+
+        def work(connection: apsw.Connection) -> tuple[Committed, ...]:
+            writer = GroupWriter(connection, self._engine.sql, self._tenant, self._clock, self._ids, self._words)
+            return writer.commit(units)
+
+        return await self._engine.write(work)
+
+    async def nodes(
+        self, space: str, *, ids: Sequence[str] = (), keys: Sequence[str] = (), at: AsOf = NOW
+    ) -> dict[str, Node]:
+        """Return the nodes that exist at `known_at`, by the id or key as asked."""
+        return await self._read(space, lambda one: one.nodes(ids=ids, keys=keys, known_at=one.instants(at)[1]))
+
+    async def near_keys(self, space: str, key: str, limit: int = 5) -> tuple[str, ...]:
+        """Return keys of the space that resemble *key*."""
+        return await self._read(space, lambda one: listing.near_keys(one, key, limit))
+
+    async def list_nodes(self, space: str, query: NodeQuery, at: AsOf = NOW) -> Page[Node]:
+        """List nodes."""
+        return await self._read(space, lambda one: listing.list_nodes(one, query, *one.instants(at)))
+
+    async def predicates(self, space: str) -> Mapping[str, Predicate]:
+        """Return the predicates in use in the space, by name."""
+        found: dict[str, Predicate] = {}
+        after: str | None = None
+        while True:
+            page = await self.list_nodes(space, NodeQuery(NodeKind.PREDICATE, first=PAGE_MAX, after=after))
+            found.update({one.name: one for one in (predicate_of(node.attributes) for node in page.items)})
+            if page.next is None:
+                return found
+            after = page.next
+
+    async def facts(self, space: str, query: FactQuery, at: AsOf = NOW) -> tuple[Fact, ...]:
+        """Return the facts that hold at *at*."""
+        return await self._read(space, lambda one: one.facts(query, at))
+
+    async def facts_by_id(self, space: str, ids: Sequence[str], *, known_at: Micros | None = None) -> dict[str, Fact]:
+        """Return assertions by id."""
+        known = NO_BOUND if known_at is None else known_at
+        return await self._read(space, lambda one: one.facts_by_id(ids, known))
+
+    async def held(self, space: str, points: Sequence[Point]) -> tuple[Fact | None, ...]:
+        """Return, for each point, the fact that holds for its key."""
+        return await self._read(space, lambda one: one.held(points))
+
+    async def timeline(
+        self, space: str, subjects: Sequence[str], predicates: Sequence[str] | None = None, *,
+        known_at: Micros | None = None, first: int = 100, after: str | None = None,
+    ) -> Page[Fact]:  # fmt: skip
+        """Return every assertion about *subjects* that was known at *known_at*."""
+        known = NO_BOUND if known_at is None else known_at
+        return await self._read(space, lambda one: listing.timeline(one, subjects, predicates, known, first, after))
+
+    async def changes(
+        self, space: str, since: Micros, until: Micros, *, axis: Axis = "known", subjects: Sequence[str] | None = None,
+        first: int = 100, after: str | None = None,
+    ) -> Page[Change]:  # fmt: skip
+        """Return what was asserted, ended and retracted in (since, until]."""
+        return await self._read(space, lambda one: listing.changes(one, since, until, axis, subjects, first, after))
+
+    async def search_text(
+        self, space: str, text: str, *, kinds: Sequence[NodeKind] | None = None, at: AsOf = NOW, first: int = 20
+    ) -> tuple[Hit, ...]:
+        """Return nodes whose names, keys or holding texts match."""
+        return await self._read(space, lambda one: listing.search_text(one, text, kinds, *one.instants(at), first))
+
+    async def feed(self, space: str, ledger: LedgerName, after_seq: int, limit: int = 100) -> tuple[LedgerEntry, ...]:
+        """Return the ledger's rows after *after_seq*."""
+        return await self._read(space, lambda one: ledgers.feed(one, ledger, after_seq, limit))
+
+    async def wait(self, space: str, ledger: LedgerName, after_seq: int, seconds_max: float) -> bool:
+        """Return True as soon as the ledger has rows after *after_seq*."""
+        end = time.monotonic() + seconds_max
+        while True:
+            if await self._read(space, lambda one: ledgers.head_seq(one, ledger)) > after_seq:
+                return True
+            if time.monotonic() >= end:
+                return False
+            await asyncio.sleep(min(_POLL_S, max(0.0, end - time.monotonic())))
+
+    async def receipt(self, receipt_id: str) -> Receipt:
+        """Return a receipt, of a refused write too."""
+
+        def work(connection: apsw.Connection) -> Receipt | None:
+            if not is_id(receipt_id):
+                return None
+            raw = id_bytes(receipt_id)
+            stored = connection.execute(self._engine.sql["stored_receipt"], (raw, self._tenant)).fetchone()
+            if stored is not None:
+                return receipt_from_json(cast("str", stored[0]))
+            refused = connection.execute(self._engine.sql["refusal"], (raw, self._tenant)).fetchone()
+            if refused is None:
+                return None
+            space, code, message, at = refused
+            return Receipt(
+                receipt_id, cast("str", space), "failed", "knowledge", 0, from_micros(cast("int", at)),
+                code=cast("str", code), message=cast("str", message),
+            )  # fmt: skip
+
+        found = await self._engine.read(work)
+        if found is None:
+            msg = f"no write has the receipt {receipt_id[:80]!r}; refusals are kept for the last {REFUSALS_MAX:,}"
+            raise NotFoundError(msg, id=receipt_id[:80])
+        return found
+
+    async def refuse(self, refusal: Refusal) -> None:
+        """Keep a refusal."""
+
+        def work(connection: apsw.Connection) -> None:
+            connection.execute(
+                "insert or ignore into refusal(id, tenant, space, code, actor, body, message, at) "
+                "values(?, ?, ?, ?, ?, ?, ?, ?)",
+                (
+                    id_bytes(refusal.id), self._tenant, refusal.space, refusal.code, refusal.actor, refusal.body,
+                    refusal.message, self._clock.now(),
+                ),
+            )  # fmt: skip
+            connection.execute("delete from refusal where n <= (select max(n) from refusal) - ?", (REFUSALS_MAX,))
+
+        await self._engine.write(work)
+
+    async def verify(self, space: str, ledger: LedgerName) -> Verdict:
+        """Check the chain from its first row to its head."""
+        return await self._read(space, lambda one: ledgers.verify(one, ledger))
+
+    async def acquire(self, space: str, name: str, owner: str, ttl_s: float) -> Lease | None:
+        """Take a lease, or renew one's own; None when another has it."""
+        return await self._engine.write(
+            lambda connection: leases.acquire(connection, self._number(connection, space), space, name, owner,
+                                              self._clock.now(), ttl_s)
+        )  # fmt: skip
+
+    async def renew(self, lease: Lease, ttl_s: float) -> Lease:
+        """Prolong a lease."""
+        return await self._engine.write(
+            lambda connection: leases.renew(connection, self._number(connection, lease.space), lease,
+                                            self._clock.now(), ttl_s)
+        )  # fmt: skip
+
+    async def release(self, lease: Lease) -> bool:
+        """Give a lease back."""
+        return await self._engine.write(
+            lambda connection: leases.release(connection, self._number(connection, lease.space), lease, self._clock.now())
+        )
+
+    def _number(self, connection: apsw.Connection, space: str) -> int:
+        return find_space(connection, self._engine.sql, self._tenant, space)[0]
+
+    async def close(self) -> None:
+        """Finish what runs and let go of the file."""
+        await self._engine.close()
