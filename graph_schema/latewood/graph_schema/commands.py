@@ -35,7 +35,7 @@ COMMANDS_MAX: Final = 1_000
 
 @dataclass(frozen=True, slots=True)
 class Ref:
-    """Which node is meant: by *id*, or by *key* (declared on first use with *kind*, *type* and *name* when *create*)."""
+    """Which node is meant: by *id*, or by *key*, declared on first use with *kind*, *type* and *name* if *create*."""
 
     id: str | None = None
     key: str | None = None

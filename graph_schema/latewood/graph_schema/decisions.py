@@ -79,7 +79,9 @@ class DecisionText:
         if self.confidence is not None and not 0 <= self.confidence <= 1:
             raise InvalidError(f"confidence is {self.confidence}; it lies between 0 and 1", code="query.invalid")
         if len(self.alternatives) > ALTERNATIVES_MAX:
-            raise InvalidError(f"{len(self.alternatives)} alternatives, more than {ALTERNATIVES_MAX}", code="query.invalid")
+            raise InvalidError(
+                f"{len(self.alternatives)} alternatives, more than {ALTERNATIVES_MAX}", code="query.invalid"
+            )
         given: dict[str, Json] = {
             "title": self.title,
             "question": self.question,
@@ -106,10 +108,12 @@ def _text(document: Mapping[str, Json], key: str) -> str | None:
 def read_document(document: Mapping[str, Json]) -> DecisionText:
     """Read a document back; `decided_at` is left to the reader of the fact."""
     confidence = document.get("confidence")
-    alternatives: list[Alternative] = []
-    for item in cast("list[Json]", document.get("alternatives") or []):
-        if isinstance(item, dict):
-            alternatives.append(Alternative(_text(item, "title") or "", _text(item, "rejected_because")))
+    listed = cast("list[Json]", document.get("alternatives") or [])
+    alternatives = [
+        Alternative(_text(item, "title") or "", _text(item, "rejected_because"))
+        for item in listed
+        if isinstance(item, dict)
+    ]
     extra = document.get("extra")
     return DecisionText(
         title=_text(document, "title") or "",
@@ -201,6 +205,7 @@ def decision_commands(draft: DecisionDraft, ids: IdSource) -> list[Command]:
         (IN_SESSION, () if draft.session is None else (draft.session,)),
     ]
     for predicate, targets in edges:
-        for target in targets:
-            commands.append(edge(ids, subject, predicate, target, valid_from=start, known=known, locator=locator))
+        commands += [
+            edge(ids, subject, predicate, target, valid_from=start, known=known, locator=locator) for target in targets
+        ]
     return commands

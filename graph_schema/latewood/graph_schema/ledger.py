@@ -1,8 +1,8 @@
 """The hash chain: each ledger row hashes the one before it, so that a changed byte is found and named.
 
 A row's *digest* is sha256(salt + payload), the salt 16 random bytes that go with the payload; its *hash* is
-sha256(previous hash + header). The header holds ids, numbers and digests, never a user's words: an erased payload leaves
-the chain whole.
+sha256(previous hash + header). The header holds ids, numbers and digests, never a user's words: an erased payload
+leaves the chain whole.
 """
 
 from __future__ import annotations
@@ -166,4 +166,3 @@ def verify(space: str, ledger: LedgerName, rows: Iterable[tuple[LedgerEntry, byt
         if not verifier.take(entry, payload):
             break
     return verifier.verdict()
-

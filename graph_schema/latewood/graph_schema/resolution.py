@@ -1,22 +1,23 @@
 """Which fact holds: the definition, and the write-once rows that answer for it.
 
-*The definition.* At valid time t, as known at r, among the claims of one key that were recorded by r, not retracted by r,
-and whose asserted period covers t, the one of greatest `Claim.rank` holds. Rank orders by tier, then whether the start is
-known, then the start, trust, recorded time and place in its unit: facts may arrive in any order, agents go on updating
-what a human once set, and untrusted text never displaces what they said.
+*The definition.* At valid time t, as known at r, among the claims of one key that were recorded by r, not retracted by
+r, and whose asserted period covers t, the one of greatest `Claim.rank` holds. Rank orders by tier, then whether the
+start is known, then the start, trust, recorded time and place in its unit: facts may arrive in any order, agents go on
+updating what a human once set, and untrusted text never displaces what they said.
 
 *The rows.* A stretch is a part of a claim's period in which it holds. It is inserted once, closed at most once (an open
 end becomes a date) and retired at most once, never otherwise touched. It is visible at (t, r) when
 
     recorded_at <= r < retired_at  and  valid_from <= t  and  (t < valid_to or r < closed_at)
 
-so that what was known at r stays readable for ever. `resolve` finds the repair of one key after a unit; an absence holds
-like any claim but leaves no row.
+so that what was known at r stays readable for ever. `resolve` finds the repair of one key after a unit; an absence
+holds like any claim but leaves no row.
 """
 
 from __future__ import annotations
 
 import heapq
+import itertools
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Final, TypeAlias
@@ -142,7 +143,7 @@ def sweep(claims: Iterable[Claim], window: Window) -> list[Held]:
     waiting: list[tuple[tuple[int, ...], Claim]] = []
     held: list[Held] = []
     place = 0
-    for left, right in zip(bounds, bounds[1:], strict=False):
+    for left, right in itertools.pairwise(bounds):
         while place < len(inside) and inside[place].valid_from <= left:
             claim = inside[place]
             heapq.heappush(waiting, (tuple(-part for part in claim.rank), claim))
@@ -192,9 +193,7 @@ def _subtract(part: Window, covered: Iterable[Window]) -> list[Window]:
     return rest
 
 
-def resolve(
-    windows: Sequence[Window], layout: Iterable[Held], rows: Sequence[Stretch], recorded_at: Micros
-) -> Repair:
+def resolve(windows: Sequence[Window], layout: Iterable[Held], rows: Sequence[Stretch], recorded_at: Micros) -> Repair:
     """Find the repair that makes *rows* agree with *layout*.
 
     Args:

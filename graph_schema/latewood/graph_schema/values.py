@@ -1,7 +1,8 @@
 """What a fact can say: typed values, their canonical form, and the canonical JSON under every digest.
 
-A value is text, a whole number, a decimal, a float, a truth value, an instant, or a JSON document, with an optional unit.
-Two values are the same when their canonical forms are: typed, numbers without trailing zeros and in the unit's base.
+A value is text, a whole number, a decimal, a float, a truth value, an instant, or a JSON document, with an optional
+unit. Two values are the same when their canonical forms are: typed, numbers without trailing zeros and in the unit's
+base.
 """
 
 from __future__ import annotations
@@ -30,7 +31,7 @@ __all__ = [
     "normal_key",
 ]
 
-Json: TypeAlias = "None | bool | int | float | str | list[Json] | dict[str, Json]"
+Json: TypeAlias = "bool | int | float | str | list[Json] | dict[str, Json] | None"
 Scalar: TypeAlias = "str | bool | int | float | Decimal | datetime | Mapping[str, object] | list[object]"
 """What a caller may pass as a value."""
 
@@ -60,7 +61,9 @@ def check_text(text: str, where: str, *, bytes_max: int = TEXT_BYTES_MAX) -> str
     try:
         size = len(text) if text.isascii() else len(text.encode())
     except UnicodeEncodeError as error:
-        raise InvalidError(f"{where} holds half a surrogate pair at {error.start}; mend the text", where=where) from error
+        raise InvalidError(
+            f"{where} holds half a surrogate pair at {error.start}; mend the text", where=where
+        ) from error
     if size > bytes_max:
         msg = f"{where} has {size:,} bytes, more than the {bytes_max:,} allowed; store a link or a summary"
         raise LimitError(msg, code="text.too_long", where=where, maximum=bytes_max, size=size)
@@ -91,7 +94,7 @@ class Unit:
     factor: Decimal
 
 
-def _number(number: int | float | Decimal, unit: str | None, units: Mapping[str, Unit]) -> list[Json]:
+def _number(number: float | Decimal, unit: str | None, units: Mapping[str, Unit]) -> list[Json]:
     exact = Decimal(repr(number)) if isinstance(number, float) else Decimal(number)
     known = units.get(unit) if unit else None
     if known is not None:

@@ -6,11 +6,18 @@ import getpass
 from collections.abc import Awaitable, Callable, Generator, Mapping, Sequence
 from datetime import datetime
 from types import TracebackType
-from typing import Final
+from typing import Final, Self
 
 from latewood.graph_schema.clock import Clock, to_micros
 from latewood.graph_schema.commands import ActorSpec, Assert, Command, End, Expect, Ref, Retract, SourceSpec, Unit
-from latewood.graph_schema.decisions import SUPERSEDES, DecisionDraft, DecisionText, decision_commands, edge, status_assert
+from latewood.graph_schema.decisions import (
+    SUPERSEDES,
+    DecisionDraft,
+    DecisionText,
+    decision_commands,
+    edge,
+    status_assert,
+)
 from latewood.graph_schema.errors import ConflictError, InvalidError
 from latewood.graph_schema.events import Receipt
 from latewood.graph_schema.ids import IdSource, is_id
@@ -33,6 +40,10 @@ def _ref(thing: Identified, *, kind: NodeKind = NodeKind.ENTITY, create: bool = 
     if not isinstance(thing, str):
         return Ref(id=thing.id)
     return Ref(id=thing) if is_id(thing) else Ref(key=thing, kind=kind, create=create)
+
+
+def _session_ref(session: str) -> Ref:
+    return Ref(key=session_key(session), kind=NodeKind.SESSION, type="session", name=session)
 
 
 def _shorten(text: str, chars_max: int = 120) -> str:
@@ -95,7 +106,7 @@ class Memory(Reader):
         """Commit what waits, then let go of the store. Closes every handle over the same engine."""
         await self._engine.close()
 
-    async def __aenter__(self) -> Memory:
+    async def __aenter__(self) -> Self:
         """Enter the block."""
         return self
 
@@ -158,8 +169,8 @@ class Memory(Reader):
     async def decide(
         self, choice: str, *, because: str | None, title: str | None = None, question: str | None = None,
         about: Sequence[Identified] = (), evidence: Sequence[Identified] = (), trigger: Sequence[Identified] = (),
-        alternatives: Sequence[Alternative] = (), supersedes: Sequence[Identified] = (), consequences: str | None = None,
-        confidence: float | None = None, expected: str | None = None, status: DecisionStatus = DecisionStatus.ACCEPTED,
+        alternatives: Sequence[Alternative] = (), supersedes: Sequence[Identified] = (),
+        consequences: str | None = None, confidence: float | None = None, expected: str | None = None, status: DecisionStatus = DecisionStatus.ACCEPTED,
         key: str | None = None, decided_at: datetime | None = None, decided_by: Sequence[Identified] = (),
         by: str | None = None, session: str | None = None, source: str | SourceSpec | None = None,
         idempotency_key: str | None = None,
@@ -186,21 +197,20 @@ class Memory(Reader):
         decision_id = self._engine.ids.new()
         text = DecisionText(
             title=_shorten(title or choice), question=question, choice=choice, rationale=because,
-            consequences=consequences, confidence=confidence, expected_outcome=expected, alternatives=tuple(alternatives),
+            consequences=consequences, confidence=confidence, expected_outcome=expected,
+            alternatives=tuple(alternatives),
         )  # fmt: skip
         draft = DecisionDraft(
             id=decision_id, text=text, status=status, key=key, valid_from=micros_or_none(decided_at),
             about=[_ref(one) for one in about], evidence=[_ref(one, create=False) for one in evidence],
             triggered_by=[_ref(one, create=False) for one in trigger], decided_by=deciders,
             supersedes=[Ref(id=one) for one in old],
-            session=Ref(key=session_key(session), kind=NodeKind.SESSION, type="session", name=session) if session else None,
+            session=None if session is None else _session_ref(session),
         )  # fmt: skip
         commands = decision_commands(draft, self._engine.ids)
         for one in old:
             commands.append(
-                status_assert(
-                    self._engine.ids, Ref(id=one), DecisionStatus.SUPERSEDED, valid_from=draft.valid_from
-                )
+                status_assert(self._engine.ids, Ref(id=one), DecisionStatus.SUPERSEDED, valid_from=draft.valid_from)
             )
         body = [
             "decide", text.document(), status.value, key, _said_time(decided_at), session,

@@ -120,8 +120,8 @@ class Reader:
         return await decisions_by_id(self._store, self._space, ids, at)
 
     async def decisions(
-        self, *, status: Sequence[DecisionStatus] = (), source_status: Sequence[str] = (), about: Identified | None = None,
-        first: int = 50, after: str | None = None, at: AsOf = NOW,
+        self, *, status: Sequence[DecisionStatus] = (), source_status: Sequence[str] = (),
+        about: Identified | None = None, first: int = 50, after: str | None = None, at: AsOf = NOW,
     ) -> Page[Decision]:  # fmt: skip
         """List decisions in the order they were recorded, by status and by what they are about."""
         wanted = [*(one.value for one in status), *("=" + word for word in source_status)]

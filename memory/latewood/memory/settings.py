@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Final, Literal, TypeAlias, cast
+from typing import Final, Literal, TypeAlias
 
 from latewood.graph_schema.errors import InvalidError
 
@@ -17,7 +17,7 @@ SETTINGS: Final[Mapping[str, str]] = {
     "LATEWOOD_DB": "The store's address when none is given (latewood.db).",
     "LATEWOOD_SPACE": "The space when none is given (default).",
     "LATEWOOD_ACTOR": "Who writes when `by` is not given, such as human:ada (CLI: human:<user name>).",
-    "LATEWOOD_SYNC": "full: a commit waits for the disk. normal: the last commits may go with the power, never the order.",
+    "LATEWOOD_SYNC": "full: a commit waits for the disk. normal: the last ones may go with the power.",
 }
 """Every environment variable with one sentence."""
 
@@ -39,7 +39,9 @@ class Settings:
             InvalidError: code ``setting.invalid`` for an unknown LATEWOOD_ name or a value that cannot be honoured.
         """
         given = os.environ if environment is None else environment
-        ours = {key: value for key, value in given.items() if key.startswith("LATEWOOD_") and key != "LATEWOOD_EXAMPLES"}
+        ours = {
+            key: value for key, value in given.items() if key.startswith("LATEWOOD_") and key != "LATEWOOD_EXAMPLES"
+        }
         unknown = sorted(set(ours) - set(SETTINGS))
         if unknown:
             msg = f"unknown settings {', '.join(unknown)}; known are {', '.join(SETTINGS)}"
@@ -51,5 +53,5 @@ class Settings:
             db=ours.get("LATEWOOD_DB") or "latewood.db",
             space=ours.get("LATEWOOD_SPACE") or "default",
             actor=ours.get("LATEWOOD_ACTOR") or None,
-            sync=cast("Sync", sync),
+            sync=sync,
         )

@@ -153,4 +153,3 @@ async def decisions_by_id(store: GraphStore, space: str, ids: Sequence[str], at:
         if decision is not None:
             found[node_id] = decision
     return found
-

@@ -102,7 +102,9 @@ def _lines(decision: Decision, predecessors: Sequence[Decision], successors: Seq
     lines += [Line("outcome", text, decision.id, said) for text in decision.outcomes]
     lines += [_evidence_line("followed", piece) for piece in decision.led_to]
     lines += [Line("replaced", _name(one), one.id, one.source) for one in predecessors]
-    lines += [Line("followed", f"superseded by {_name(one)}, {one.status.value}", one.id, one.source) for one in successors]
+    lines += [
+        Line("followed", f"superseded by {_name(one)}, {one.status.value}", one.id, one.source) for one in successors
+    ]
     return tuple(lines)
 
 

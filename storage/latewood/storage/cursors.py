@@ -1,6 +1,7 @@
 """Cursors and near names, the same in every store.
 
-A cursor is opaque to callers: the place of the last row seen, so that rows that come later neither shift nor repeat a page.
+A cursor is opaque to callers: the place of the last row seen, so that rows that come later neither shift nor repeat a
+page.
 """
 
 from __future__ import annotations

@@ -1,7 +1,7 @@
 """The journal: the only caller of a store's `commit`.
 
-Writers hand in units and wait; one task per store takes what is waiting, bounded by count, bytes and time, and commits it
-in one transaction. Whoever waits gets a receipt only for what is durable, or the error of their own unit alone.
+Writers hand in units and wait; one task per store takes what is waiting, bounded by count, bytes and time, and commits
+it in one transaction. Whoever waits gets a receipt only for what is durable, or the error of their own unit alone.
 """
 
 from __future__ import annotations
@@ -13,7 +13,6 @@ from dataclasses import dataclass
 from typing import Final
 
 import structlog
-
 from latewood.graph_schema.commands import Assert, Unit
 from latewood.graph_schema.errors import LatewoodError, LimitError, RefusedError, UnavailableError
 from latewood.graph_schema.events import Receipt
@@ -137,7 +136,7 @@ class Journal:
                     await self._commit([waiting])
                 return
             answers = tuple(error for _ in part)
-        except Exception as error:
+        except Exception as error:  # noqa: BLE001 - see below
             # Whatever it was, every waiting caller must hear of it: a silent writer would hang them all.
             _log.exception("commit_failed", units=len(part))
             failure = LatewoodError(f"the store failed unexpectedly: {error!r}", code="internal")

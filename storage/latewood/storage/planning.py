@@ -27,30 +27,25 @@ from latewood.graph_schema.errors import (
     ConflictError,
     ForbiddenError,
     InvalidError,
-    LatewoodError,
     LimitError,
     NotFoundError,
 )
 from latewood.graph_schema.events import Event, EventKind, NotHolding, Receipt
 from latewood.graph_schema.ids import IdSource, is_id
 from latewood.graph_schema.ledger import key_id
-from latewood.graph_schema.model import Cardinality, LedgerName, NodeKind, Predicate, Trust
+from latewood.graph_schema.model import Cardinality, NodeKind, Predicate, Trust
 from latewood.graph_schema.packs.loader import Vocabulary
 from latewood.graph_schema.values import Json, canonical_json, check_text, normal_key
+from latewood.storage.rows import FactRow, Known, Needs, NodeRow
 
 __all__ = [
-    "FactRow",
-    "Known",
-    "Needs",
-    "NodeRow",
     "Plan",
-    "SpaceRow",
     "check_space_name",
     "needs_of",
     "plan",
     "predicate_attributes",
-    "predicate_of",
     "predicate_key",
+    "predicate_of",
     "receipt_of",
     "session_key",
     "unknown_space",
@@ -109,76 +104,6 @@ def predicate_of(attributes: Mapping[str, Json]) -> Predicate:
         Trust(str(attributes["authority"])),
         bool(attributes.get("relation", False)),
     )
-
-
-@dataclass(frozen=True, slots=True)
-class SpaceRow:
-    """A space as a plan needs it; *state* is empty, filling or live."""
-
-    id: str
-    name: str
-    secret: bytes
-    strict: bool
-    state: str
-    filling: str | None
-
-
-@dataclass(frozen=True, slots=True)
-class NodeRow:
-    """A node as stored."""
-
-    id: str
-    kind: NodeKind
-    type: str
-    key: str | None
-    name: str
-    attributes: Mapping[str, Json]
-    recorded_at: Micros
-    version: int
-
-
-@dataclass(frozen=True, slots=True)
-class FactRow:
-    """An assertion as a plan needs it. *retracted_at* is None while it counts."""
-
-    id: str
-    subject: str
-    predicate: str
-    key: bytes
-    tier: int
-    absent: bool
-    valid_from: Micros
-    retracted_at: Micros | None
-
-
-@dataclass(frozen=True, slots=True)
-class Needs:
-    """What a unit wants to know. *keys* are normal; *ids* may be of nodes or facts; *ends* are (fact, instant or None)."""
-
-    keys: frozenset[str]
-    ids: frozenset[str]
-    facts: frozenset[str]
-    predicates: frozenset[str]
-    ends: tuple[tuple[str, Micros | None], ...]
-
-
-@dataclass(frozen=True, slots=True)
-class Known:
-    """The answers to `Needs`, as of the head, inside the transaction that will keep the plan.
-
-    Attributes:
-        head: recorded time of the ledger's last row.
-        holders: (fact, instant as asked) to the id of what holds for its key then, absences included.
-        predicates: those in use in the space.
-    """
-
-    space: SpaceRow
-    head: Micros
-    by_key: Mapping[str, NodeRow]
-    by_id: Mapping[str, NodeRow]
-    facts: Mapping[str, FactRow]
-    predicates: Mapping[str, Predicate]
-    holders: Mapping[tuple[str, Micros | None], str | None]
 
 
 @dataclass(slots=True)
@@ -388,7 +313,12 @@ class _Planner:
             key = predicate_key(name)
             earlier = self._find(normal_key(key))
             self._new_node(
-                NodeKind.PREDICATE, "predicate", key, name, predicate_attributes(wanted), earlier.id if earlier else None
+                NodeKind.PREDICATE,
+                "predicate",
+                key,
+                name,
+                predicate_attributes(wanted),
+                earlier.id if earlier else None,
             )
         self._predicates[name] = wanted
         return wanted
@@ -409,7 +339,7 @@ class _Planner:
             parts.append(said)
         return key_id(self._known.space.secret, canonical_json(parts))
 
-    def assert_(self, command: Assert) -> None:
+    def say(self, command: Assert) -> None:
         """Plan an assertion of a value or an object."""
         if (command.value is None) == (command.object is None):
             raise InvalidError(f"{command.predicate!r} needs a value or an object, and not both", code="query.invalid")
@@ -486,8 +416,8 @@ class _Planner:
         payload = self._payload(predicate, reason=command.reason, replaced_by=replaced_by)
         self._emit(
             Event(
-                EventKind.RETRACTED, command.id, row.subject, len(self.plan.events), payload, key=row.key, target=row.id,
-                tier=self._tier(predicate), trust=self._unit.trust.level,
+                EventKind.RETRACTED, command.id, row.subject, len(self.plan.events), payload, key=row.key,
+                target=row.id, tier=self._tier(predicate), trust=self._unit.trust.level,
             )
         )  # fmt: skip
 
@@ -502,9 +432,7 @@ class _Planner:
             if taken is not None:
                 msg = f"the key {command.key!r} belongs to {taken.kind.value} {taken.id} already"
                 raise ConflictError(msg, code="key.taken", key=command.key, id=taken.id)
-        node = self._new_node(
-            command.kind, command.type, command.key, command.name, command.attributes, command.id
-        )
+        node = self._new_node(command.kind, command.type, command.key, command.name, command.attributes, command.id)
         if command.key is not None:
             self.plan.nodes[command.key] = node.id
 
@@ -515,7 +443,9 @@ class _Planner:
             row = self._known.by_id.get(ref.id) if ref.id else self._known.by_key.get(normal_key(ref.key or ""))
             version = row.version if row is not None else 0
             if version != expect.version:
-                msg = f"{ref.id or ref.key} is at version {version}, not {expect.version}; read it again and decide anew"
+                msg = (
+                    f"{ref.id or ref.key} is at version {version}, not {expect.version}; read it again and decide anew"
+                )
                 raise ConflictError(msg, node=ref.id or ref.key, version=version, expected=expect.version)
 
 
@@ -536,7 +466,7 @@ def plan(unit: Unit, known: Known, words: Vocabulary, clock: Clock, ids: IdSourc
     replaced = {c.replaces: c.id for c in unit.commands if isinstance(c, Assert) and c.replaces is not None}
     for command in unit.commands:
         if isinstance(command, Assert):
-            planner.assert_(command)
+            planner.say(command)
         elif isinstance(command, Declare):
             planner.declare(command)
         elif isinstance(command, End):

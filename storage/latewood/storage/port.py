@@ -1,7 +1,7 @@
 """The port: everything a backend must do. Adapters pass `latewood.storage.conformance` unchanged.
 
-A store is opened for one tenant (`for_tenant`), so that no query can forget the filter. A read or a commit names exactly
-one space. Times are microseconds (`Micros`) in queries and aware datetimes in what is returned.
+A store is opened for one tenant (`for_tenant`), so that no query can forget the filter. A read or a commit names
+exactly one space. Times are microseconds (`Micros`) in queries and aware datetimes in what is returned.
 """
 
 from __future__ import annotations
@@ -197,7 +197,7 @@ class GraphStore(Protocol):
         ...
 
     async def finish_fill(self, space: str, origin: str) -> None:
-        """End the filling of *space* by the history *origin*: it is live from here on. A no-op when it is not filling."""
+        """End the filling of *space* by the history *origin*: it is live from here on. A no-op when none runs."""
         ...
 
     async def commit(self, units: Sequence[Unit]) -> tuple[Committed, ...]:
@@ -208,7 +208,9 @@ class GraphStore(Protocol):
         """
         ...
 
-    async def nodes(self, space: str, *, ids: Sequence[str] = (), keys: Sequence[str] = (), at: AsOf = NOW) -> dict[str, Node]:
+    async def nodes(
+        self, space: str, *, ids: Sequence[str] = (), keys: Sequence[str] = (), at: AsOf = NOW
+    ) -> dict[str, Node]:
         """Return the nodes that exist at `known_at`, by the id or key as asked. Missing ones are left out."""
         ...
 
@@ -225,7 +227,8 @@ class GraphStore(Protocol):
         ...
 
     async def facts(self, space: str, query: FactQuery, at: AsOf = NOW) -> tuple[Fact, ...]:
-        """Return the facts that hold at *at*, with their conflicts, by subject, predicate, start, recording and ordinal.
+        """Return the facts that hold at *at*, with their conflicts, by subject, predicate, start, recording and
+        ordinal.
 
         Raises LimitError above `IDS_MAX` ids or `FACTS_MAX` facts.
         """

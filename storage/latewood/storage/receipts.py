@@ -30,7 +30,12 @@ def receipt_to_json(receipt: Receipt) -> str:
     }
     if receipt.not_holding:
         document["not_holding"] = [
-            [one.fact_id, to_micros(one.valid_from), None if one.valid_to is None else to_micros(one.valid_to), one.held_by]
+            [
+                one.fact_id,
+                to_micros(one.valid_from),
+                None if one.valid_to is None else to_micros(one.valid_to),
+                one.held_by,
+            ]
             for one in receipt.not_holding
         ]
     return json.dumps(document, separators=(",", ":"), ensure_ascii=False)

@@ -9,16 +9,16 @@ from __future__ import annotations
 import asyncio
 import os
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Generator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Final, Literal, TypeVar
+from typing import Final, Literal, TypeVar, cast
 
 import apsw
-
 from latewood.graph_schema.errors import CorruptError, InvalidError, LatewoodError, UnavailableError
 from latewood.storage.queries import load_queries
+from latewood.storage.sqlite.database import Database, number
 
 __all__ = ["SCHEMA_VERSION", "Engine"]
 
@@ -64,7 +64,7 @@ class Engine:
         self.sql = load_queries(_PACKAGE, "queries.sql")
         self.committed = threading.Condition()
         self._local = threading.local()
-        self._connections: list[apsw.Connection] = []
+        self._connections: list[Database] = []
         self._lock = threading.Lock()
         self._writer = ThreadPoolExecutor(1, thread_name_prefix="latewood-writer")
         self._readers = ThreadPoolExecutor(_READERS, thread_name_prefix="latewood-reader")
@@ -83,12 +83,13 @@ class Engine:
             await self.close()
             raise
 
-    def _connect(self) -> apsw.Connection:
+    def _connect(self) -> Database:
         flags = apsw.SQLITE_OPEN_READWRITE | apsw.SQLITE_OPEN_CREATE
         if self.path.exists() and not os.access(self.path, os.W_OK):
             flags, self.read_only = apsw.SQLITE_OPEN_READONLY, True
-        connection = apsw.Connection(str(self.path), flags=flags, statementcachesize=200)
-        connection.set_busy_timeout(_BUSY_MS)
+        opened = apsw.Connection(str(self.path), flags=flags, statementcachesize=200)
+        opened.set_busy_timeout(_BUSY_MS)
+        connection = cast("Database", opened)
         connection.pragma("cache_size", -65_536)
         connection.pragma("mmap_size", 1 << 30)
         connection.pragma("temp_store", "memory")
@@ -100,23 +101,25 @@ class Engine:
             self._connections.append(connection)
         return connection
 
-    def _connection(self) -> apsw.Connection:
-        found: apsw.Connection | None = getattr(self._local, "connection", None)
+    def _connection(self) -> Database:
+        found: Database | None = getattr(self._local, "connection", None)
         if found is None:
             found = self._connect()
             self._local.connection = found
         return found
 
-    def _prepare(self, connection: apsw.Connection) -> None:
+    def _prepare(self, connection: Database) -> None:
         """Check whose file it is, and write the schema into a new one."""
-        application = int(str(connection.pragma("application_id")))
-        version = int(str(connection.pragma("user_version")))
-        tables = connection.execute("select count(*) from sqlite_schema").get
+        application = number(connection.execute("pragma application_id"))
+        version = number(connection.execute("pragma user_version"))
+        tables = number(connection.execute("select count(*) from sqlite_schema"))
         if application != _APPLICATION_ID and (tables or application):
             msg = f"{self.path} is a database of another program, not a Latewood database; name another file"
             raise InvalidError(msg, code="file.not_a_store")
         if version > SCHEMA_VERSION:
-            msg = f"{self.path} has schema {version}, this Latewood knows up to {SCHEMA_VERSION}; upgrade Latewood first"
+            msg = (
+                f"{self.path} has schema {version}, this Latewood knows up to {SCHEMA_VERSION}; upgrade Latewood first"
+            )
             raise UnavailableError(msg, code="schema.newer", schema=version, known=SCHEMA_VERSION)
         if version == SCHEMA_VERSION or self.read_only:
             return
@@ -124,7 +127,7 @@ class Engine:
         connection.execute("begin immediate")
         try:
             # Another process may have been quicker.
-            if int(str(connection.pragma("user_version"))) == 0:
+            if number(connection.execute("pragma user_version")) == 0:
                 connection.execute((Path(__file__).parent / "schema.sql").read_text(encoding="utf-8"))
                 connection.pragma("application_id", _APPLICATION_ID)
                 connection.pragma("user_version", SCHEMA_VERSION)
@@ -135,7 +138,7 @@ class Engine:
             raise
 
     @contextmanager
-    def _guard(self) -> Iterator[None]:
+    def _guard(self) -> Generator[None]:
         try:
             yield
         except apsw.Error as error:
@@ -145,7 +148,7 @@ class Engine:
         if self._closed:
             raise UnavailableError(f"the store on {self.path} is closed; open it again", code="store.closed")
 
-    async def read(self, work: Callable[[apsw.Connection], T]) -> T:
+    async def read(self, work: Callable[[Database], T]) -> T:
         """Run *work* in a reader thread, in one transaction."""
         self._check_open()
 
@@ -161,7 +164,7 @@ class Engine:
 
         return await asyncio.get_running_loop().run_in_executor(self._readers, run)
 
-    async def write(self, work: Callable[[apsw.Connection], T], *, begin: bool = True) -> T:
+    async def write(self, work: Callable[[Database], T], *, begin: bool = True) -> T:
         """Run *work* in the writer thread, in one transaction that is kept whole or not at all."""
         self._check_open()
 

@@ -4,11 +4,10 @@ from __future__ import annotations
 
 from typing import cast
 
-import apsw
-
 from latewood.graph_schema.clock import Micros
 from latewood.graph_schema.errors import ConflictError
 from latewood.storage.port import Lease
+from latewood.storage.sqlite.database import Database
 
 __all__ = ["acquire", "release", "renew"]
 
@@ -17,9 +16,7 @@ def _until(now: Micros, ttl_s: float) -> Micros:
     return now + round(ttl_s * 1_000_000)
 
 
-def acquire(
-    connection: apsw.Connection, n: int, space: str, name: str, owner: str, now: Micros, ttl_s: float
-) -> Lease | None:
+def acquire(connection: Database, n: int, space: str, name: str, owner: str, now: Micros, ttl_s: float) -> Lease | None:
     """Take the lease when it is free, run out, or the owner's already."""
     row = connection.execute("select owner, fence, until from lease where space = ? and name = ?", (n, name)).fetchone()
     holder, fence, until = cast("tuple[str | None, int, int]", row) if row is not None else (None, 0, 0)
@@ -34,7 +31,7 @@ def acquire(
     return lease
 
 
-def renew(connection: apsw.Connection, n: int, lease: Lease, now: Micros, ttl_s: float) -> Lease:
+def renew(connection: Database, n: int, lease: Lease, now: Micros, ttl_s: float) -> Lease:
     """Prolong a lease that still runs. Raises ConflictError (``lease.lost``)."""
     fresh = Lease(lease.space, lease.name, lease.owner, lease.fence, _until(now, ttl_s))
     connection.execute(
@@ -49,10 +46,11 @@ def renew(connection: apsw.Connection, n: int, lease: Lease, now: Micros, ttl_s:
     return fresh
 
 
-def release(connection: apsw.Connection, n: int, lease: Lease, now: Micros) -> bool:
+def release(connection: Database, n: int, lease: Lease, now: Micros) -> bool:
     """Give a lease back; its fence stays, so that it can only grow."""
     connection.execute(
-        "update lease set owner = null, until = 0 where space = ? and name = ? and owner = ? and fence = ? and until > ?",
+        "update lease set owner = null, until = 0 "
+        "where space = ? and name = ? and owner = ? and fence = ? and until > ?",
         (n, lease.name, lease.owner, lease.fence, now),
     )
     return connection.changes() == 1

@@ -7,8 +7,6 @@ import re
 from collections.abc import Sequence
 from typing import Final, cast
 
-import apsw
-
 from latewood.graph_schema.clock import FOREVER, Micros
 from latewood.graph_schema.events import EventKind
 from latewood.graph_schema.ids import id_bytes, id_text
@@ -16,6 +14,7 @@ from latewood.graph_schema.model import Fact, Node, NodeKind
 from latewood.graph_schema.values import normal_key
 from latewood.storage.cursors import check_first, near, read_cursor, write_cursor
 from latewood.storage.port import Axis, Change, Hit, NodeQuery, Page
+from latewood.storage.sqlite.database import Cell, Database, number
 from latewood.storage.sqlite.reading import Reading, hex_list, value_of
 
 __all__ = ["changes", "list_nodes", "near_keys", "register_functions", "search_text", "timeline"]
@@ -30,10 +29,10 @@ _VISIBLE: Final = """(
     and (h.valid_to > :t or h.closed_at > :r) order by h.valid_from desc, h.recorded_at desc limit 1)"""
 
 
-def register_functions(connection: apsw.Connection) -> None:
+def register_functions(connection: Database) -> None:
     """Give *connection* the functions that the list's conditions use."""
 
-    def value_text(payload: apsw.SQLiteValue) -> str | None:
+    def value_text(payload: Cell) -> str | None:
         value = value_of(json.loads(cast("str", payload))) if payload else None
         return None if value is None else value.text()
 
@@ -75,7 +74,7 @@ def list_nodes(reading: Reading, query: NodeQuery, valid_at: Micros, known_at: M
     (after,) = read_cursor(query.after, "n", 1) or (0,)
     bindings: dict[str, object] = {"space": reading.n, "t": valid_at, "r": known_at, "after": after, "first": first + 1}
     sql = f"select node.n from node where {_conditions(query, bindings)} order by node.n limit :first"  # noqa: S608
-    numbers = [cast("int", row[0]) for row in reading.db.execute(sql, cast("dict[str, apsw.SQLiteValue]", bindings))]
+    numbers = [cast("int", row[0]) for row in reading.db.execute(sql, bindings)]
     shown = numbers[:first]
     nodes = reading.nodes_by_row(shown)
     more = write_cursor("n", shown[-1]) if len(numbers) > first else None
@@ -109,7 +108,7 @@ def _seq_at(reading: Reading, recorded_at: Micros) -> int:
     low, high = 0, 0 if head is None else cast("int", head[0])
     while low < high:
         middle = (low + high + 1) // 2
-        found = cast("int", reading.db.execute(reading.sql["seq_recorded"], (reading.n, 0, middle)).get)
+        found = number(reading.db.execute(reading.sql["seq_recorded"], (reading.n, 0, middle)))
         low, high = (middle, high) if found <= recorded_at else (low, middle - 1)
     return low
 
@@ -153,7 +152,7 @@ def _changes(reading: Reading, rows: Sequence[Sequence[object]]) -> tuple[Change
     taken_back = reading.facts_by_id(targets, FOREVER - 1) if targets else {}
     found: list[Change] = []
     for seq, e, kind, recorded_at, target, payload, *_ in rows:
-        said = json.loads(cast("str", payload)) if payload else {}
+        said: dict[str, str] = json.loads(cast("str", payload)) if payload else {}
         retracted = kind == EventKind.RETRACTED.value
         fact = taken_back[id_text(cast("bytes", target))] if retracted else facts[cast("int", e)]
         found.append(
@@ -186,9 +185,7 @@ def search_text(
         best[found[0]] = (-cast("float", rank), cast("int", rowid) if cast("int", rowid) > 0 else None)
     nodes = reading.nodes_by_row(list(best))
     facts = reading.facts_by_row([e for _, e in best.values() if e is not None], known_at)
-    return tuple(
-        Hit(nodes[n], None if e is None else facts[e], score) for n, (score, e) in best.items()
-    )
+    return tuple(Hit(nodes[n], None if e is None else facts[e], score) for n, (score, e) in best.items())
 
 
 def _visible_text(reading: Reading, rowid: int, valid_at: Micros, known_at: Micros) -> tuple[int, str] | None:

@@ -7,8 +7,6 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
 from typing import Final, TypeAlias, cast
 
-import apsw
-
 from latewood.graph_schema.clock import FOREVER, AsOf, Clock, Micros, from_micros, parse_instant, to_micros
 from latewood.graph_schema.errors import LimitError
 from latewood.graph_schema.ids import id_text, is_id
@@ -16,8 +14,9 @@ from latewood.graph_schema.model import Conflict, Fact, Node, Source, Trust
 from latewood.graph_schema.packs.loader import Vocabulary
 from latewood.graph_schema.resolution import Claim
 from latewood.graph_schema.values import Json, Value, normal_key
-from latewood.storage.planning import NodeRow
 from latewood.storage.port import FACTS_MAX, IDS_MAX, FactQuery, Point
+from latewood.storage.rows import NodeRow
+from latewood.storage.sqlite.database import Database
 from latewood.storage.sqlite.stretches import holder_of_key
 from latewood.storage.sqlite.writing import find_space, node_row
 
@@ -37,7 +36,9 @@ def hex_list(ids: Iterable[str]) -> str:
 def check_count(count: int) -> None:
     """Refuse a read of too many ids. Raises LimitError."""
     if count > IDS_MAX:
-        raise LimitError(f"{count:,} ids in one read, more than {IDS_MAX:,}; page them", limit="IDS_MAX", maximum=IDS_MAX)
+        raise LimitError(
+            f"{count:,} ids in one read, more than {IDS_MAX:,}; page them", limit="IDS_MAX", maximum=IDS_MAX
+        )
 
 
 def _node(row: NodeRow) -> Node:
@@ -64,7 +65,7 @@ class Reading:
     """One read of one space; made inside its transaction and thrown away."""
 
     def __init__(
-        self, connection: apsw.Connection, sql: Mapping[str, str], tenant: str, space: str, clock: Clock,
+        self, connection: Database, sql: Mapping[str, str], tenant: str, space: str, clock: Clock,
         words: Vocabulary,
     ) -> None:  # fmt: skip
         """Read *space* of *tenant*. Raises NotFoundError (``space.unknown``)."""
@@ -120,8 +121,8 @@ class Reading:
             said = node.attributes
             origin = _text(said, "origin") or ""
             source = Source(
-                node.id, origin, _text(said, "method") or "asserted", _text(said, "actor") or "", _text(said, "session"),
-                model=_text(said, "model"), prompt_version=_text(said, "prompt_version"),
+                node.id, origin, _text(said, "method") or "asserted", _text(said, "actor") or "",
+                _text(said, "session"), model=_text(said, "model"), prompt_version=_text(said, "prompt_version"),
                 on_behalf_of=_text(said, "on_behalf_of"),
             )  # fmt: skip
             self._sources[node.id] = (source, origin)
@@ -184,7 +185,7 @@ class Reading:
         else:
             name = "holding_of_subjects_predicates"
             bindings.append(predicates)
-        rows = self.db.execute(self.sql[name], cast("list[apsw.SQLiteValue]", bindings)).fetchall()
+        rows = self.db.execute(self.sql[name], bindings).fetchall()
         if len(rows) > FACTS_MAX:
             msg = f"more than {FACTS_MAX:,} facts in one read; ask for fewer ids or predicates"
             raise LimitError(msg, limit="FACTS_MAX", maximum=FACTS_MAX)
@@ -274,4 +275,3 @@ class Reading:
 def _shown(row: Row) -> Row:
     """Show an open `retracted_at` as None."""
     return (*row[:12], None if row[12] == FOREVER else row[12], *row[13:])
-

@@ -10,16 +10,15 @@ from pathlib import Path
 from typing import Final, Literal, TypeVar, cast
 
 import apsw
-
 from latewood.graph_schema.clock import NOW, AsOf, Clock, Micros, SystemClock, from_micros
 from latewood.graph_schema.commands import Unit
 from latewood.graph_schema.errors import ConflictError, LimitError, NotFoundError
 from latewood.graph_schema.events import LedgerEntry, Receipt
-from latewood.graph_schema.ids import IdSource, RandomIds, id_bytes, id_text, is_id
+from latewood.graph_schema.ids import IdSource, RandomIds, id_bytes, is_id
 from latewood.graph_schema.ledger import Verdict
 from latewood.graph_schema.model import LEDGERS, Fact, LedgerName, Node, NodeKind, Predicate
 from latewood.graph_schema.packs.loader import Vocabulary, vocabulary
-from latewood.storage.planning import SpaceRow, check_space_name, predicate_of
+from latewood.storage.planning import check_space_name, predicate_of
 from latewood.storage.port import (
     PAGE_MAX,
     Axis,
@@ -36,7 +35,9 @@ from latewood.storage.port import (
     StoreInfo,
 )
 from latewood.storage.receipts import receipt_from_json
+from latewood.storage.rows import SpaceRow
 from latewood.storage.sqlite import leases, ledgers, listing
+from latewood.storage.sqlite.database import Database, number
 from latewood.storage.sqlite.engine import SCHEMA_VERSION, Engine
 from latewood.storage.sqlite.reading import NO_BOUND, Reading
 from latewood.storage.sqlite.writing import LEDGER_NUMBER, GroupWriter, find_space, space_row
@@ -96,7 +97,7 @@ class SqliteStore:
     async def _read(self, space: str, work: Callable[[Reading], T]) -> T:
         engine = self._engine
 
-        def run(connection: apsw.Connection) -> T:
+        def run(connection: Database) -> T:
             listing.register_functions(connection)
             return work(Reading(connection, engine.sql, self._tenant, space, self._clock, self._words))
 
@@ -113,7 +114,7 @@ class SqliteStore:
         """Describe the store."""
         engine = self._engine
 
-        def work(connection: apsw.Connection) -> StoreInfo:
+        def work(connection: Database) -> StoreInfo:
             size = sum(
                 part.stat().st_size
                 for part in (engine.path, engine.path.with_name(engine.path.name + "-wal"))
@@ -134,20 +135,22 @@ class SqliteStore:
         if not self._engine.read_only:
             await self._ensure_default()
 
-        def work(connection: apsw.Connection) -> tuple[Space, ...]:
+        def work(connection: Database) -> tuple[Space, ...]:
             rows = connection.execute(self._engine.sql["spaces"], (self._tenant,)).fetchall()
             return tuple(self._space(connection, *space_row(row)) for row in rows)
 
         return await self._engine.read(work)
 
-    def _space(self, connection: apsw.Connection, n: int, row: SpaceRow) -> Space:
-        nodes = int(connection.execute("select count(*) from node where space = ?", (n,)).get)
-        heads = {cast("int", one[0]): cast("int", one[1]) for one in connection.execute(self._engine.sql["heads"], (n,))}
+    def _space(self, connection: Database, n: int, row: SpaceRow) -> Space:
+        nodes = number(connection.execute("select count(*) from node where space = ?", (n,)))
+        heads = {
+            cast("int", one[0]): cast("int", one[1]) for one in connection.execute(self._engine.sql["heads"], (n,))
+        }
         seqs: dict[LedgerName, int] = {name: heads.get(LEDGER_NUMBER[name], 0) for name in LEDGERS}
         return Space(row.id, row.name, row.state, row.filling, row.strict, nodes, seqs)
 
     async def _ensure_default(self) -> None:
-        def known(connection: apsw.Connection) -> bool:
+        def known(connection: Database) -> bool:
             return connection.execute(self._engine.sql["space"], (self._tenant, "default")).fetchone() is not None
 
         if self._engine.read_only or await self._engine.read(known):
@@ -161,10 +164,10 @@ class SqliteStore:
         """Make a space."""
         check_space_name(name)
 
-        def work(connection: apsw.Connection) -> Space:
+        def work(connection: Database) -> Space:
             if connection.execute(self._engine.sql["space"], (self._tenant, name)).fetchone() is not None:
                 raise ConflictError(f"the space {name!r} exists already", code="space.exists", space=name)
-            if int(connection.execute("select count(*) from space").get) >= SPACES_MAX:
+            if number(connection.execute("select count(*) from space")) >= SPACES_MAX:
                 msg = f"the store has {SPACES_MAX:,} spaces, the most it may"
                 raise LimitError(msg, limit="SPACES_MAX", maximum=SPACES_MAX)
             connection.execute(
@@ -178,7 +181,7 @@ class SqliteStore:
             connection.execute(
                 f"create virtual table text_{n} using fts5(body, tokenize='porter unicode61 remove_diacritics 2')"
             )
-            connection.execute(f"insert into text_{n}(text_{n}, rank) values('secure-delete', 1)")  # noqa: S608
+            connection.execute(f"insert into text_{n}(text_{n}, rank) values('secure-delete', 1)")
             return self._space(connection, *find_space(connection, self._engine.sql, self._tenant, name))
 
         return await self._engine.write(work)
@@ -186,7 +189,7 @@ class SqliteStore:
     async def finish_fill(self, space: str, origin: str) -> None:
         """End the filling of *space* by the history *origin*."""
 
-        def work(connection: apsw.Connection) -> None:
+        def work(connection: Database) -> None:
             n, row = find_space(connection, self._engine.sql, self._tenant, space)
             if row.state == "filling" and row.filling == origin:
                 connection.execute("update space set state = 'live', filling = null where n = ?", (n,))
@@ -198,7 +201,7 @@ class SqliteStore:
         if any(unit.space == "default" for unit in units):
             await self._ensure_default()
 
-        def work(connection: apsw.Connection) -> tuple[Committed, ...]:
+        def work(connection: Database) -> tuple[Committed, ...]:
             writer = GroupWriter(connection, self._engine.sql, self._tenant, self._clock, self._ids, self._words)
             return writer.commit(units)
 
@@ -280,7 +283,7 @@ class SqliteStore:
     async def receipt(self, receipt_id: str) -> Receipt:
         """Return a receipt, of a refused write too."""
 
-        def work(connection: apsw.Connection) -> Receipt | None:
+        def work(connection: Database) -> Receipt | None:
             if not is_id(receipt_id):
                 return None
             raw = id_bytes(receipt_id)
@@ -305,7 +308,7 @@ class SqliteStore:
     async def refuse(self, refusal: Refusal) -> None:
         """Keep a refusal."""
 
-        def work(connection: apsw.Connection) -> None:
+        def work(connection: Database) -> None:
             connection.execute(
                 "insert or ignore into refusal(id, tenant, space, code, actor, body, message, at) "
                 "values(?, ?, ?, ?, ?, ?, ?, ?)",
@@ -339,10 +342,12 @@ class SqliteStore:
     async def release(self, lease: Lease) -> bool:
         """Give a lease back."""
         return await self._engine.write(
-            lambda connection: leases.release(connection, self._number(connection, lease.space), lease, self._clock.now())
+            lambda connection: leases.release(
+                connection, self._number(connection, lease.space), lease, self._clock.now()
+            )
         )
 
-    def _number(self, connection: apsw.Connection, space: str) -> int:
+    def _number(self, connection: Database, space: str) -> int:
         return find_space(connection, self._engine.sql, self._tenant, space)[0]
 
     async def close(self) -> None:

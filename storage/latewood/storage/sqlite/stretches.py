@@ -1,16 +1,14 @@
 """Keeping the rows of a key true after a unit: which part of its history to read, and the repair to apply.
 
-Reading all of a key would make a write on an entity of 50,000 versions slow. What can change lies in the asserted periods
-of the claims that came or went, cut where a claim of higher rank covers the rest; what holds there can only be a claim
-that starts inside, or one that covers its beginning and outranks the others.
+Reading all of a key would make a write on an entity of 50,000 versions slow. What can change lies in the asserted
+periods of the claims that came or went, cut where a claim of higher rank covers the rest; what holds there can only be
+a claim that starts inside, or one that covers its beginning and outranks the others.
 """
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import Final, TypeAlias
-
-import apsw
+from typing import Final, TypeAlias, cast
 
 from latewood.graph_schema.clock import FOREVER, Micros
 from latewood.graph_schema.errors import LimitError
@@ -24,6 +22,7 @@ from latewood.graph_schema.resolution import (
     resolve,
     sweep,
 )
+from latewood.storage.sqlite.database import Cell, Database, number
 
 __all__ = ["claim_class", "holder_of_key", "not_held", "open_end", "repair_key"]
 
@@ -36,8 +35,9 @@ def claim_class(tier: int, known: int) -> int:
     return 2 * tier + known
 
 
-def _claim(row: Sequence[int]) -> Claim:
-    e, valid_from, valid_to, tier, known, trust, recorded_at, ordinal, absent = row[:9]
+def _claim(row: Sequence[Cell]) -> Claim:
+    numbers = cast("tuple[int, ...]", row[:9])
+    e, valid_from, valid_to, tier, known, trust, recorded_at, ordinal, absent = numbers
     return Claim(e, valid_from, valid_to, tier, known, trust, recorded_at, ordinal, bool(absent))
 
 
@@ -46,7 +46,7 @@ def _too_many(key: int) -> LimitError:
     return LimitError(msg, limit="STRETCHES_MAX", maximum=STRETCHES_MAX)
 
 
-def _covering(connection: apsw.Connection, sql: Sql, k: int, window: Window, top: int) -> list[Claim]:
+def _covering(connection: Database, sql: Sql, k: int, window: Window, top: int) -> list[Claim]:
     """Read the claims that cover the window's start and could hold in it.
 
     Once one of the highest class covers the whole window, an older start of any class loses to it everywhere.
@@ -54,7 +54,7 @@ def _covering(connection: apsw.Connection, sql: Sql, k: int, window: Window, top
     found: list[Claim] = []
     enough: Micros | None = None
     for row in connection.execute(sql["claims_covering"], (k, window[0], window[0])):
-        claim = _claim(row)  # pyright: ignore[reportArgumentType]
+        claim = _claim(row)
         if enough is not None and claim.valid_from < enough:
             break
         found.append(claim)
@@ -63,38 +63,36 @@ def _covering(connection: apsw.Connection, sql: Sql, k: int, window: Window, top
     return found
 
 
-def _starting(connection: apsw.Connection, sql: Sql, k: int, window: Window) -> list[Claim]:
+def _starting(connection: Database, sql: Sql, k: int, window: Window) -> list[Claim]:
     found: list[Claim] = []
     for row in connection.execute(sql["claims_starting"], (k, window[0], window[1])):
         if len(found) >= _SCAN_MAX:
             raise _too_many(k)
-        found.append(_claim(row))  # pyright: ignore[reportArgumentType]
+        found.append(_claim(row))
     return found
 
 
-def _window(connection: apsw.Connection, sql: Sql, k: int, changed: Claim) -> Window:
+def _window(connection: Database, sql: Sql, k: int, changed: Claim) -> Window:
     """Return where *changed* may hold: its period up to a claim of higher rank that covers the rest of it."""
     end = changed.valid_to
-    scanned = 0
-    for row in connection.execute(sql["claims_starting"], (k, changed.valid_from, end)):
-        claim = _claim(row)  # pyright: ignore[reportArgumentType]
+    for scanned, row in enumerate(connection.execute(sql["claims_starting"], (k, changed.valid_from, end))):
+        claim = _claim(row)
         if claim.valid_to >= end and claim.rank > changed.rank:
             return (changed.valid_from, claim.valid_from)
-        scanned += 1
-        if scanned > _SCAN_MAX:
+        if scanned >= _SCAN_MAX:
             raise _too_many(k)
     return (changed.valid_from, end)
 
 
-def _live_rows(connection: apsw.Connection, sql: Sql, k: int, window: Window) -> list[Stretch]:
+def _live_rows(connection: Database, sql: Sql, k: int, window: Window) -> list[Stretch]:
     before = connection.execute(sql["row_before"], (k, window[0])).fetchall()
-    rows = [row for row in before if row[2] > window[0]]
-    rows += connection.execute(sql["rows_starting"], (k, window[0], window[1])).fetchall()
-    return [Stretch(e, start, end, recorded, closed) for e, start, end, recorded, closed in rows]
+    after = connection.execute(sql["rows_starting"], (k, window[0], window[1])).fetchall()
+    rows = [Stretch(*cast("tuple[int, int, int, int, int]", row)) for row in (*before, *after)]
+    return [row for row in rows if row.valid_to > window[0]]
 
 
 def repair_key(
-    connection: apsw.Connection, sql: Sql, k: int, top: int, changed: Sequence[Claim], recorded_at: Micros
+    connection: Database, sql: Sql, k: int, top: int, changed: Sequence[Claim], recorded_at: Micros
 ) -> list[Held]:
     """Bring the rows of key *k* up to date after *changed* claims came or went, and return the new layout there.
 
@@ -121,20 +119,18 @@ def repair_key(
     return layout
 
 
-def holder_of_key(
-    connection: apsw.Connection, sql: Sql, k: int, valid_at: Micros, known_at: Micros
-) -> int | None:
+def holder_of_key(connection: Database, sql: Sql, k: int, valid_at: Micros, known_at: Micros) -> int | None:
     """Return the row number of the assertion that holds for *k*, an absence included.
 
     A visible stretch answers at once; where there is none, an absence may hold.
     """
     visible = connection.execute(sql["visible_row"], (k, valid_at, known_at)).fetchone()
     if visible is not None:
-        return int(visible[0])
-    top = int(connection.execute(sql["key_top"], (k,)).get)
+        return cast("int", visible[0])
+    top = number(connection.execute(sql["key_top"], (k,)))
     best: Claim | None = None
     for row in connection.execute(sql["holder_of_key"], (k, valid_at, known_at)):
-        claim = _claim(row)  # pyright: ignore[reportArgumentType]
+        claim = _claim(row)
         settled = best is not None and claim_class(best.tier, best.known) == top
         if settled and best is not None and claim.valid_from < best.valid_from:
             break

@@ -9,8 +9,6 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Final, cast
 
-import apsw
-
 from latewood.graph_schema.clock import FOREVER, Clock, Micros, from_micros
 from latewood.graph_schema.commands import Unit
 from latewood.graph_schema.errors import ConflictError, CorruptError, RefusedError
@@ -21,21 +19,11 @@ from latewood.graph_schema.model import LEDGERS, LedgerName, NodeKind
 from latewood.graph_schema.packs.loader import Vocabulary
 from latewood.graph_schema.resolution import Claim, Held
 from latewood.graph_schema.values import Json, canonical_json, normal_key
-from latewood.storage.planning import (
-    FactRow,
-    Known,
-    NodeRow,
-    Plan,
-    SpaceRow,
-    needs_of,
-    plan,
-    predicate_key,
-    predicate_of,
-    receipt_of,
-    unknown_space,
-)
+from latewood.storage.planning import Plan, needs_of, plan, predicate_key, predicate_of, receipt_of, unknown_space
 from latewood.storage.port import Committed
 from latewood.storage.receipts import receipt_from_json, receipt_to_json
+from latewood.storage.rows import FactRow, Known, NodeRow, SpaceRow
+from latewood.storage.sqlite.database import Database, number
 from latewood.storage.sqlite.stretches import claim_class, holder_of_key, not_held, open_end, repair_key
 
 __all__ = ["LEDGER_NUMBER", "GroupWriter", "find_space", "node_row", "space_row", "texts_of"]
@@ -52,7 +40,7 @@ def space_row(row: Sequence[object]) -> tuple[int, SpaceRow]:
     )  # fmt: skip
 
 
-def find_space(connection: apsw.Connection, sql: Mapping[str, str], tenant: str, name: str) -> tuple[int, SpaceRow]:
+def find_space(connection: Database, sql: Mapping[str, str], tenant: str, name: str) -> tuple[int, SpaceRow]:
     """Return a space's row number and the space. Raises NotFoundError (``space.unknown``) with near names."""
     row = connection.execute(sql["space"], (tenant, name)).fetchone()
     if row is None:
@@ -117,7 +105,7 @@ class GroupWriter:
     """Writes one group; made for one transaction and thrown away."""
 
     def __init__(
-        self, connection: apsw.Connection, sql: Mapping[str, str], tenant: str, clock: Clock, ids: IdSource, words: Vocabulary
+        self, connection: Database, sql: Mapping[str, str], tenant: str, clock: Clock, ids: IdSource, words: Vocabulary
     ) -> None:
         """Write through *connection*, which is inside a transaction."""
         self._db = connection
@@ -127,8 +115,8 @@ class GroupWriter:
         self._ids = ids
         self._words = words
         self._spaces: dict[str, _Space] = {}
-        self._next_e = int(connection.execute("select coalesce(max(e), 0) + 1 from event").get)
-        self._next_n = int(connection.execute("select coalesce(max(n), 0) + 1 from node").get)
+        self._next_e = number(connection.execute("select coalesce(max(e), 0) + 1 from event"))
+        self._next_n = number(connection.execute("select coalesce(max(n), 0) + 1 from node"))
 
     def commit(self, units: Sequence[Unit]) -> tuple[Committed, ...]:
         """Write *units* in order."""
@@ -163,7 +151,9 @@ class GroupWriter:
         if found is None:
             number = LEDGER_NUMBER[name]
             row = self._db.execute(self._sql["head"], (space.n, number)).fetchone()
-            seq, digest, recorded_at = row if row is not None else (0, GENESIS, -(2**63))
+            seq, digest, recorded_at = (
+                cast("tuple[int, bytes, int]", row) if row is not None else (0, GENESIS, -(2**63))
+            )
             found = space.ledgers[name] = _Ledger(number, seq, digest, recorded_at)
         return found
 
@@ -248,7 +238,7 @@ class GroupWriter:
         return None if e is None else self._id_of(e)
 
     def _id_of(self, e: int) -> str:
-        return id_text(cast("bytes", self._db.execute("select id from event where e = ?", (e,)).get))
+        return id_text(cast("bytes", self._db.execute("select id from event where e = ?", (e,)).fetchall()[0][0]))
 
     def _append(
         self, space: _Space, ledger: _Ledger, unit: Unit, planned: Plan, op: bytes | None
@@ -280,7 +270,7 @@ class GroupWriter:
             ))  # fmt: skip
             numbers.append(self._next_e)
             self._next_e += 1
-        self._db.executemany(self._sql["insert_event"], cast("list[tuple[apsw.SQLiteValue, ...]]", rows))
+        self._db.executemany(self._sql["insert_event"], rows)
         return numbers, previous
 
     def _nodes(self, space: _Space, planned: Plan) -> None:
@@ -306,7 +296,7 @@ class GroupWriter:
         self._db.executemany(self._sql["touch_node"], rows)
 
     def _text(self, space: _Space, rowid: int, words: str) -> None:
-        self._db.execute(f"insert into text_{space.n}(rowid, body) values(?, ?)", (rowid, words))  # noqa: S608
+        self._db.execute(f"insert into text_{space.n}(rowid, body) values(?, ?)", (rowid, words))
 
     def _claims(self, space: _Space, planned: Plan, numbers: Sequence[int]) -> list[NotHolding]:
         """Keep the unit's claims and retractions, then repair every key they touch, in order of key."""
@@ -344,9 +334,7 @@ class GroupWriter:
                 raise CorruptError(f"the node {event.subject} of a fact is not in the view; run `latewood rebuild`")
             top = claim_class(event.tier, int(event.known))
             predicate = cast("str", event.payload["predicate"])
-            self._db.execute(
-                self._sql["insert_key"], (None, space.n, key_id, subject[0], predicate, origin, top)
-            )
+            self._db.execute(self._sql["insert_key"], (None, space.n, key_id, subject[0], predicate, origin, top))
             key = _Key(self._db.last_insert_rowid(), origin, contested=False, top=top)
         keys[key_id] = key
         return key
@@ -381,18 +369,14 @@ class GroupWriter:
             if words:
                 self._text(space, e, words)
 
-    def _retract(
-        self, space: _Space, keys: dict[bytes, _Key], event: Event, e: int, recorded_at: Micros
-    ) -> None:
+    def _retract(self, space: _Space, keys: dict[bytes, _Key], event: Event, e: int, recorded_at: Micros) -> None:
         row = self._db.execute(self._sql["claim_of_fact"], (space.n, id_bytes(cast("str", event.target)))).fetchone()
         if row is None:
             raise CorruptError(f"the fact {event.target} is not in the view; run `latewood rebuild`")
         claim_e, valid_from, valid_to, tier, known, trust, recorded, ordinal, absent, k = cast("tuple[int, ...]", row)
         self._db.execute(self._sql["retract_claim"], (recorded_at, e, k, valid_from, claim_e))
         key = self._key(space, keys, event, b"")
-        key.changed.append(
-            Claim(claim_e, valid_from, valid_to, tier, known, trust, recorded, ordinal, bool(absent))
-        )
+        key.changed.append(Claim(claim_e, valid_from, valid_to, tier, known, trust, recorded, ordinal, bool(absent)))
 
     def _not_holding(self, key: _Key, claim: Claim, fact_id: str, layout: Sequence[Held]) -> list[NotHolding]:
         """Say where a new claim does not hold, and what holds at the start of each such stretch."""

@@ -1,0 +1,1 @@
+"""Getting words in: decision records and tables."""

@@ -1,0 +1,46 @@
+# `just test` is what a newcomer runs; `just ci` is what has to pass before a change lands.
+
+# The core tests: unit, conformance, properties, integration, end to end, house.
+test *args:
+    uv run pytest -q -m "not slow" {{args}}
+
+# Everything, in the order in which it is cheapest to fail.
+ci: lint types layers test wheel slow
+
+lint:
+    uv run ruff check .
+    uv run ruff format --check .
+    uv run codespell README.md ARCHITECTURE.md CONTRIBUTING.md CHANGELOG.md docs graph_schema storage ingestion reasoning memory server clients tests
+
+types:
+    uv run pyright
+
+layers:
+    uv run lint-imports
+
+# The tests again, against the wheel that ships, in an environment that has only that.
+wheel:
+    rm -rf dist .wheel
+    uv build --wheel
+    uv venv -q .wheel
+    uv pip install -q --python .wheel/bin/python dist/*.whl pytest pytest-asyncio pytest-timeout hypothesis
+    mkdir -p .wheel/checkout && rm -rf .wheel/checkout/* && cp -r tests pyproject.toml .wheel/checkout/
+    cd .wheel/checkout && ../bin/python -m pytest -q -m "not slow" -p no:cacheprovider tests/unit tests/conformance tests/integration
+
+# The long suites: crash runs and many random histories.
+slow:
+    LATEWOOD_EXAMPLES=20 uv run pytest -q -m "slow or histories" tests
+
+bench *args:
+    uv run python bench/store.py {{args}}
+
+fix:
+    uv run ruff check --fix-only .
+    uv run ruff format .
+
+# Check the changelog, build, and say what to tag.
+release version: ci
+    grep -q "^## \[{{version}}\]" CHANGELOG.md
+    grep -q '^version = "{{version}}"' pyproject.toml
+    uv build
+    @echo "git tag v{{version}}"

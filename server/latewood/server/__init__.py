@@ -1,0 +1,1 @@
+"""Protocols: GraphQL over HTTP. No rules of its own."""

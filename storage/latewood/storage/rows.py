@@ -1,0 +1,82 @@
+"""What planning a unit looks at: spaces, nodes and assertions as a store keeps them."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+from latewood.graph_schema.clock import Micros
+from latewood.graph_schema.model import NodeKind, Predicate
+from latewood.graph_schema.values import Json
+
+__all__ = ["FactRow", "Known", "Needs", "NodeRow", "SpaceRow"]
+
+
+@dataclass(frozen=True, slots=True)
+class SpaceRow:
+    """A space as a plan needs it; *state* is empty, filling or live."""
+
+    id: str
+    name: str
+    secret: bytes
+    strict: bool
+    state: str
+    filling: str | None
+
+
+@dataclass(frozen=True, slots=True)
+class NodeRow:
+    """A node as stored."""
+
+    id: str
+    kind: NodeKind
+    type: str
+    key: str | None
+    name: str
+    attributes: Mapping[str, Json]
+    recorded_at: Micros
+    version: int
+
+
+@dataclass(frozen=True, slots=True)
+class FactRow:
+    """An assertion as a plan needs it. *retracted_at* is None while it counts."""
+
+    id: str
+    subject: str
+    predicate: str
+    key: bytes
+    tier: int
+    absent: bool
+    valid_from: Micros
+    retracted_at: Micros | None
+
+
+@dataclass(frozen=True, slots=True)
+class Needs:
+    """What a unit wants to know: normal keys, ids of nodes or facts, and (fact, instant or None) of each end."""
+
+    keys: frozenset[str]
+    ids: frozenset[str]
+    facts: frozenset[str]
+    predicates: frozenset[str]
+    ends: tuple[tuple[str, Micros | None], ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Known:
+    """The answers to `Needs`, as of the head, inside the transaction that will keep the plan.
+
+    Attributes:
+        head: recorded time of the ledger's last row.
+        holders: (fact, instant as asked) to the id of what holds for its key then, absences included.
+        predicates: those in use in the space.
+    """
+
+    space: SpaceRow
+    head: Micros
+    by_key: Mapping[str, NodeRow]
+    by_id: Mapping[str, NodeRow]
+    facts: Mapping[str, FactRow]
+    predicates: Mapping[str, Predicate]
+    holders: Mapping[tuple[str, Micros | None], str | None]
