@@ -35,6 +35,7 @@ __all__ = [
 GENESIS: Final = bytes(32)
 """The hash before the first row."""
 _FORMAT: Final = "latewood/1"
+_encode = json.JSONEncoder(separators=(",", ":")).encode
 
 
 def payload_digest(salt: bytes, payload: bytes) -> bytes:
@@ -68,7 +69,7 @@ def header_bytes(
         event.key.hex() if event.key else None, event.target, event.tier, event.trust, int(event.known),
         event.valid_from, event.valid_to, digest.hex(),
     ]  # fmt: skip
-    return json.dumps(header, separators=(",", ":")).encode()
+    return _encode(header).encode()
 
 
 def link_hash(previous: bytes, header: bytes) -> bytes:

@@ -14,6 +14,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import datetime
 from decimal import Decimal
+from functools import lru_cache
 from typing import Final, TypeAlias, cast
 
 from latewood.graph_schema.clock import iso, parse_instant, utc
@@ -44,9 +45,12 @@ _INTEGER_DIGITS_MAX: Final = 400
 _EXPONENT_MAX: Final = 400
 
 
+_encode = json.JSONEncoder(sort_keys=True, separators=(",", ":"), ensure_ascii=False, allow_nan=False).encode
+
+
 def canonical_json(value: object) -> str:
     """Write JSON with sorted keys, no spaces and UTF-8 characters as they are: equal documents give equal text."""
-    return json.dumps(value, sort_keys=True, separators=(",", ":"), ensure_ascii=False, allow_nan=False)
+    return _encode(value)
 
 
 def check_text(text: str, where: str, *, bytes_max: int = TEXT_BYTES_MAX) -> str:
@@ -70,6 +74,7 @@ def check_text(text: str, where: str, *, bytes_max: int = TEXT_BYTES_MAX) -> str
     return text
 
 
+@lru_cache(maxsize=8192)
 def normal_key(key: str) -> str:
     """Return the form under which a key is looked up: NFKC, case folded, inner white space single.
 

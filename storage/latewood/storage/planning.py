@@ -10,17 +10,20 @@ import difflib
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import lru_cache
 from typing import Final
 
 from latewood.graph_schema.clock import Clock, Micros, from_micros, iso
 from latewood.graph_schema.commands import (
     COMMANDS_MAX,
+    ActorSpec,
     Assert,
     Command,
     Declare,
     End,
     Ref,
     Retract,
+    SourceSpec,
     Unit,
 )
 from latewood.graph_schema.errors import (
@@ -167,14 +170,14 @@ def needs_of(unit: Unit) -> Needs:
             ids.add(ref.id)
         elif ref.key is not None:
             keys.add(normal_key(ref.key))
-    keys.add(_source_key(unit))
+    keys.add(_source_key(unit.source, unit.actor, unit.session))
     return Needs(frozenset(keys), frozenset(ids), frozenset(facts), frozenset(predicates), tuple(ends))
 
 
-def _source_key(unit: Unit) -> str:
+@lru_cache(maxsize=1024)
+def _source_key(spec: SourceSpec, actor: ActorSpec, session: str | None) -> str:
     """Name a source by what it is, without saying it: equal sources are one node."""
-    spec = unit.source
-    parts = [spec.origin, spec.method, normal_key(unit.actor.key), unit.actor.on_behalf_of, unit.session]
+    parts = [spec.origin, spec.method, normal_key(actor.key), actor.on_behalf_of, session]
     parts += [spec.model, spec.prompt_version]
     return "source:" + key_id(b"latewood source", canonical_json(parts)).hex()
 
@@ -269,7 +272,8 @@ class _Planner:
     def sources(self) -> None:
         """Find or declare the actor, the session and the source."""
         unit, spec = self._unit, self._unit.source
-        found = self._known.by_key.get(_source_key(unit))
+        source_key = _source_key(spec, unit.actor, unit.session)
+        found = self._known.by_key.get(source_key)
         if found is not None:
             self._source_id = found.id
             return
@@ -288,7 +292,9 @@ class _Planner:
         if spec.prompt_version is not None:
             attributes["prompt_version"] = spec.prompt_version
         name = self.plan.origin[:200]
-        self._source_id = self._new_node(NodeKind.SOURCE, spec.method, _source_key(unit), name, attributes).id
+        self._source_id = self._new_node(
+            NodeKind.SOURCE, spec.method, _source_key(unit.source, unit.actor, unit.session), name, attributes
+        ).id
 
     def predicate(self, name: str, *, relation: bool) -> Predicate:
         """Return the rules of a predicate, registering it at its first use.

@@ -8,7 +8,7 @@ from typing import cast
 from latewood.graph_schema.clock import from_micros, to_micros
 from latewood.graph_schema.events import NotHolding, Receipt
 from latewood.graph_schema.model import LedgerName
-from latewood.graph_schema.values import Json
+from latewood.graph_schema.values import Json, canonical_json
 
 __all__ = ["receipt_from_json", "receipt_to_json"]
 
@@ -38,7 +38,7 @@ def receipt_to_json(receipt: Receipt) -> str:
             ]
             for one in receipt.not_holding
         ]
-    return json.dumps(document, separators=(",", ":"), ensure_ascii=False)
+    return canonical_json(document)
 
 
 def receipt_from_json(text: str, *, replayed: bool = False) -> Receipt:

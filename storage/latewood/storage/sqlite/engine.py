@@ -19,6 +19,7 @@ import apsw
 from latewood.graph_schema.errors import CorruptError, InvalidError, LatewoodError, UnavailableError
 from latewood.storage.queries import load_queries
 from latewood.storage.sqlite.database import Database, number
+from latewood.storage.sqlite.writing import Cache
 
 __all__ = ["SCHEMA_VERSION", "Engine"]
 
@@ -62,7 +63,7 @@ class Engine:
         self.sync = sync
         self.read_only = False
         self.sql = load_queries(_PACKAGE, "queries.sql")
-        self.committed = threading.Condition()
+        self.cache = Cache()
         self._local = threading.local()
         self._connections: list[Database] = []
         self._lock = threading.Lock()
@@ -178,11 +179,11 @@ class Engine:
                     answer = work(connection)
                     connection.execute("commit")
                 except BaseException:
+                    # What the cache learned in this transaction is undone with it.
+                    self.cache.clear()
                     if connection.in_transaction:
                         connection.execute("rollback")
                     raise
-            with self.committed:
-                self.committed.notify_all()
             return answer
 
         return await asyncio.get_running_loop().run_in_executor(self._writer, run)

@@ -66,7 +66,7 @@ select k, origin, contested, top from key where space = ? and id = ?;
 
 -- name: insert_key
 -- Register a key at its first assertion.
-insert into key(k, space, id, subject, predicate, origin, contested, top) values(?, ?, ?, ?, ?, ?, 0, ?);
+insert into key(k, space, id, subject, predicate, origin, contested, top) values(?, ?, ?, ?, ?, ?, ?, ?);
 
 -- name: mark_key
 -- Note that several origins speak of a key, and the highest class among its claims.

@@ -193,6 +193,7 @@ class SqliteStore:
             n, row = find_space(connection, self._engine.sql, self._tenant, space)
             if row.state == "filling" and row.filling == origin:
                 connection.execute("update space set state = 'live', filling = null where n = ?", (n,))
+                self._engine.cache.clear()
 
         await self._engine.write(work)
 
@@ -202,7 +203,10 @@ class SqliteStore:
             await self._ensure_default()
 
         def work(connection: Database) -> tuple[Committed, ...]:
-            writer = GroupWriter(connection, self._engine.sql, self._tenant, self._clock, self._ids, self._words)
+            engine = self._engine
+            writer = GroupWriter(
+                connection, engine.sql, engine.cache, self._tenant, self._clock, self._ids, self._words
+            )
             return writer.commit(units)
 
         return await self._engine.write(work)

@@ -7,7 +7,8 @@ a claim that starts inside, or one that covers its beginning and outranks the ot
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
 from typing import Final, TypeAlias, cast
 
 from latewood.graph_schema.clock import FOREVER, Micros
@@ -16,6 +17,7 @@ from latewood.graph_schema.resolution import (
     STRETCHES_MAX,
     Claim,
     Held,
+    Repair,
     Stretch,
     Window,
     merge_windows,
@@ -24,9 +26,17 @@ from latewood.graph_schema.resolution import (
 )
 from latewood.storage.sqlite.database import Cell, Database, number
 
-__all__ = ["claim_class", "holder_of_key", "not_held", "open_end", "repair_key"]
+__all__ = [
+    "KeyChange",
+    "KeyState",
+    "apply_repair",
+    "claim_class",
+    "holder_of_key",
+    "not_held",
+    "open_end",
+    "settle_key",
+]
 
-_SCAN_MAX: Final = STRETCHES_MAX
 Sql: TypeAlias = Mapping[str, str]
 
 
@@ -41,47 +51,79 @@ def _claim(row: Sequence[Cell]) -> Claim:
     return Claim(e, valid_from, valid_to, tier, known, trust, recorded_at, ordinal, bool(absent))
 
 
-def _too_many(key: int) -> LimitError:
-    msg = f"this touches more than {STRETCHES_MAX:,} stretches of one key (row {key}); use a shorter period"
-    return LimitError(msg, limit="STRETCHES_MAX", maximum=STRETCHES_MAX)
+_UNCHANGED: Final = Repair((), (), ())
 
 
-def _covering(connection: Database, sql: Sql, k: int, window: Window, top: int) -> list[Claim]:
+@dataclass(slots=True)
+class KeyState:
+    """What the writer remembers of a key between units.
+
+    Attributes:
+        origin: a hash of the first origin that spoke; *contested* once another did.
+        top: the highest class among its claims.
+        tail: the claim that starts last and holds from there on for good, with its open row; a newer one of no lower
+            rank needs nothing else read. None when that is not known.
+    """
+
+    k: int
+    origin: bytes
+    contested: bool
+    top: int
+    stored: bool = True
+    tail: tuple[Claim, Stretch | None] | None = None
+
+
+@dataclass(slots=True)
+class KeyChange:
+    """What a unit does to one key."""
+
+    state: KeyState
+    added: list[Claim] = field(default_factory=list[Claim])
+    removed: list[Claim] = field(default_factory=list[Claim])
+    layout: list[Held] = field(default_factory=list[Held])
+    repair: Repair = _UNCHANGED
+
+
+def _covering(connection: Database, sql: Sql, change: KeyChange, window: Window) -> list[Claim]:
     """Read the claims that cover the window's start and could hold in it.
 
     Once one of the highest class covers the whole window, an older start of any class loses to it everywhere.
     """
+    gone = {claim.fact for claim in change.removed}
     found: list[Claim] = []
     enough: Micros | None = None
-    for row in connection.execute(sql["claims_covering"], (k, window[0], window[0])):
+    for row in connection.execute(sql["claims_covering"], (change.state.k, window[0], window[0])):
         claim = _claim(row)
+        if claim.fact in gone:
+            continue
         if enough is not None and claim.valid_from < enough:
             break
         found.append(claim)
-        if claim.valid_to >= window[1] and claim_class(claim.tier, claim.known) == top:
+        if claim.valid_to >= window[1] and claim_class(claim.tier, claim.known) == change.state.top:
             enough = claim.valid_from
     return found
 
 
-def _starting(connection: Database, sql: Sql, k: int, window: Window) -> list[Claim]:
-    found: list[Claim] = []
-    for row in connection.execute(sql["claims_starting"], (k, window[0], window[1])):
-        if len(found) >= _SCAN_MAX:
-            raise _too_many(k)
-        found.append(_claim(row))
-    return found
-
-
-def _window(connection: Database, sql: Sql, k: int, changed: Claim) -> Window:
-    """Return where *changed* may hold: its period up to a claim of higher rank that covers the rest of it."""
-    end = changed.valid_to
-    for scanned, row in enumerate(connection.execute(sql["claims_starting"], (k, changed.valid_from, end))):
+def _starting(connection: Database, sql: Sql, change: KeyChange, window: Window) -> Iterator[Claim]:
+    """Read the claims that start inside the window, earliest first."""
+    gone = {claim.fact for claim in change.removed}
+    rows = connection.execute(sql["claims_starting"], (change.state.k, window[0], window[1]))
+    for scanned, row in enumerate(rows):
+        if scanned >= STRETCHES_MAX:
+            msg = f"this touches more than {STRETCHES_MAX:,} stretches of one key; use a shorter period"
+            raise LimitError(msg, limit="STRETCHES_MAX", maximum=STRETCHES_MAX)
         claim = _claim(row)
-        if claim.valid_to >= end and claim.rank > changed.rank:
-            return (changed.valid_from, claim.valid_from)
-        if scanned >= _SCAN_MAX:
-            raise _too_many(k)
-    return (changed.valid_from, end)
+        if claim.fact not in gone:
+            yield claim
+
+
+def _window(connection: Database, sql: Sql, change: KeyChange, changed: Claim) -> Window:
+    """Return where *changed* may hold: its period up to a claim of higher rank that covers the rest of it."""
+    period = (changed.valid_from, changed.valid_to)
+    for claim in _starting(connection, sql, change, period):
+        if claim.valid_to >= period[1] and claim.rank > changed.rank:
+            return (period[0], claim.valid_from)
+    return period
 
 
 def _live_rows(connection: Database, sql: Sql, k: int, window: Window) -> list[Stretch]:
@@ -91,23 +133,59 @@ def _live_rows(connection: Database, sql: Sql, k: int, window: Window) -> list[S
     return [row for row in rows if row.valid_to > window[0]]
 
 
-def repair_key(
-    connection: Database, sql: Sql, k: int, top: int, changed: Sequence[Claim], recorded_at: Micros
-) -> list[Held]:
-    """Bring the rows of key *k* up to date after *changed* claims came or went, and return the new layout there.
+def _follow_tail(change: KeyChange, recorded_at: Micros) -> bool:
+    """Settle the usual change, a newer open claim after the last one, without reading; False when it is another."""
+    tail = change.state.tail
+    if tail is None or change.removed or len(change.added) != 1:
+        return False
+    last, row = tail
+    claim = change.added[0]
+    if claim.valid_to != FOREVER or claim.valid_from <= last.valid_from or claim.rank < last.rank:
+        return False
+    if row is not None and claim.valid_from <= row.valid_from:
+        return False
+    inserted = None if claim.absent else Stretch(claim.fact, claim.valid_from, FOREVER, recorded_at)
+    change.layout = [Held(claim.valid_from, FOREVER, claim)]
+    change.repair = Repair(
+        () if row is None else ((row, claim.valid_from),), (), () if inserted is None else (inserted,)
+    )
+    change.state.tail = (claim, inserted)
+    return True
+
+
+def settle_key(connection: Database, sql: Sql, change: KeyChange, recorded_at: Micros) -> None:
+    """Find the new layout of a key and the repair of its rows, before anything of the unit is written.
 
     Raises:
         LimitError: when more than `STRETCHES_MAX` stretches are touched.
     """
-    windows = merge_windows(_window(connection, sql, k, claim) for claim in changed)
-    layout: list[Held] = []
+    if _follow_tail(change, recorded_at):
+        return
+    state = change.state
+    state.tail = None
+    windows = merge_windows(_window(connection, sql, change, one) for one in (*change.added, *change.removed))
     rows: dict[tuple[int, Micros, Micros], Stretch] = {}
+    last_start: Micros | None = None
     for window in windows:
-        claims = _covering(connection, sql, k, window, top) + _starting(connection, sql, k, window)
-        layout += sweep(claims, window)
-        for row in _live_rows(connection, sql, k, window):
+        claims = _covering(connection, sql, change, window) if state.stored else []
+        claims += [*_starting(connection, sql, change, window), *change.added]
+        last_start = max(claim.valid_from for claim in claims) if claims else None
+        change.layout += sweep(claims, window)
+        for row in _live_rows(connection, sql, state.k, window) if state.stored else ():
             rows[row.fact, row.valid_from, row.recorded_at] = row
-    repair = resolve(windows, layout, list(rows.values()), recorded_at)
+    change.repair = resolve(windows, change.layout, list(rows.values()), recorded_at)
+    if change.removed or len(change.added) != 1 or not change.layout:
+        return
+    end, claim = change.layout[-1], change.added[0]
+    if end.claim is claim and end.valid_to == FOREVER and last_start == claim.valid_from == end.valid_from:
+        row = next((one for one in change.repair.inserts if one.fact == claim.fact and one.valid_to == FOREVER), None)
+        if claim.absent or row is not None:
+            state.tail = (claim, row)
+
+
+def apply_repair(connection: Database, sql: Sql, change: KeyChange, recorded_at: Micros) -> None:
+    """Write the repair of one key."""
+    k, repair = change.state.k, change.repair
     for row, end in repair.closes:
         connection.execute(sql["close_row"], (end, recorded_at, k, row.valid_from, row.recorded_at, row.fact))
     for row in repair.retires:
@@ -116,7 +194,6 @@ def repair_key(
         connection.execute(
             sql["insert_row"], (k, row.valid_from, row.recorded_at, row.fact, row.valid_to, row.closed_at)
         )
-    return layout
 
 
 def holder_of_key(connection: Database, sql: Sql, k: int, valid_at: Micros, known_at: Micros) -> int | None:

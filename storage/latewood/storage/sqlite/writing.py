@@ -6,7 +6,8 @@ import hashlib
 import json
 import os
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
+from functools import lru_cache
 from typing import Final, cast
 
 from latewood.graph_schema.clock import FOREVER, Clock, Micros, from_micros
@@ -17,14 +18,23 @@ from latewood.graph_schema.ids import IdSource, id_bytes, id_text, is_id
 from latewood.graph_schema.ledger import GENESIS, header_bytes, link_hash, op_hash, payload_digest
 from latewood.graph_schema.model import LEDGERS, LedgerName, NodeKind
 from latewood.graph_schema.packs.loader import Vocabulary
-from latewood.graph_schema.resolution import Claim, Held
+from latewood.graph_schema.resolution import Claim
 from latewood.graph_schema.values import Json, canonical_json, normal_key
 from latewood.storage.planning import Plan, needs_of, plan, predicate_key, predicate_of, receipt_of, unknown_space
 from latewood.storage.port import Committed
 from latewood.storage.receipts import receipt_from_json, receipt_to_json
 from latewood.storage.rows import FactRow, Known, NodeRow, SpaceRow
 from latewood.storage.sqlite.database import Database, number
-from latewood.storage.sqlite.stretches import claim_class, holder_of_key, not_held, open_end, repair_key
+from latewood.storage.sqlite.stretches import (
+    KeyChange,
+    KeyState,
+    apply_repair,
+    claim_class,
+    holder_of_key,
+    not_held,
+    open_end,
+    settle_key,
+)
 
 __all__ = ["LEDGER_NUMBER", "GroupWriter", "find_space", "node_row", "space_row", "texts_of"]
 
@@ -49,12 +59,18 @@ def find_space(connection: Database, sql: Mapping[str, str], tenant: str, name: 
     return space_row(row)
 
 
+@lru_cache(maxsize=4096)
+def attributes_of(text: str) -> Mapping[str, Json]:
+    """Read a node's attributes; few texts come again and again."""
+    return json.loads(text) if text != "{}" else {}
+
+
 def node_row(row: Sequence[object]) -> NodeRow:
     """Read a row of the queries over `node`."""
     _, raw_id, kind, node_type, key, name, attributes, recorded_at, version, _ = row
     return NodeRow(
         id_text(cast("bytes", raw_id)), NodeKind(cast("str", kind)), cast("str", node_type), cast("str | None", key),
-        cast("str", name), json.loads(cast("str", attributes)), cast("int", recorded_at), cast("int", version),
+        cast("str", name), attributes_of(cast("str", attributes)), cast("int", recorded_at), cast("int", version),
     )  # fmt: skip
 
 
@@ -91,70 +107,102 @@ class _Space:
     ledgers: dict[LedgerName, _Ledger] = field(default_factory=dict[LedgerName, _Ledger])
 
 
+NODES_CACHED_MAX: Final = 50_000
+KEYS_CACHED_MAX: Final = 50_000
+
+
 @dataclass(slots=True)
-class _Key:
-    k: int
-    origin: bytes
-    contested: bool
-    top: int
-    changed: list[Claim] = field(default_factory=list[Claim])
-    new: list[tuple[Claim, str]] = field(default_factory=list[tuple[Claim, str]])
+class Cache:
+    """What the writer knows of the file without looking: valid as long as no other connection has written.
+
+    Attributes:
+        version: SQLite's data_version when it was filled; another one empties it.
+    """
+
+    version: int = -1
+    spaces: dict[tuple[str, str], _Space] = field(default_factory=dict[tuple[str, str], "_Space"])
+    nodes: dict[tuple[int, str], NodeRow] = field(default_factory=dict[tuple[int, str], NodeRow])
+    keys: dict[tuple[int, bytes], KeyState] = field(default_factory=dict[tuple[int, bytes], KeyState])
+    next_e: int = 0
+    next_n: int = 0
+
+    def refresh(self, connection: Database) -> None:
+        """Empty the cache when another connection wrote, or when it has grown too large."""
+        version = number(connection.execute("pragma data_version"))
+        full = len(self.nodes) > NODES_CACHED_MAX or len(self.keys) > KEYS_CACHED_MAX
+        if version == self.version and not full:
+            return
+        self.clear()
+        self.version = version
+        self.next_e = number(connection.execute("select coalesce(max(e), 0) + 1 from event"))
+        self.next_n = number(connection.execute("select coalesce(max(n), 0) + 1 from node"))
+
+    def clear(self) -> None:
+        """Forget everything."""
+        self.version = -1
+        self.spaces.clear()
+        self.nodes.clear()
+        self.keys.clear()
 
 
 class GroupWriter:
-    """Writes one group; made for one transaction and thrown away."""
+    """Writes one group; made for one transaction and thrown away.
+
+    Each unit is planned and settled with reads alone before its first row is written, so a refusal leaves no trace.
+    """
 
     def __init__(
-        self, connection: Database, sql: Mapping[str, str], tenant: str, clock: Clock, ids: IdSource, words: Vocabulary
+        self,
+        connection: Database,
+        sql: Mapping[str, str],
+        cache: Cache,
+        tenant: str,
+        clock: Clock,
+        ids: IdSource,
+        words: Vocabulary,
     ) -> None:
         """Write through *connection*, which is inside a transaction."""
         self._db = connection
         self._sql = sql
+        self._cache = cache
         self._tenant = tenant
         self._clock = clock
         self._ids = ids
         self._words = words
-        self._spaces: dict[str, _Space] = {}
-        self._next_e = number(connection.execute("select coalesce(max(e), 0) + 1 from event"))
-        self._next_n = number(connection.execute("select coalesce(max(n), 0) + 1 from node"))
+        cache.refresh(connection)
 
     def commit(self, units: Sequence[Unit]) -> tuple[Committed, ...]:
         """Write *units* in order."""
         answers: list[Committed] = []
+        touched: dict[str, _Space] = {}
         for unit in units:
-            counters = (self._next_e, self._next_n)
-            self._db.execute("savepoint unit")
             try:
                 answers.append(self._unit(unit))
+                touched[unit.space] = self._space(unit.space)
             except RefusedError as error:
-                self._db.execute("rollback to unit")
-                self._next_e, self._next_n = counters
                 answers.append(error)
-            finally:
-                if self._db.in_transaction:
-                    self._db.execute("release unit")
-        for space in self._spaces.values():
+        for space in touched.values():
             for ledger in space.ledgers.values():
                 head = (space.n, ledger.number, ledger.seq, ledger.hash, ledger.recorded_at)
                 self._db.execute(self._sql["set_head"], head)
         return tuple(answers)
 
     def _space(self, name: str) -> _Space:
-        found = self._spaces.get(name)
+        found = self._cache.spaces.get((self._tenant, name))
         if found is None:
             n, row = find_space(self._db, self._sql, self._tenant, name)
-            found = self._spaces[name] = _Space(n, row)
+            found = self._cache.spaces[self._tenant, name] = _Space(n, row)
         return found
 
     def _ledger(self, space: _Space, name: LedgerName) -> _Ledger:
         found = space.ledgers.get(name)
         if found is None:
-            number = LEDGER_NUMBER[name]
-            row = self._db.execute(self._sql["head"], (space.n, number)).fetchone()
+            place = LEDGER_NUMBER[name]
+            row = self._db.execute(self._sql["head"], (space.n, place)).fetchone()
             seq, digest, recorded_at = (
                 cast("tuple[int, bytes, int]", row) if row is not None else (0, GENESIS, -(2**63))
             )
-            found = space.ledgers[name] = _Ledger(number, seq, digest, recorded_at)
+            found = space.ledgers[name] = _Ledger(place, seq, digest, recorded_at)
         return found
 
     def _unit(self, unit: Unit) -> Receipt:
@@ -166,11 +214,12 @@ class GroupWriter:
                 return self._replay(unit, cast("bytes", earlier[0]), cast("str", earlier[1]))
         ledger = self._ledger(space, unit.ledger)
         planned = plan(unit, self._known(space, unit, ledger.recorded_at), self._words, self._clock, self._ids)
-        numbers, last_hash = self._append(space, ledger, unit, planned, op)
+        changes, not_holding = self._settle(space, planned)
+        # Nothing refuses from here on.
+        last_hash = self._append(space, ledger, unit, planned, op)
         last_seq = ledger.seq + len(planned.events)
-        self._nodes(space, planned)
-        self._touch(space, planned, ledger.seq)
-        not_holding = self._claims(space, planned, numbers)
+        self._nodes(space, planned, ledger.seq)
+        self._claims(space, planned, changes)
         receipt = receipt_of(unit, planned, last_seq, not_holding)
         self._db.execute(
             self._sql["insert_receipt"], (id_bytes(unit.id), space.n, op, unit.body, receipt_to_json(receipt))
@@ -179,10 +228,9 @@ class GroupWriter:
             self._db.execute(
                 "update space set state = ?, filling = ? where n = ?", (planned.state, planned.filling, space.n)
             )
-            row = space.row
-            space.row = SpaceRow(row.id, row.name, row.secret, row.strict, planned.state, planned.filling)
-        # Only now: a refusal above must leave the head where the rolled-back rows would have begun.
+            space.row = replace(space.row, state=planned.state, filling=planned.filling)
         ledger.seq, ledger.recorded_at, ledger.hash = last_seq, planned.recorded_at, last_hash
+        self._cache.next_e += len(planned.events)
         return receipt
 
     def _replay(self, unit: Unit, body: bytes, receipt: str) -> Receipt:
@@ -205,9 +253,7 @@ class GroupWriter:
                 if fact_id in rows_of:
                     instant = max(self._clock.now(), head + 1) if at is None else at
                     holders[fact_id, at] = self._holder(rows_of[fact_id], instant)
-        by_key: dict[str, NodeRow] = {}
-        for row in self._db.execute(self._sql["nodes_by_key"], (space.n, json.dumps(keys))):
-            by_key[cast("str", row[9])] = node_row(row)
+        by_key = self._by_key(space, keys, fresh=bool(unit.expects))
         by_id: dict[str, NodeRow] = {}
         node_ids = [one.replace("-", "") for one in needs.ids if is_id(one)]
         if node_ids:
@@ -219,6 +265,22 @@ class GroupWriter:
             for one in (predicate_of(node.attributes) for node in by_key.values() if node.kind is NodeKind.PREDICATE)
         }
         return Known(space.row, head, by_key, by_id, facts, predicates, holders)
+
+    def _by_key(self, space: _Space, keys: Sequence[str], *, fresh: bool) -> dict[str, NodeRow]:
+        """Look nodes up by key; *fresh* when their versions count, which the cache does not follow."""
+        cache, found = self._cache.nodes, dict[str, NodeRow]()
+        missing: list[str] = []
+        for key in keys:
+            node = None if fresh else cache.get((space.n, key))
+            if node is None:
+                missing.append(key)
+            else:
+                found[key] = node
+        if missing:
+            for row in self._db.execute(self._sql["nodes_by_key"], (space.n, json.dumps(missing))):
+                key = cast("str", row[9])
+                found[key] = cache[space.n, key] = node_row(row)
+        return found
 
     def _facts(self, space: _Space, ids: Sequence[str], into: dict[str, FactRow]) -> dict[str, int]:
         keys: dict[str, int] = {}
@@ -240,13 +302,10 @@ class GroupWriter:
     def _id_of(self, e: int) -> str:
         return id_text(cast("bytes", self._db.execute("select id from event where e = ?", (e,)).fetchall()[0][0]))
 
-    def _append(
-        self, space: _Space, ledger: _Ledger, unit: Unit, planned: Plan, op: bytes | None
-    ) -> tuple[list[int], bytes]:
-        """Chain the unit's events to the ledger; return their row numbers and the last hash."""
-        previous, seq = ledger.hash, ledger.seq
+    def _append(self, space: _Space, ledger: _Ledger, unit: Unit, planned: Plan, op: bytes | None) -> bytes:
+        """Chain the unit's events to the ledger; return the last hash."""
+        previous, seq, e = ledger.hash, ledger.seq, self._cache.next_e
         rows: list[tuple[object, ...]] = []
-        numbers: list[int] = []
         salts = os.urandom(16 * len(planned.events))
         unit_raw = id_bytes(unit.id)
         for event in planned.events:
@@ -255,138 +314,165 @@ class GroupWriter:
             salt = salts[place : place + 16]
             payload = canonical_json(event.payload)
             digest = payload_digest(salt, payload.encode())
-            first = event.ordinal == 0
-            op_kept, body_kept = (op, unit.body) if first else (None, None)
+            op_kept, body_kept = (op, unit.body) if event.ordinal == 0 else (None, None)
             header = header_bytes(
                 space.row.id, unit.ledger, seq, unit.id, planned.recorded_at, planned.written_at, op_kept, body_kept,
                 event, digest,
             )  # fmt: skip
             previous = link_hash(previous, header)
             rows.append((
-                self._next_e, space.n, ledger.number, seq, unit_raw, event.ordinal, planned.recorded_at,
+                e + event.ordinal, space.n, ledger.number, seq, unit_raw, event.ordinal, planned.recorded_at,
                 planned.written_at, event.kind.value, id_bytes(event.id), id_bytes(event.subject), event.key,
                 id_bytes(event.target) if event.target else None, event.tier, event.trust, int(event.known),
                 event.valid_from, event.valid_to, op_kept, body_kept, digest, previous, salt, payload,
             ))  # fmt: skip
-            numbers.append(self._next_e)
-            self._next_e += 1
         self._db.executemany(self._sql["insert_event"], rows)
-        return numbers, previous
+        return previous
 
-    def _nodes(self, space: _Space, planned: Plan) -> None:
-        """Keep the declared nodes and their words."""
+    def _nodes(self, space: _Space, planned: Plan, base_seq: int) -> None:
+        """Keep the declared nodes and their words, and note the last event about each node."""
         for node in planned.declared:
             norm = None if node.key is None else normal_key(node.key)
-            self._db.execute(
-                self._sql["insert_node"],
-                (
-                    self._next_n, space.n, id_bytes(node.id), node.kind.value, node.type, node.key, norm, node.name,
-                    canonical_json(node.attributes), node.recorded_at,
-                ),
+            row = (
+                self._cache.next_n, space.n, id_bytes(node.id), node.kind.value, node.type, node.key, norm, node.name,
+                canonical_json(node.attributes), node.recorded_at,
             )  # fmt: skip
+            self._db.execute(self._sql["insert_node"], row)
+            if norm is not None:
+                self._cache.nodes[space.n, norm] = node
             if node.kind not in (NodeKind.PREDICATE, NodeKind.SOURCE):
                 words = node.name if node.key is None or node.key == node.name else f"{node.key} {node.name}"
-                self._text(space, -self._next_n, words)
-            self._next_n += 1
-
-    def _touch(self, space: _Space, planned: Plan, base_seq: int) -> None:
-        """Note the last event about each node."""
+                self._text(space, -self._cache.next_n, words)
+            self._cache.next_n += 1
         last = {event.subject: base_seq + event.ordinal + 1 for event in planned.events}
-        rows = [(seq, space.n, id_bytes(subject)) for subject, seq in last.items()]
-        self._db.executemany(self._sql["touch_node"], rows)
+        for subject, version in last.items():
+            self._db.execute(self._sql["touch_node"], (version, space.n, id_bytes(subject)))
 
     def _text(self, space: _Space, rowid: int, words: str) -> None:
         self._db.execute(f"insert into text_{space.n}(rowid, body) values(?, ?)", (rowid, words))
 
-    def _claims(self, space: _Space, planned: Plan, numbers: Sequence[int]) -> list[NotHolding]:
-        """Keep the unit's claims and retractions, then repair every key they touch, in order of key."""
-        keys: dict[bytes, _Key] = {}
+    def _settle(self, space: _Space, planned: Plan) -> tuple[list[KeyChange], list[NotHolding]]:
+        """Find what the unit does to every key it touches, in order of key, and where its facts do not hold."""
+        changes: dict[bytes, KeyChange] = {}
         origin = _origin_hash(planned.origin)
-        for event, e in zip(planned.events, numbers, strict=True):
+        fact_ids: dict[int, str] = {}
+        for event in planned.events:
             if event.key is None:
                 continue
+            change = changes.get(event.key)
+            if change is None:
+                change = changes[event.key] = KeyChange(self._key(space, event.key, event, origin))
             if event.kind is EventKind.RETRACTED:
-                self._retract(space, keys, event, e, planned.recorded_at)
+                change.removed.append(self._claim_of(space, cast("str", event.target)))
             else:
-                self._claim(space, keys, event, e, planned.recorded_at, origin)
+                e = self._cache.next_e + event.ordinal
+                fact_ids[e] = event.id
+                change.added.append(_claim_from(event, e, planned.recorded_at))
+                change.state = _spoken(change.state, event, origin)
         found: list[NotHolding] = []
-        for key_id in sorted(keys):
-            key = keys[key_id]
-            layout = repair_key(self._db, self._sql, key.k, key.top, key.changed, planned.recorded_at)
-            for claim, fact_id in key.new:
-                found += self._not_holding(key, claim, fact_id, layout)
+        for key_id in sorted(changes):
+            change = changes[key_id]
+            settle_key(self._db, self._sql, change, planned.recorded_at)
+            for claim in change.added:
+                found += self._not_holding(change, claim, fact_ids)
         order = {fact_id: place for place, fact_id in enumerate(planned.facts)}
-        return sorted(found, key=lambda one: (order[one.fact_id], one.valid_from))
+        found.sort(key=lambda one: (order[one.fact_id], one.valid_from))
+        return [changes[key_id] for key_id in sorted(changes)], found
 
-    def _key(self, space: _Space, keys: dict[bytes, _Key], event: Event, origin: bytes) -> _Key:
-        """Find the row of the event's key, or register it."""
-        key_id = cast("bytes", event.key)
-        key = keys.get(key_id)
-        if key is not None:
-            return key
-        row = self._db.execute(self._sql["key"], (space.n, key_id)).fetchone()
-        if row is not None:
-            k, first_origin, contested, top = row
-            key = _Key(cast("int", k), cast("bytes", first_origin), bool(contested), cast("int", top))
-        else:
-            subject = self._db.execute(self._sql["node_number"], (space.n, id_bytes(event.subject))).fetchone()
-            if subject is None:
-                raise CorruptError(f"the node {event.subject} of a fact is not in the view; run `latewood rebuild`")
-            top = claim_class(event.tier, int(event.known))
-            predicate = cast("str", event.payload["predicate"])
-            self._db.execute(self._sql["insert_key"], (None, space.n, key_id, subject[0], predicate, origin, top))
-            key = _Key(self._db.last_insert_rowid(), origin, contested=False, top=top)
-        keys[key_id] = key
-        return key
+    def _key(self, space: _Space, key_id: bytes, event: Event, origin: bytes) -> KeyState:
+        """Return what is known of the event's key; a copy, so that a refusal changes nothing."""
+        found = self._cache.keys.get((space.n, key_id))
+        if found is None:
+            row = self._db.execute(self._sql["key"], (space.n, key_id)).fetchone()
+            if row is None:
+                return KeyState(0, origin, contested=False, top=claim_class(event.tier, int(event.known)), stored=False)
+            k, first_origin, contested, top = cast("tuple[int, bytes, int, int]", row)
+            found = KeyState(k, first_origin, bool(contested), top)
+        return replace(found)
 
-    def _claim(
-        self, space: _Space, keys: dict[bytes, _Key], event: Event, e: int, recorded_at: Micros, origin: bytes
-    ) -> None:
-        key = self._key(space, keys, event, origin)
-        absent = event.kind is EventKind.ABSENT
-        top = max(key.top, claim_class(event.tier, int(event.known)))
-        contested = key.contested or key.origin != origin
-        if (contested, top) != (key.contested, key.top):
-            key.contested, key.top = contested, top
-            self._db.execute(self._sql["mark_key"], (int(contested), top, key.k))
-        claim = Claim(
-            e, cast("int", event.valid_from), FOREVER if event.valid_to is None else event.valid_to, event.tier,
-            int(event.known), event.trust, recorded_at, event.ordinal, absent,
-        )  # fmt: skip
+    def _claim_of(self, space: _Space, fact_id: str) -> Claim:
+        row = self._db.execute(self._sql["claim_of_fact"], (space.n, id_bytes(fact_id))).fetchone()
+        if row is None:
+            raise CorruptError(f"the fact {fact_id} is not in the view; run `latewood doctor`")
+        e, valid_from, valid_to, tier, known, trust, recorded, ordinal, absent, _ = cast("tuple[int, ...]", row)
+        return Claim(e, valid_from, valid_to, tier, known, trust, recorded, ordinal, bool(absent))
+
+    def _not_holding(self, change: KeyChange, claim: Claim, fact_ids: Mapping[int, str]) -> list[NotHolding]:
+        """Say where a new claim does not hold, and what holds at the start of each such stretch."""
+        found: list[NotHolding] = []
+        for start, end in not_held(claim, change.layout):
+            inside = (one.claim for one in change.layout if one.valid_from <= start < one.valid_to)
+            holding = next(inside, None)
+            e = (
+                holding.fact
+                if holding is not None
+                else holder_of_key(self._db, self._sql, change.state.k, start, FOREVER - 1)
+            )
+            if e is not None:
+                last = open_end(end)
+                until = None if last is None else from_micros(last)
+                held_by = fact_ids.get(e) or self._id_of(e)
+                found.append(NotHolding(fact_ids[claim.fact], from_micros(start), until, held_by))
+        return found
+
+    def _claims(self, space: _Space, planned: Plan, changes: Sequence[KeyChange]) -> None:
+        """Keep the unit's claims and retractions and repair every key they touch."""
+        by_key: dict[bytes, list[Event]] = {}
+        for event in planned.events:
+            if event.key is not None:
+                by_key.setdefault(event.key, []).append(event)
+        for (key_id, events), change in zip(sorted(by_key.items()), changes, strict=True):
+            state = change.state
+            if not state.stored:
+                self._insert_key(space, key_id, events[0], state)
+            else:
+                before = self._cache.keys.get((space.n, key_id))
+                if before is None or (before.contested, before.top) != (state.contested, state.top):
+                    self._db.execute(self._sql["mark_key"], (int(state.contested), state.top, state.k))
+            added, removed = iter(change.added), iter(change.removed)
+            for event in events:
+                if event.kind is EventKind.RETRACTED:
+                    claim = next(removed)
+                    e = self._cache.next_e + event.ordinal
+                    bindings = (planned.recorded_at, e, state.k, claim.valid_from, claim.fact)
+                    self._db.execute(self._sql["retract_claim"], bindings)
+                else:
+                    self._insert_claim(space, state.k, next(added), event)
+            apply_repair(self._db, self._sql, change, planned.recorded_at)
+            self._cache.keys[space.n, key_id] = state
+
+    def _insert_key(self, space: _Space, key_id: bytes, event: Event, state: KeyState) -> None:
+        subject = self._db.execute(self._sql["node_number"], (space.n, id_bytes(event.subject))).fetchone()
+        if subject is None:
+            raise CorruptError(f"the node {event.subject} of a fact is not in the view; run `latewood doctor`")
+        predicate = cast("str", event.payload["predicate"])
+        bindings = (None, space.n, key_id, subject[0], predicate, state.origin, int(state.contested), state.top)
+        self._db.execute(self._sql["insert_key"], bindings)
+        state.k, state.stored = self._db.last_insert_rowid(), True
+
+    def _insert_claim(self, space: _Space, k: int, claim: Claim, event: Event) -> None:
         target = event.payload.get("object")
-        self._db.execute(
-            self._sql["insert_claim"],
-            (
-                key.k, claim.valid_from, e, claim.valid_to, claim.tier, claim.known, claim.trust, recorded_at,
-                claim.ordinal, int(absent), id_bytes(target) if isinstance(target, str) else None,
-            ),
+        bindings = (
+            k, claim.valid_from, claim.fact, claim.valid_to, claim.tier, claim.known, claim.trust, claim.recorded_at,
+            claim.ordinal, int(claim.absent), id_bytes(target) if isinstance(target, str) else None,
         )  # fmt: skip
-        key.changed.append(claim)
-        key.new.append((claim, event.id))
+        self._db.execute(self._sql["insert_claim"], bindings)
         value = event.payload.get("value")
         if isinstance(value, dict) and value["kind"] in ("text", "json"):
             words = "\n".join(texts_of(value["data"]))
             if words:
-                self._text(space, e, words)
+                self._text(space, claim.fact, words)
 
-    def _retract(self, space: _Space, keys: dict[bytes, _Key], event: Event, e: int, recorded_at: Micros) -> None:
-        row = self._db.execute(self._sql["claim_of_fact"], (space.n, id_bytes(cast("str", event.target)))).fetchone()
-        if row is None:
-            raise CorruptError(f"the fact {event.target} is not in the view; run `latewood rebuild`")
-        claim_e, valid_from, valid_to, tier, known, trust, recorded, ordinal, absent, k = cast("tuple[int, ...]", row)
-        self._db.execute(self._sql["retract_claim"], (recorded_at, e, k, valid_from, claim_e))
-        key = self._key(space, keys, event, b"")
-        key.changed.append(Claim(claim_e, valid_from, valid_to, tier, known, trust, recorded, ordinal, bool(absent)))
 
-    def _not_holding(self, key: _Key, claim: Claim, fact_id: str, layout: Sequence[Held]) -> list[NotHolding]:
-        """Say where a new claim does not hold, and what holds at the start of each such stretch."""
-        found: list[NotHolding] = []
-        for start, end in not_held(claim, layout):
-            inside = (one.claim for one in layout if one.valid_from <= start < one.valid_to)
-            holding = next(inside, None)
-            e = holding.fact if holding is not None else holder_of_key(self._db, self._sql, key.k, start, FOREVER - 1)
-            if e is not None:
-                last = open_end(end)
-                until = None if last is None else from_micros(last)
-                found.append(NotHolding(fact_id, from_micros(start), until, self._id_of(e)))
-        return found
+def _claim_from(event: Event, e: int, recorded_at: Micros) -> Claim:
+    return Claim(
+        e, cast("int", event.valid_from), FOREVER if event.valid_to is None else event.valid_to, event.tier,
+        int(event.known), event.trust, recorded_at, event.ordinal, event.kind is EventKind.ABSENT,
+    )  # fmt: skip
+
+
+def _spoken(state: KeyState, event: Event, origin: bytes) -> KeyState:
+    """Note another origin or a higher class; both are only ever raised."""
+    state.contested = state.contested or state.origin != origin
+    state.top = max(state.top, claim_class(event.tier, int(event.known)))
+    return state
