@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+from collections import deque
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Final
@@ -51,11 +52,10 @@ class Journal:
     """Group commit over one engine. Made by the composition root, shared by every handle in the process."""
 
     def __init__(self) -> None:
-        """Stand ready; the writer task starts with the first unit."""
-        self._queue: asyncio.Queue[_Waiting | None] = asyncio.Queue(QUEUE_UNITS_MAX)
+        """Stand ready."""
+        self._waiting: deque[_Waiting] = deque()
         self._writer: asyncio.Task[None] | None = None
         self._closed = False
-        self._closing = False
 
     async def submit(self, store: GraphStore, unit: Unit) -> Receipt:
         """Keep *unit* and return its receipt.
@@ -66,17 +66,16 @@ class Journal:
         """
         if self._closed:
             raise UnavailableError("the store is closed; open it again", code="store.closed")
-        if self._writer is None or self._writer.done():
-            self._writer = asyncio.create_task(self._write(), name="latewood-journal")
-        waiting = _Waiting(store, unit, asyncio.get_running_loop().create_future())
-        try:
-            self._queue.put_nowait(waiting)
-        except asyncio.QueueFull:
+        if len(self._waiting) >= QUEUE_UNITS_MAX:
             msg = f"{QUEUE_UNITS_MAX:,} writes wait already; try again in a second"
-            raise UnavailableError(msg, code="store.busy", retry_after_s=1) from None
+            raise UnavailableError(msg, code="store.busy", retry_after_s=1)
+        waiting = _Waiting(store, unit, asyncio.get_running_loop().create_future())
+        self._waiting.append(waiting)
+        if self._writer is None:
+            self._writer = asyncio.create_task(self._write(), name="latewood-journal")
         try:
-            # Shielded: a caller that gives up must not undo what its neighbours share a transaction with.
-            return await asyncio.shield(waiting.done)
+            # A caller that gives up cancels only its own future: the unit is kept with its neighbours all the same.
+            return await waiting.done
         except RefusedError as error:
             await self._refuse(store, unit, error)
             raise
@@ -99,33 +98,27 @@ class Journal:
         with contextlib.suppress(LatewoodError):
             await store.refuse(refusal)
 
-    async def _take(self) -> list[_Waiting]:
-        """Wait for one unit, then take what else is there, as far as the bounds go. Empty: the journal closes."""
-        first = await self._queue.get()
-        if first is None:
-            return []
-        group = [first]
-        # One turn of the loop lets writers that were just answered hand in their next unit.
-        await asyncio.sleep(0)
-        weight = _weight(first.unit)
-        while len(group) < GROUP_UNITS_MAX and weight < GROUP_BYTES_MAX and not self._queue.empty():
-            waiting = self._queue.get_nowait()
-            if waiting is None:
-                self._closing = True
-                break
-            weight += _weight(waiting.unit)
-            group.append(waiting)
+    def _take(self) -> list[_Waiting]:
+        """Take what waits, as far as the bounds go."""
+        group: list[_Waiting] = []
+        weight = 0
+        while self._waiting and len(group) < GROUP_UNITS_MAX and weight < GROUP_BYTES_MAX:
+            group.append(self._waiting.popleft())
+            weight += _weight(group[-1].unit)
         return group
 
     async def _write(self) -> None:
-        while group := await self._take():
+        """Commit group after group until nothing waits."""
+        while group := self._take():
             by_tenant: dict[str, list[_Waiting]] = {}
             for waiting in group:
                 by_tenant.setdefault(waiting.store.tenant, []).append(waiting)
             for part in by_tenant.values():
                 await self._commit(part)
-            if self._closing:
-                return
+            if not self._waiting:
+                # One turn of the loop lets writers that were just answered hand in their next unit.
+                await asyncio.sleep(0)
+        self._writer = None
 
     async def _commit(self, part: list[_Waiting]) -> None:
         try:
@@ -151,9 +144,6 @@ class Journal:
 
     async def close(self) -> None:
         """Commit what waits, then stop. Later units are refused."""
-        if self._closed:
-            return
         self._closed = True
-        if self._writer is not None and not self._writer.done():
-            await self._queue.put(None)
+        if self._writer is not None:
             await self._writer

@@ -64,6 +64,7 @@ class Engine:
         self.read_only = False
         self.sql = load_queries(_PACKAGE, "queries.sql")
         self.cache = Cache()
+        self.tenants_met: set[str] = set()
         self._local = threading.local()
         self._connections: list[Database] = []
         self._lock = threading.Lock()

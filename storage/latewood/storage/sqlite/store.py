@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import os
 import time
 from collections.abc import Callable, Mapping, Sequence
@@ -150,15 +151,18 @@ class SqliteStore:
         return Space(row.id, row.name, row.state, row.filling, row.strict, nodes, seqs)
 
     async def _ensure_default(self) -> None:
-        def known(connection: Database) -> bool:
-            return connection.execute(self._engine.sql["space"], (self._tenant, "default")).fetchone() is not None
+        """Make the space that every tenant has; asked once a tenant, since a space never goes away."""
+        engine = self._engine
 
-        if self._engine.read_only or await self._engine.read(known):
+        def known(connection: Database) -> bool:
+            return connection.execute(engine.sql["space"], (self._tenant, "default")).fetchone() is not None
+
+        if engine.read_only or self._tenant in engine.tenants_met:
             return
-        try:
-            await self.create_space("default")
-        except ConflictError:
-            return
+        if not await engine.read(known):
+            with contextlib.suppress(ConflictError):
+                await self.create_space("default")
+        engine.tenants_met.add(self._tenant)
 
     async def create_space(self, name: str, *, strict: bool = False) -> Space:
         """Make a space."""
