@@ -121,6 +121,11 @@ class Memory(Reader):
         """Where new ids come from."""
         return self._engine.ids
 
+    @property
+    def waiting(self) -> int:
+        """How many writes wait to be committed, of this process."""
+        return self._engine.journal.waiting
+
     def default_actor(self) -> str:
         """Return the handle's actor, or the machine's user as a human."""
         return self._by or f"human:{getpass.getuser()}"

@@ -146,6 +146,29 @@ class Reader:
             raise NotFoundError(f"nothing in space {self._space!r} has the fact id {fact_id!r}", id=fact_id)
         return found[fact_id]
 
+    async def nodes_by_id(self, ids: Sequence[str], at: AsOf = NOW) -> dict[str, Node]:
+        """Return many nodes in one read; what is none, or was not known then, is left out."""
+        return await self._store.nodes(self._space, ids=ids, at=at)
+
+    async def facts_by_id(self, ids: Sequence[str], *, known_at: datetime | None = None) -> dict[str, Fact]:
+        """Return many assertions in one read, retracted or not; what is none is left out."""
+        return await self._store.facts_by_id(self._space, ids, known_at=micros_or_none(known_at))
+
+    async def facts_of(
+        self, ids: Sequence[str], predicates: Sequence[str] | None = None, at: AsOf = NOW
+    ) -> tuple[Fact, ...]:
+        """Return the facts that hold of many nodes, in one read."""
+        return await self._store.facts(self._space, FactQuery(subjects=ids, predicates=predicates), at)
+
+    async def timeline_of(
+        self, ids: Sequence[str], predicates: Sequence[str] | None = None, *, known_at: datetime | None = None,
+        first: int = 100, after: str | None = None,
+    ) -> Page[Fact]:  # fmt: skip
+        """Return the timelines of many nodes, by id, as one page in valid order."""
+        return await self._store.timeline(
+            self._space, ids, predicates, known_at=micros_or_none(known_at), first=first, after=after
+        )
+
     async def why(self, thing: Identified, at: AsOf = NOW) -> Why:
         """Return the whole chain behind a decision: trigger, evidence as known then, rationale, alternatives, who,
         session, what followed. Raises as `decision` does.

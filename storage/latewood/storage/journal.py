@@ -57,6 +57,11 @@ class Journal:
         self._writer: asyncio.Task[None] | None = None
         self._closed = False
 
+    @property
+    def waiting(self) -> int:
+        """How many units wait for the writer."""
+        return len(self._waiting)
+
     async def submit(self, store: GraphStore, unit: Unit) -> Receipt:
         """Keep *unit* and return its receipt.
 

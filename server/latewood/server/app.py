@@ -1,0 +1,82 @@
+"""The FastAPI application: GraphQL at /graphql, health at /health, and nothing that needs a credential yet."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncGenerator
+from contextlib import asynccontextmanager
+from importlib.metadata import version
+
+from fastapi import FastAPI
+from fastapi.responses import JSONResponse
+from latewood.graph_schema.errors import LatewoodError
+from latewood.memory import Memory
+from latewood.memory.json import as_json
+from latewood.server.graphql.context import Context
+from latewood.server.graphql.errors import internal_error
+from latewood.server.graphql.router import Router
+from latewood.server.guard import Guard
+from latewood.storage.journal import QUEUE_UNITS_MAX
+from starlette.requests import Request
+from starlette.responses import Response
+
+__all__ = ["create_app", "health"]
+
+
+async def health(memory: Memory) -> tuple[int, dict[str, object]]:
+    """Ask the store how it is: the HTTP status, and what there is to say.
+
+    ``ok`` answers 200. ``degraded`` answers 200 while reads work (a read-only store) and 503 when they do not.
+    """
+    try:
+        info, spaces = await memory.info(), await memory.spaces()
+    except LatewoodError as error:
+        return 503, {
+            "status": "degraded", "version": version("latewood"), "code": error.code, "reason": error.message,
+            "queue": {"waiting": memory.waiting, "max": QUEUE_UNITS_MAX},
+        }  # fmt: skip
+    found: dict[str, object] = {
+        "status": "degraded" if info.read_only else "ok",
+        "version": version("latewood"),
+        "store": {"engine": info.engine, "schemaVersion": info.schema_version, "readOnly": info.read_only},
+        "spaces": [
+            {"name": space.name, "state": space.state, "nodes": space.nodes, "seq": as_json(space.seq)}
+            for space in spaces
+        ],
+        "queue": {"waiting": memory.waiting, "max": QUEUE_UNITS_MAX},
+    }
+    if info.read_only:
+        found |= {"code": "store.read_only", "reason": "the database is read-only here; reads work"}
+    return 200, found
+
+
+def create_app(memory: Memory, *, owns_memory: bool = False) -> FastAPI:
+    """Make the application over *memory*; its actor, if it has one, writes where an input names none.
+
+    Args:
+        owns_memory: close the memory when the application stops; else that is left to the caller.
+    """
+
+    @asynccontextmanager
+    async def lifespan(_app: FastAPI) -> AsyncGenerator[None]:
+        try:
+            yield
+        finally:
+            if owns_memory:
+                await memory.close()
+
+    # FastAPI's own pages describe REST and fetch their scripts from the net; GraphQL describes itself.
+    app = FastAPI(title="Latewood", version=version("latewood"), lifespan=lifespan, openapi_url=None)
+    app.include_router(Router(lambda: Context(memory)), prefix="/graphql")
+
+    async def show_health() -> JSONResponse:
+        status, found = await health(memory)
+        return JSONResponse(found, status)
+
+    async def fault(_request: Request, error: Exception) -> Response:
+        message, extensions = internal_error(error)
+        return JSONResponse({"errors": [{"message": message, "extensions": extensions}]}, 500)
+
+    app.add_api_route("/health", show_health, methods=["GET"])
+    app.add_exception_handler(Exception, fault)
+    app.add_middleware(Guard)
+    return app

@@ -1,0 +1,263 @@
+"""What verbs answer with: chains of reasons, differences, hits, receipts, spaces and what a write became."""
+
+from __future__ import annotations
+
+from datetime import datetime
+
+import strawberry
+from latewood.graph_schema import events, model
+from latewood.graph_schema.clock import from_micros
+from latewood.graph_schema.events import EventKind
+from latewood.memory import Written
+from latewood.reasoning.changes import DifferenceKind
+from latewood.server.graphql.context import Info
+from latewood.server.graphql.scalars import BigInt, Ledger
+from latewood.server.graphql.types import Decision, Entity, Fact, Source, field
+from latewood.storage import port
+from strawberry.scalars import JSON
+
+__all__ = [
+    "DecisionPayload",
+    "Difference",
+    "FactPayload",
+    "Hit",
+    "LedgerEntry",
+    "Receipt",
+    "Space",
+    "SpacePayload",
+    "SupersedePayload",
+    "Verdict",
+    "Why",
+]
+
+
+@strawberry.type(description="One step of a chain of reasons, in words.")
+class Line:
+    """One step of a chain of reasons."""
+
+    role: str = field(
+        "trigger, evidence, question, choice, rationale, alternative, consequences, who, session, status, outcome, "
+        "followed or replaced."
+    )
+    text: str = field("The step in words.")
+    ref: strawberry.ID | None = field("The node or fact it is about.")
+    source: Source | None = field("Where it comes from.")
+
+
+@strawberry.type(description="A decision and its chain: what led to it, what it took the place of, what followed.")
+class Why:
+    """A decision and its chain."""
+
+    decision: Decision = field("The decision.")
+    predecessors: list[Decision] = field("What it took the place of, nearest first, transitively.")
+    successors: list[Decision] = field("What took its place, nearest first, transitively.")
+    in_force: list[Decision] = field("Those of the decision and its successors that stand.")
+    lines: list[Line] = field("The chain in words, each line with its source.")
+    truncated: bool = field("The chain was longer than is followed.")
+
+
+@strawberry.type(description="One change between two instants.")
+class Difference:
+    """One change between two instants."""
+
+    kind: DifferenceKind = field("What happened.")
+    subject: Entity = field("To what.")
+    predicate: str = field("In which respect.")
+    before: Fact | None = field("What held before.")
+    after: Fact | None = field("What was asserted; null for an end, and for a retraction that left nothing.")
+    valid_from: datetime = field("From when it is true.")
+    recorded_at: datetime = field("When it was learned.")
+    seq: BigInt = field("The ledger's row.")
+    reason: str | None = field("As given with a correction, a retraction or an end.")
+    target: Entity | None = field("Of a relation, what it points to.")
+
+
+@strawberry.type(description="A node found by its words.")
+class Hit:
+    """A node found by its words."""
+
+    node: Entity = field("The node.")
+    fact: Fact | None = field("The fact whose words matched; null when the node's own name or key did.")
+    score: float = field("Higher is better; comparable within one answer only.")
+
+
+@strawberry.type(description="A stretch of its asserted period in which a new fact does not hold.")
+class NotHolding:
+    """A stretch in which a new fact does not hold."""
+
+    fact_id: strawberry.ID = field("The new fact.")
+    valid_from: datetime = field("The stretch's start.")
+    valid_to: datetime | None = field("Its end; null is open.")
+    held_by: strawberry.ID = field("The fact that holds at its start.")
+
+
+@strawberry.type(description="What an acknowledged write became.")
+class Receipt:
+    """What an acknowledged write became."""
+
+    id: strawberry.ID = field("Ask for it again with receipt(id:).")
+    space: str = field("Where it was written.")
+    state: str = field("stored, or failed (then code and message say why).")
+    ledger: Ledger = field("In which ledger.")
+    seq: BigInt = field("Its last row there.")
+    recorded_at: datetime | None = field("The recorded time of everything in it; null when it failed.")
+    subject: strawberry.ID | None = field("The node that its first fact is about: of `decide` the decision.")
+    facts: list[strawberry.ID] = field("The assertions made, in order.")
+    nodes: JSON = field("Key to id of every node that was named.")
+    declared: list[str] = field("Keys that it was the first to name.")
+    registered: list[str] = field("Predicates that registered themselves.")
+    not_holding: list[NotHolding] = field("Where a new fact does not hold, and what does.")
+    replayed: bool = field("The idempotency key was seen before; nothing new was written.")
+    late: bool = field("Of a history that came after the space went live; stamped now.")
+    code: str | None = field("Of a failed write, the error's code.")
+    message: str | None = field("Of a failed write, the error's message.")
+
+
+async def _written_fact(root: strawberry.Parent[Written], info: Info) -> model.Fact | None:
+    return await info.context.view(info).facts.load(root.id)
+
+
+async def _written_decision(root: strawberry.Parent[Written], info: Info) -> model.Decision | None:
+    return await info.context.view(info).decisions.load(root.id)
+
+
+async def _old(root: strawberry.Parent[Written], info: Info) -> model.Decision | None:
+    edge = await _written_fact(root, info)
+    if edge is None or edge.object_id is None:
+        return None
+    return await info.context.view(info).decisions.load(edge.object_id)
+
+
+async def _new(root: strawberry.Parent[Written], info: Info) -> model.Decision | None:
+    edge = await _written_fact(root, info)
+    return None if edge is None else await info.context.view(info).decisions.load(edge.subject_id)
+
+
+@strawberry.type(description="What `decide` wrote.")
+class DecisionPayload:
+    """What `decide` wrote."""
+
+    id: strawberry.ID = field("The decision's id.")
+    receipt: Receipt = field("What became of the write.")
+    decision: Decision | None = field("The decision, as it reads now.", _written_decision)
+
+
+@strawberry.type(description="What a verb about one fact wrote.")
+class FactPayload:
+    """What a verb about one fact wrote."""
+
+    id: strawberry.ID = field("The new fact's id; of `retract` the retracted one's.")
+    receipt: Receipt = field("What became of the write.")
+    fact: Fact | None = field("That fact, as it reads now.", _written_fact)
+
+
+@strawberry.type(description="What `supersede` wrote.")
+class SupersedePayload:
+    """What `supersede` wrote."""
+
+    id: strawberry.ID = field("The id of the edge from the new decision to the old.")
+    receipt: Receipt = field("What became of the write.")
+    fact: Fact | None = field("The edge.", _written_fact)
+    old: Decision | None = field("The decision that was superseded, as it reads now.", _old)
+    new: Decision | None = field("The decision that took its place.", _new)
+
+
+def _seqs(root: strawberry.Parent[port.Space]) -> LedgerHeads:
+    return LedgerHeads(knowledge=BigInt(root.seq.get("knowledge", 0)), execution=BigInt(root.seq.get("execution", 0)))
+
+
+@strawberry.type(description="The last row of each of a space's ledgers.")
+class LedgerHeads:
+    """The last row of each of a space's ledgers."""
+
+    knowledge: BigInt = strawberry.field(description="Facts and decisions.")
+    execution: BigInt = strawberry.field(description="Runs, steps and messages.")
+
+
+@strawberry.type(description="A named part of the data.")
+class Space:
+    """A named part of the data."""
+
+    id: strawberry.ID = field("A UUID.")
+    name: str = field("What `space:` takes.")
+    state: str = field("empty, filling or live.")
+    filling: str | None = field("Whose history runs in, while it does.")
+    strict: bool = field("It takes only predicates of packs.")
+    nodes: BigInt = field("How many nodes it has.")
+    seq: LedgerHeads = field("The heads of its ledgers.", _seqs)
+
+
+@strawberry.type(description="What `createSpace` made.")
+class SpacePayload:
+    """What `createSpace` made."""
+
+    space: Space = strawberry.field(description="The new space.")
+
+
+@strawberry.type(description="What a check of a ledger found.")
+class Verdict:
+    """What a check of a ledger found."""
+
+    ledger: Ledger = field("Which one.")
+    rows: BigInt = field("How many rows were checked.")
+    erased: BigInt = field("How many of them are tombstones.")
+    bad_seq: BigInt | None = field("The first row that does not fit; null when all do.")
+    reason: str | None = field("What is wrong with it.")
+    head: str = field("The hash of the last good row, in hex.")
+    ok: bool = field("Whether every row fits.")
+
+
+def _valid_from(root: strawberry.Parent[events.Event]) -> datetime | None:
+    return None if root.valid_from is None else from_micros(root.valid_from)
+
+
+def _valid_to(root: strawberry.Parent[events.Event]) -> datetime | None:
+    return None if root.valid_to is None else from_micros(root.valid_to)
+
+
+@strawberry.type(description="One event, as the ledger keeps it.")
+class Event:
+    """One event, as the ledger keeps it."""
+
+    kind: EventKind = field("What happened.")
+    id: strawberry.ID = field("The id of the fact, of the declared node, or of the event itself.")
+    subject: strawberry.ID = field("The node it is about.")
+    ordinal: int = field("Its place in its unit.")
+    payload: JSON = field("What it says; empty once it is erased.")
+    target: strawberry.ID | None = field("The fact that a retraction takes back, or that an absence ends.")
+    tier: int = field("1 at or above the predicate's authority, else 0.")
+    trust: int = field("4 for system down to 0 for untrusted.")
+    known: bool = field("Whether validFrom is known.")
+    valid_from: datetime | None = field("From when it is true, as asserted.", _valid_from)
+    valid_to: datetime | None = field("Until when; null is open.", _valid_to)
+
+
+def _entry_recorded_at(root: strawberry.Parent[events.LedgerEntry]) -> datetime:
+    return from_micros(root.recorded_at)
+
+
+def _entry_written_at(root: strawberry.Parent[events.LedgerEntry]) -> datetime:
+    return from_micros(root.written_at)
+
+
+def _digest(root: strawberry.Parent[events.LedgerEntry]) -> str:
+    return root.digest.hex()
+
+
+def _hash(root: strawberry.Parent[events.LedgerEntry]) -> str:
+    return root.hash.hex()
+
+
+@strawberry.type(description="One row of a ledger.")
+class LedgerEntry:
+    """One row of a ledger."""
+
+    ledger: Ledger = field("Which one.")
+    seq: BigInt = field("Its place there: pass it as `after` to go on behind it.")
+    unit: strawberry.ID = field("The receipt of the write it belongs to.")
+    event: Event = field("What happened.")
+    recorded_at: datetime = field("When it was learned.", _entry_recorded_at)
+    written_at: datetime = field("When it was written here, by the wall clock.", _entry_written_at)
+    digest: str = field("The salted sha256 of its payload, in hex.", _digest)
+    hash: str = field("The hash that chains it to the row before, in hex.", _hash)
+    erased: bool = field("Its payload was erased.")

@@ -1,0 +1,135 @@
+"""What resolvers share: a *view* of the graph per root field, with loaders that batch into many-ids reads.
+
+Resolvers return the plain dataclasses that every surface returns. Those do not say at which instant and in which space
+they were read, so a nested resolver finds its view by the root field that its path begins at.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Final, TypeAlias
+
+import strawberry
+from graphql.pyutils import Path
+from latewood.graph_schema.clock import NOW, AsOf
+from latewood.graph_schema.errors import LimitError
+from latewood.graph_schema.model import Decision, Fact, Node
+from latewood.memory import Memory
+from latewood.server.graphql.connections import cut
+from latewood.storage.port import IDS_MAX, PAGE_MAX, Page
+from strawberry.dataloader import DataLoader
+from strawberry.fastapi import BaseContext
+
+__all__ = ["OBJECTS_MAX", "Context", "Info", "View"]
+
+OBJECTS_MAX: Final = 100_000
+"""Most objects that the lists of one operation may show together."""
+
+
+class View:
+    """One space as of one pair of instants. Whatever is asked in the same turn of the loop is read at once."""
+
+    def __init__(self, memory: Memory, at: AsOf = NOW) -> None:
+        """Read what *memory* is bound to, as of *at*."""
+        self.memory = memory
+        self.at = at
+        self.decisions: DataLoader[str, Decision | None] = DataLoader(self._decisions, IDS_MAX)
+        self.nodes: DataLoader[str, Node | None] = DataLoader(self._nodes, IDS_MAX)
+        self.facts: DataLoader[str, Fact | None] = DataLoader(self._facts, IDS_MAX)
+        self._facts_of: dict[str | None, DataLoader[str, tuple[Fact, ...]]] = {}
+        self._timelines: dict[tuple[str | None, int], DataLoader[str, Page[Fact]]] = {}
+
+    async def _decisions(self, ids: list[str]) -> list[Decision | None]:
+        found = await self.memory.decisions_by_id(ids, self.at)
+        return [found.get(one) for one in ids]
+
+    async def _nodes(self, ids: list[str]) -> list[Node | None]:
+        found = await self.memory.nodes_by_id(ids, self.at)
+        return [found.get(one) for one in ids]
+
+    async def _facts(self, ids: list[str]) -> list[Fact | None]:
+        found = await self.memory.facts_by_id(ids, known_at=self.at.known_at)
+        return [found.get(one) for one in ids]
+
+    def facts_of(self, predicate: str | None) -> DataLoader[str, tuple[Fact, ...]]:
+        """Return the loader of the facts that hold of a node, all or those of one predicate."""
+
+        async def load(ids: list[str]) -> list[tuple[Fact, ...]]:
+            found: dict[str, list[Fact]] = {one: [] for one in ids}
+            for fact in await self.memory.facts_of(ids, None if predicate is None else [predicate], self.at):
+                found[fact.subject_id].append(fact)
+            return [tuple(found[one]) for one in ids]
+
+        return self._facts_of.setdefault(predicate, DataLoader(load, IDS_MAX))
+
+    def timelines(self, predicate: str | None, first: int) -> DataLoader[str, Page[Fact]]:
+        """Return the loader of the beginning of a node's timeline."""
+
+        async def load(ids: list[str]) -> list[Page[Fact]]:
+            return await self._timeline_pages(ids, None if predicate is None else [predicate], first)
+
+        return self._timelines.setdefault((predicate, first), DataLoader(load, IDS_MAX))
+
+    async def _timeline_pages(self, ids: list[str], predicates: Sequence[str] | None, first: int) -> list[Page[Fact]]:
+        """Read all timelines as one page; only where that does not hold them whole, each alone."""
+        if len(ids) > 1:
+            page = await self.memory.timeline_of(ids, predicates, known_at=self.at.known_at, first=PAGE_MAX)
+            if page.next is None:
+                found: dict[str, list[Fact]] = {one: [] for one in ids}
+                for fact in page.items:
+                    found[fact.subject_id].append(fact)
+                return [cut(found[one], first, lambda fact: fact.id) for one in ids]
+        return [await self.memory.timeline_of([one], predicates, known_at=self.at.known_at, first=first) for one in ids]
+
+
+class Context(BaseContext):
+    """What one operation knows: the memory, its views by root field, and how much it has shown."""
+
+    def __init__(self, memory: Memory) -> None:
+        """Serve from *memory*."""
+        super().__init__()
+        self.memory = memory
+        self._views: dict[str | int, View] = {}
+        self._shared: dict[tuple[str | None, AsOf], View] = {}
+        self._shown = 0
+
+    def fresh(self) -> Context:
+        """Return a context for another operation: over one socket several run side by side."""
+        return Context(self.memory)
+
+    def look(self, info: Info, space: str | None, at: AsOf = NOW) -> View:
+        """Bind the root field of *info* to a view; reads of one space and instant share it."""
+        key = (space, at)
+        view = self._shared.setdefault(key, View(self.memory.within(space=space), at))
+        self._views[_root(info)] = view
+        return view
+
+    def write(self, info: Info, space: str | None) -> View:
+        """Bind the root field of a mutation to a view of its own, which shows what it wrote."""
+        view = self._views[_root(info)] = View(self.memory.within(space=space))
+        return view
+
+    def view(self, info: Info) -> View:
+        """Return the view that the root field of *info* was bound to."""
+        return self._views[_root(info)]
+
+    def spend(self, count: int) -> None:
+        """Count *count* more objects shown.
+
+        Raises:
+            LimitError: when the operation shows more than `OBJECTS_MAX`.
+        """
+        self._shown += count
+        if self._shown > OBJECTS_MAX:
+            msg = f"the answer has more than {OBJECTS_MAX:,} objects; ask for fewer with first:, or nest less deep"
+            raise LimitError(msg, limit="OBJECTS_MAX", maximum=OBJECTS_MAX)
+
+
+Info: TypeAlias = strawberry.Info[Context, None]
+
+
+def _root(info: Info) -> str | int:
+    path: Path = info.path
+    while path.prev is not None:
+        path = path.prev
+    return path.key

@@ -1,0 +1,125 @@
+"""Every verb that writes. The payload carries the receipt: what it names is durable, and every reader sees it."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+import strawberry
+from latewood.graph_schema.model import DecisionStatus
+from latewood.memory import Written
+from latewood.server.graphql.answers import DecisionPayload, FactPayload, SpacePayload, SupersedePayload
+from latewood.server.graphql.context import Info
+from latewood.server.graphql.inputs import (
+    CorrectInput,
+    CreateSpaceInput,
+    DecideInput,
+    EndInput,
+    ObserveInput,
+    RelateInput,
+    RetractInput,
+    SupersedeInput,
+    scalar,
+)
+from latewood.storage import port
+
+__all__ = ["Mutation"]
+
+SpaceArgument = Annotated[str | None, strawberry.argument(description="The space to write; left out, `default`.")]
+
+
+@strawberry.type(description="Every verb that writes.")
+class Mutation:
+    """Every verb that writes."""
+
+    @strawberry.mutation(graphql_type=DecisionPayload, description="Record a decision with its reasons.")
+    async def decide(self, info: Info, input: DecideInput, space: SpaceArgument = None) -> Written:  # noqa: A002
+        """Record a decision."""
+        view, writer = info.context.write(info, space), input.writer()
+        return await view.memory.decide(
+            input.choice, because=input.because, title=input.title, question=input.question, about=input.about or (),
+            evidence=input.evidence or (), trigger=input.trigger or (), alternatives=input.rejected(),
+            supersedes=input.supersedes or (), consequences=input.consequences, confidence=input.confidence,
+            expected=input.expected, status=input.status or DecisionStatus.ACCEPTED,
+            key=input.key, decided_at=input.decided_at, decided_by=input.decided_by or (), by=writer.by,
+            session=writer.session, source=writer.source, idempotency_key=writer.idempotency_key,
+        )  # fmt: skip
+
+    @strawberry.mutation(graphql_type=FactPayload, description="Assert a value of a subject, for a valid period.")
+    async def observe(self, info: Info, input: ObserveInput, space: SpaceArgument = None) -> Written:  # noqa: A002
+        """Assert a value."""
+        view, writer = info.context.write(info, space), input.writer()
+        return await view.memory.observe(
+            input.subject, input.predicate, scalar(input.value, input.value_kind), unit=input.unit,
+            valid_from=input.valid_from, valid_to=input.valid_to, as_written=input.as_written, quote=input.quote,
+            trust=input.trust, expected_version=input.expected_version, by=writer.by, session=writer.session,
+            source=writer.source, idempotency_key=writer.idempotency_key,
+        )  # fmt: skip
+
+    @strawberry.mutation(graphql_type=FactPayload, description="Assert a relation of a subject to a target.")
+    async def relate(self, info: Info, input: RelateInput, space: SpaceArgument = None) -> Written:  # noqa: A002
+        """Assert a relation."""
+        view, writer = info.context.write(info, space), input.writer()
+        return await view.memory.relate(
+            input.subject, input.predicate, input.target, valid_from=input.valid_from, valid_to=input.valid_to,
+            quote=input.quote, trust=input.trust, expected_version=input.expected_version, by=writer.by,
+            session=writer.session, source=writer.source, idempotency_key=writer.idempotency_key,
+        )  # fmt: skip
+
+    @strawberry.mutation(
+        graphql_type=FactPayload, description="Say that a fact was never so, and what was; what was known stays known."
+    )
+    async def correct(self, info: Info, input: CorrectInput, space: SpaceArgument = None) -> Written:  # noqa: A002
+        """Correct a fact."""
+        view, writer = info.context.write(info, space), input.writer()
+        return await view.memory.correct(
+            input.fact, None if input.value is None else scalar(input.value, input.value_kind), target=input.target,
+            unit=input.unit, valid_from=input.valid_from, valid_to=input.valid_to, because=input.because,
+            by=writer.by, session=writer.session, source=writer.source, idempotency_key=writer.idempotency_key,
+        )  # fmt: skip
+
+    @strawberry.mutation(
+        graphql_type=FactPayload, description="Say that a fact stopped being true, and nothing followed it."
+    )
+    async def end(self, info: Info, input: EndInput, space: SpaceArgument = None) -> Written:  # noqa: A002
+        """End a fact."""
+        view, writer = info.context.write(info, space), input.writer()
+        return await view.memory.end(
+            input.fact, at=input.at, because=input.because, by=writer.by, session=writer.session,
+            source=writer.source, idempotency_key=writer.idempotency_key,
+        )  # fmt: skip
+
+    @strawberry.mutation(
+        graphql_type=FactPayload, description="Say that a fact was never true: what it displaced holds again."
+    )
+    async def retract(self, info: Info, input: RetractInput, space: SpaceArgument = None) -> Written:  # noqa: A002
+        """Retract a fact."""
+        view, writer = info.context.write(info, space), input.writer()
+        return await view.memory.retract(
+            input.fact, because=input.because, by=writer.by, session=writer.session, source=writer.source,
+            idempotency_key=writer.idempotency_key,
+        )  # fmt: skip
+
+    @strawberry.mutation(
+        graphql_type=SupersedePayload,
+        description="Let a decision take another's place: its edge and the other's status.",
+    )
+    async def supersede(self, info: Info, input: SupersedeInput, space: SpaceArgument = None) -> Written:  # noqa: A002
+        """Supersede a decision."""
+        view, writer = info.context.write(info, space), input.writer()
+        return await view.memory.supersede(
+            input.old, input.new, at=input.at, by=writer.by, session=writer.session, source=writer.source,
+            idempotency_key=writer.idempotency_key,
+        )  # fmt: skip
+
+    @strawberry.mutation(graphql_type=SpacePayload, description="Make a space.")
+    async def create_space(self, info: Info, input: CreateSpaceInput) -> MadeSpace:  # noqa: A002
+        """Make a space."""
+        return MadeSpace(await info.context.memory.create_space(input.name, strict=bool(input.strict)))
+
+
+class MadeSpace:
+    """What `createSpace` answers with."""
+
+    def __init__(self, space: port.Space) -> None:
+        """Hold the new space."""
+        self.space = space

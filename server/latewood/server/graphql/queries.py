@@ -1,0 +1,276 @@
+"""Every verb that reads. Who asks by a key that is not there gets null; what cannot be answered is a typed error."""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable
+from datetime import datetime
+from typing import Annotated, Any, TypeVar, cast
+
+import strawberry
+from latewood.graph_schema import events, model
+from latewood.graph_schema.errors import InvalidError, NotFoundError
+from latewood.graph_schema.ids import is_id
+from latewood.graph_schema.ledger import Verdict as LedgerVerdict
+from latewood.graph_schema.model import DecisionStatus, NodeKind
+from latewood.memory import Axis
+from latewood.reasoning import changes
+from latewood.reasoning import why as chains
+from latewood.server.graphql.answers import Difference, Hit, Receipt, Space, Verdict, Why
+from latewood.server.graphql.connections import Connection, Paged, read_pages
+from latewood.server.graphql.context import Info
+from latewood.server.graphql.inputs import AsOf, instants
+from latewood.server.graphql.scalars import Ledger
+from latewood.server.graphql.types import Decision, Entity, Fact, Node
+from latewood.storage import port
+from latewood.storage.port import PAGE_MAX, Page
+
+__all__ = ["Query"]
+
+T = TypeVar("T")
+
+SpaceArgument = Annotated[str | None, strawberry.argument(description="The space to read; left out, `default`.")]
+AsOfArgument = Annotated[AsOf | None, strawberry.argument(description="The two clocks; left out, now.")]
+First = Annotated[int | None, strawberry.argument(description=f"How many, 1 to {PAGE_MAX}.")]
+After = Annotated[str | None, strawberry.argument(description="An edge's cursor, to go on behind it.")]
+
+
+def _said(text: str) -> Any:
+    return strawberry.argument(description=text)
+
+
+async def _or_none(answer: Awaitable[T]) -> T | None:
+    """Return None for a thing that is not there; an unknown space and an ambiguous key stay errors."""
+    try:
+        return await answer
+    except NotFoundError as error:
+        if error.code != "node.not_found":
+            raise
+        return None
+
+
+def _id(thing: model.Node | model.Decision | model.Fact) -> str:
+    return thing.id
+
+
+def _count(first: int | None, default: int) -> int:
+    return default if first is None else first
+
+
+def _one_of(verb: str, first: object, second: object, names: str) -> None:
+    if (first is None) == (second is None):
+        raise InvalidError(f"{verb} takes {names}: exactly one of the two", code="query.invalid")
+
+
+async def _node(info: Info, id: strawberry.ID, space: str | None, as_of: AsOf | None) -> object:  # noqa: A002
+    view = info.context.look(info, space, instants(as_of))
+    if not is_id(id):
+        return None
+    node = await view.nodes.load(id)
+    if node is None:
+        return await view.facts.load(id)
+    decision = await view.decisions.load(id) if node.kind is NodeKind.DECISION else None
+    return decision or node
+
+
+@strawberry.type(description="Every verb that reads. Each is answered as of the two clocks; what is left out is now.")
+class Query:
+    """Every verb that reads."""
+
+    @strawberry.field(
+        graphql_type=Node | None, description="An entity, decision or fact by id; null when there is none."
+    )
+    async def node(
+        self, info: Info, id: Annotated[strawberry.ID, _said("A UUID.")], space: SpaceArgument = None,  # noqa: A002
+        as_of: AsOfArgument = None,
+    ) -> object:  # fmt: skip
+        """Return the node with this id."""
+        return await _node(info, id, space, as_of)
+
+    @strawberry.field(
+        graphql_type=Decision | None,
+        description="One decision, by id or by key (adr:12); null when there is none. A key of several is an error.",
+    )
+    async def decision(
+        self, info: Info, id: Annotated[strawberry.ID | None, _said("Its id.")] = None,  # noqa: A002
+        key: Annotated[str | None, _said("Its key, such as adr:12, pep:572, rfc:5000.")] = None,
+        space: SpaceArgument = None, as_of: AsOfArgument = None,
+    ) -> model.Decision | None:  # fmt: skip
+        """Return one decision."""
+        _one_of("decision", id, key, "id or key")
+        view = info.context.look(info, space, instants(as_of))
+        if id is not None:
+            return await view.decisions.load(id) if is_id(id) else None
+        return await _or_none(view.memory.decision(cast("str", key), view.at))
+
+    @strawberry.field(
+        graphql_type=Connection[Decision], description="Decisions in the order in which they were recorded."
+    )
+    async def decisions(
+        self, info: Info, first: First = 50, after: After = None,
+        status: Annotated[list[DecisionStatus] | None, _said("Only these statuses.")] = None,
+        about: Annotated[str | None, _said("Only those about this node, by id or key.")] = None,
+        space: SpaceArgument = None, as_of: AsOfArgument = None,
+        source_status: Annotated[list[str] | None, _said("Or with one of these words of their source (Final).")] = None,
+    ) -> Paged[model.Decision]:  # fmt: skip
+        """List decisions."""
+        view = info.context.look(info, space, instants(as_of))
+
+        async def read(count: int, cursor: str | None) -> Page[model.Decision]:
+            return await view.memory.decisions(
+                status=status or (), source_status=source_status or (), about=about, first=count, after=cursor,
+                at=view.at,
+            )  # fmt: skip
+
+        found = await read_pages(read, _id, _count(first, 50), after)
+        info.context.spend(len(found.edges))
+        return found
+
+    @strawberry.field(
+        graphql_type=Entity | None,
+        description="One node by key (carrier:A) or id; null when there is none. A key of several is an error.",
+    )
+    async def entity(
+        self, info: Info, key: Annotated[str, _said("Its key or id.")], space: SpaceArgument = None,
+        as_of: AsOfArgument = None,
+    ) -> model.Node | None:  # fmt: skip
+        """Return one node."""
+        view = info.context.look(info, space, instants(as_of))
+        return await _or_none(view.memory.node(key, view.at))
+
+    @strawberry.field(
+        graphql_type=Connection[Entity],
+        description="Nodes in the order in which they were recorded; sources and predicates only when kind says so.",
+    )
+    async def entities(
+        self, info: Info, first: First = 50, after: After = None,
+        kind: Annotated[NodeKind | None, _said("Only this kind.")] = None,
+        type: Annotated[str | None, _said("Only this type, such as carrier.")] = None,  # noqa: A002
+        space: SpaceArgument = None, as_of: AsOfArgument = None,
+    ) -> Paged[model.Node]:  # fmt: skip
+        """List nodes."""
+        view = info.context.look(info, space, instants(as_of))
+
+        async def read(count: int, cursor: str | None) -> Page[model.Node]:
+            return await view.memory.nodes(kind=kind, type_=type, first=count, after=cursor, at=view.at)
+
+        found = await read_pages(read, _id, _count(first, 50), after)
+        info.context.spend(len(found.edges))
+        return found
+
+    @strawberry.field(
+        graphql_type=Fact | None, description="One assertion by id, retracted or not; null when there is none."
+    )
+    async def fact(
+        self, info: Info, id: Annotated[strawberry.ID, _said("Its id.")], space: SpaceArgument = None,  # noqa: A002
+        as_of: AsOfArgument = None,
+    ) -> model.Fact | None:  # fmt: skip
+        """Return one assertion."""
+        view = info.context.look(info, space, instants(as_of))
+        return await view.facts.load(id) if is_id(id) else None
+
+    @strawberry.field(
+        graphql_type=list[Why],
+        description=(
+            "The whole chain behind a decision (id), or behind those about an entity or found by words (about), those "
+            "in force first: trigger, evidence as known then, rationale, alternatives, who, and what followed."
+        ),
+    )
+    async def why(
+        self, info: Info, id: Annotated[strawberry.ID | None, _said("A decision's id or key.")] = None,  # noqa: A002
+        about: Annotated[str | None, _said("An entity's id or key, or words.")] = None, space: SpaceArgument = None,
+        as_of: AsOfArgument = None,
+    ) -> list[chains.Why]:  # fmt: skip
+        """Return chains of reasons."""
+        _one_of("why", id, about, "id or about")
+        view = info.context.look(info, space, instants(as_of))
+        if id is not None:
+            return [await view.memory.why(id, view.at)]
+        return list(await view.memory.why_about(cast("str", about), view.at))
+
+    @strawberry.field(
+        graphql_type=Connection[Fact],
+        description=(
+            "Everything ever asserted of a node that was known at asOf.knownAt, retracted assertions marked, in valid "
+            "order. It shows every valid time, so asOf.validAt is refused."
+        ),
+    )
+    async def timeline(
+        self, info: Info, key: Annotated[str, _said("The node's key or id.")],
+        predicates: Annotated[list[str] | None, _said("Only these predicates.")] = None, first: First = 100,
+        after: After = None, space: SpaceArgument = None, as_of: AsOfArgument = None,
+    ) -> Paged[model.Fact]:  # fmt: skip
+        """Return a node's timeline."""
+        at = instants(as_of)
+        if at.valid_at is not None:
+            raise InvalidError("a timeline shows every valid time; give knownAt only", code="query.invalid")
+        view = info.context.look(info, space, at)
+
+        async def read(count: int, cursor: str | None) -> Page[model.Fact]:
+            return await view.memory.timeline(
+                key, predicates=predicates, known_at=at.known_at, first=count, after=cursor
+            )
+
+        found = await read_pages(read, _id, _count(first, 100), after)
+        info.context.spend(len(found.edges))
+        return found
+
+    @strawberry.field(
+        graphql_type=Connection[Difference],
+        description="What changed after `since`, up to `until`, each change with what held before.",
+    )
+    async def diff(
+        self, info: Info, since: Annotated[datetime, _said("After this instant.")],
+        until: Annotated[datetime, _said("Up to this one.")],
+        about: Annotated[str | None, _said("Only of this node, by id or key, or of those that the words find.")] = None,
+        axis: Annotated[Axis | None, _said("Along which clock.")] = Axis.KNOWN, space: SpaceArgument = None,
+        first: First = 100, after: After = None,
+    ) -> Paged[changes.Difference]:  # fmt: skip
+        """List what changed."""
+        view = info.context.look(info, space)
+
+        async def read(count: int, cursor: str | None) -> Page[changes.Difference]:
+            return await view.memory.diff(since, until, about=about, axis=axis or Axis.KNOWN, first=count, after=cursor)
+
+        found = await read_pages(read, lambda one: str(one.seq), _count(first, 100), after)
+        info.context.spend(len(found.edges))
+        return found
+
+    @strawberry.field(
+        graphql_type=list[Hit], description="Nodes whose names, keys or texts match the words, best first."
+    )
+    async def find(
+        self, info: Info, text: Annotated[str, _said("Words; no syntax.")],
+        kinds: Annotated[list[NodeKind] | None, _said("Only these kinds.")] = None, first: First = 20,
+        space: SpaceArgument = None, as_of: AsOfArgument = None,
+    ) -> tuple[port.Hit, ...]:  # fmt: skip
+        """Find nodes by words."""
+        view = info.context.look(info, space, instants(as_of))
+        return await view.memory.find(text, kinds=kinds, first=_count(first, 20), at=view.at)
+
+    @strawberry.field(
+        graphql_type=Receipt | None,
+        description="What became of a write: stored, or failed with its code; null when it is not known.",
+    )
+    async def receipt(
+        self,
+        info: Info,
+        id: Annotated[strawberry.ID, _said("The receipt's id.")],  # noqa: A002
+    ) -> events.Receipt | None:
+        """Return a receipt."""
+        return await _or_none(info.context.memory.receipt(id)) if is_id(id) else None
+
+    @strawberry.field(graphql_type=list[Space], description="All spaces, by name.")
+    async def spaces(self, info: Info) -> tuple[port.Space, ...]:
+        """List spaces."""
+        return await info.context.memory.spaces()
+
+    @strawberry.field(
+        graphql_type=Verdict, description="Checks a ledger's chain from its first row, naming the first bad one."
+    )
+    async def verify_ledger(
+        self, info: Info, ledger: Annotated[Ledger | None, _said("Which one.")] = Ledger.KNOWLEDGE,
+        space: SpaceArgument = None,
+    ) -> LedgerVerdict:  # fmt: skip
+        """Check a ledger."""
+        view = info.context.look(info, space)
+        return await view.memory.verify("execution" if ledger is Ledger.EXECUTION else "knowledge")

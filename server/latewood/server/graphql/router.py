@@ -1,0 +1,89 @@
+"""GraphQL over HTTP: https://graphql.github.io/graphql-over-http, with GraphiQL for browsers."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Awaitable, Callable
+from datetime import timedelta
+from importlib.resources import files
+from typing import Any, Final, cast
+
+from cross_web import HTTPException
+from latewood.server.graphql.context import Context
+from latewood.server.graphql.schema import schema
+from latewood.server.guard import error_body
+from starlette.requests import Request
+from starlette.responses import HTMLResponse, Response
+from starlette.websockets import WebSocket
+from strawberry.fastapi import GraphQLRouter
+
+__all__ = ["Router"]
+
+_RESPONSE: Final = "application/graphql-response+json"
+_SUBSCRIPTIONS_MAX: Final = 20
+"""Most subscriptions over one socket."""
+_INIT_WAIT: Final = timedelta(seconds=10)
+_PROTOCOLS: Final = ("graphql-transport-ws", "graphql-sse")
+
+
+class Router(GraphQLRouter[Context, None]):
+    """The endpoint: queries by GET and POST, mutations by POST, subscriptions by WebSocket or server-sent events."""
+
+    def __init__(self, context: Callable[[], Context]) -> None:
+        """Serve with a new *context* for each request."""
+        super().__init__(
+            schema, path="", context_getter=context, subscription_protocols=_PROTOCOLS,
+            connection_init_wait_timeout=_INIT_WAIT, max_subscriptions_per_connection=_SUBSCRIPTIONS_MAX,
+        )  # fmt: skip
+        self._ide = self.graphql_ide_html.replace(
+            "</body>", files("latewood.server.graphql").joinpath("offline.html").read_text("utf-8") + "</body>"
+        )
+
+    async def render_graphql_ide(self, request: Request) -> HTMLResponse:  # noqa: ARG002
+        """Show GraphiQL; its scripts come from unpkg.com, and without the net a plain editor takes its place."""
+        return HTMLResponse(self._ide)
+
+    def is_websocket_origin_allowed(self, request: WebSocket, origin: str) -> bool:  # noqa: ARG002
+        """Leave it to the guard, which let only this machine's pages through."""
+        return True
+
+    def decode_json(self, data: str | bytes) -> object:
+        """Read a body or parameter.
+
+        Raises:
+            HTTPException: 400 for what is no JSON object, or nested too deep, or holds NaN.
+        """
+        try:
+            found: object = json.loads(data, parse_constant=_refuse_constant)
+        except (ValueError, RecursionError) as error:
+            raise HTTPException(400, f"the request is no JSON: {error}") from error
+        if not isinstance(found, dict):
+            raise HTTPException(400, "the request is no JSON object; batches of operations are not taken")
+        operation = cast("dict[str, object]", found).get("operationName")
+        if operation is not None and not isinstance(operation, str):
+            raise HTTPException(400, "operationName must be a string")
+        return cast("object", found)
+
+    async def run(self, request: Any, context: Any = None, root_value: Any = None) -> Any:
+        """Answer in the media type that is asked for; what goes wrong before GraphQL runs is JSON as well."""
+        # The base's overloads do not name their types to a checker.
+        answer = cast("Callable[..., Awaitable[object]]", super().run)
+        try:
+            response = await answer(request, context=context, root_value=root_value)
+        except HTTPException as error:
+            return Response(error_body(error.reason, "query.invalid"), error.status_code, media_type="application/json")
+        # Streams, GraphiQL's page and sockets are something else than a plain response.
+        if type(response) is not Response or _RESPONSE not in request.headers.get("accept", ""):
+            return response
+        body = cast("dict[str, Any]", json.loads(bytes(response.body)))
+        status = response.status_code
+        if body.get("data") is None and not any("path" in error for error in body.get("errors") or ()):
+            # Nothing ran: the document was not valid.
+            body.pop("data", None)
+            status = 400
+        return Response(json.dumps(body, separators=(",", ":")), status, media_type=_RESPONSE)
+
+
+def _refuse_constant(name: str) -> object:
+    msg = f"{name} is no JSON"
+    raise ValueError(msg)

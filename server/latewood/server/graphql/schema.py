@@ -1,0 +1,75 @@
+"""The schema, put together. `python -m latewood.server.graphql.schema` prints it; `--write` renews the file."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Iterator
+from importlib.resources import files
+from pathlib import Path
+from typing import Final
+
+import strawberry
+from graphql import GraphQLError
+from latewood.server.graphql.context import Context
+from latewood.server.graphql.errors import TypedErrors
+from latewood.server.graphql.limits import TOKENS_MAX, DocumentLimits
+from latewood.server.graphql.mutations import Mutation
+from latewood.server.graphql.queries import Query
+from latewood.server.graphql.scalars import SCALARS
+from latewood.server.graphql.subscriptions import Subscription
+from strawberry.extensions import AddValidationRules, MaxTokensLimiter, ParserCache, SchemaExtension, ValidationCache
+from strawberry.schema.config import StrawberryConfig
+from strawberry.types.execution import ExecutionContext
+
+__all__ = ["SCHEMA_FILE", "main", "print_schema", "schema"]
+
+_CACHED_DOCUMENTS_MAX: Final = 128
+SCHEMA_FILE: Final = "schema.graphql"
+
+
+class _OwnContext(SchemaExtension):
+    """Gives each operation a context of its own: a socket's operations share the one it was opened with."""
+
+    def on_operation(self) -> Iterator[None]:
+        given = self.execution_context.context
+        if isinstance(given, Context):
+            self.execution_context.context = given.fresh()
+        yield
+
+
+class _Schema(strawberry.Schema):
+    def process_errors(self, errors: list[GraphQLError], execution_context: ExecutionContext | None = None) -> None:
+        """Log nothing here: `TypedErrors` logs what is ours, and a caller's mistakes are theirs to see."""
+
+
+schema: Final = _Schema(
+    Query,
+    Mutation,
+    Subscription,
+    config=StrawberryConfig(scalar_map=SCALARS),
+    extensions=[
+        _OwnContext,
+        TypedErrors,
+        lambda: MaxTokensLimiter(max_token_count=TOKENS_MAX),
+        lambda: AddValidationRules([DocumentLimits]),
+        lambda: ParserCache(maxsize=_CACHED_DOCUMENTS_MAX),
+        lambda: ValidationCache(maxsize=_CACHED_DOCUMENTS_MAX),
+    ],
+)
+
+
+def print_schema() -> str:
+    """Return the schema in GraphQL's own language."""
+    return schema.as_str().rstrip("\n") + "\n"
+
+
+def main(arguments: list[str]) -> None:
+    """Print the schema, or write it beside this file."""
+    if arguments == ["--write"]:
+        Path(str(files("latewood.server.graphql") / SCHEMA_FILE)).write_text(print_schema(), encoding="utf-8")
+        return
+    sys.stdout.write(print_schema())
+
+
+if __name__ == "__main__":
+    main(sys.argv[1:])

@@ -1,0 +1,121 @@
+"""The process: open the store, bind loopback, serve until asked to stop, then commit what waits."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import errno
+import logging
+import socket
+import sys
+from collections.abc import Callable
+from typing import Final
+
+import structlog
+import uvicorn
+from latewood.graph_schema.errors import InvalidError
+from latewood.memory import Memory
+from latewood.memory.settings import Sync
+from latewood.server.app import create_app
+from latewood.server.guard import BODY_BYTES_MAX, check_loopback
+
+__all__ = ["HOST", "PORT", "run_server", "serve"]
+
+HOST: Final = "127.0.0.1"
+PORT: Final = 8321
+_PORT_MAX: Final = 65_535
+_GRACE_S: Final = 5
+"""How long open requests and subscriptions may go on after a stop was asked for."""
+_CONNECTIONS_MAX: Final = 500
+_BACKLOG: Final = 128
+
+
+def _bind(host: str, port: int) -> socket.socket:
+    """Bind before anything starts, so that a taken port is our error and not a log line.
+
+    Raises:
+        InvalidError: code ``setting.invalid`` for another host than loopback, and for a port that cannot be had.
+    """
+    address = check_loopback(host)
+    if not 0 <= port <= _PORT_MAX:
+        raise InvalidError(f"{port} is no port; name one of 0 to {_PORT_MAX}", code="setting.invalid", port=port)
+    listener = socket.socket(socket.AF_INET6 if ":" in address else socket.AF_INET)
+    listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+    try:
+        listener.bind((address, port))
+    except OSError as error:
+        listener.close()
+        why = "is taken" if error.errno == errno.EADDRINUSE else f"cannot be bound ({error.strerror})"
+        msg = f"port {port} of {address} {why}; name another, or 0 for any that is free"
+        raise InvalidError(msg, code="setting.invalid", host=host, port=port) from error
+    return listener
+
+
+async def serve(
+    memory: Memory, *, host: str = HOST, port: int = PORT, on_ready: Callable[[str], None] | None = None
+) -> None:
+    """Serve *memory*, and close it at the end, until the process is asked to stop (SIGINT, SIGTERM).
+
+    Args:
+        port: 0 takes any that is free.
+        on_ready: told the server's address, such as http://127.0.0.1:8321, once it listens.
+
+    Raises:
+        InvalidError: code ``setting.invalid``, as `run_server` does.
+    """
+    try:
+        listener = _bind(host, port)
+        listener.listen(_BACKLOG)
+        listener.setblocking(False)
+        config = uvicorn.Config(
+            create_app(memory, owns_memory=True), log_level="warning", access_log=False, server_header=False,
+            ws="websockets-sansio", ws_max_size=BODY_BYTES_MAX, limit_concurrency=_CONNECTIONS_MAX,
+            timeout_graceful_shutdown=_GRACE_S, lifespan="on",
+        )  # fmt: skip
+        shown = f"[{host.strip('[]')}]" if ":" in host else host
+        server = uvicorn.Server(config)
+        if on_ready is not None:
+            on_ready(f"http://{shown}:{listener.getsockname()[1]}")
+        await server.serve(sockets=[listener])
+    finally:
+        # The application closed it already where it got to run.
+        await memory.close()
+
+
+def _log_lines() -> None:
+    """Log one JSON object a line to stderr, tracebacks without the values of variables: those hold users' words."""
+    structlog.configure(
+        processors=[
+            structlog.contextvars.merge_contextvars,
+            structlog.processors.add_log_level,
+            structlog.processors.TimeStamper(fmt="iso", utc=True),
+            structlog.processors.ExceptionRenderer(structlog.tracebacks.ExceptionDictTransformer(show_locals=False)),
+            structlog.processors.JSONRenderer(),
+        ],
+        wrapper_class=structlog.make_filtering_bound_logger(logging.INFO),
+        logger_factory=structlog.WriteLoggerFactory(sys.stderr),
+    )
+
+
+def run_server(
+    memory_url: str, host: str = HOST, port: int = PORT, *, space: str = "default", by: str | None = None,
+    sync: Sync = "full", on_ready: Callable[[str], None] | None = None,
+) -> None:  # fmt: skip
+    """Open the store at *memory_url* and serve it until the process is asked to stop.
+
+    Raises:
+        InvalidError: code ``setting.invalid`` for another host than loopback (there are no credentials yet), and for a
+            port that cannot be had.
+        LatewoodError: whatever the store has to say.
+    """
+    # Judged first: a wrong host must not even make a database file.
+    check_loopback(host)
+    _log_lines()
+
+    async def run() -> None:
+        await serve(
+            await Memory.open(memory_url, space=space, by=by, sync=sync), host=host, port=port, on_ready=on_ready
+        )
+
+    with contextlib.suppress(KeyboardInterrupt):
+        asyncio.run(run())
