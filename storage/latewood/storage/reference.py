@@ -1,0 +1,486 @@
+"""The reference store: a list of events and scans. Slow and obvious, it is what the other stores are held to.
+
+It answers by the definition (`latewood.graph_schema.resolution.holder`) at every read and keeps nothing that could be
+wrong: no stretches, no stamps, no index that decides anything.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import re
+import time
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import replace
+from typing import Final, cast
+
+from latewood.graph_schema.clock import NOW, AsOf, Clock, Micros, SystemClock, from_micros, to_micros
+from latewood.graph_schema.commands import Unit
+from latewood.graph_schema.errors import (
+    ConflictError,
+    LimitError,
+    NotFoundError,
+    RefusedError,
+    UnavailableError,
+)
+from latewood.graph_schema.events import EventKind, LedgerEntry, Receipt
+from latewood.graph_schema.ids import IdSource, RandomIds
+from latewood.graph_schema.ledger import GENESIS, Verdict, Verifier
+from latewood.graph_schema.model import Fact, LedgerName, Node, NodeKind, Predicate
+from latewood.graph_schema.packs.loader import Vocabulary, vocabulary
+from latewood.graph_schema.values import canonical_json, normal_key
+from latewood.storage.cursors import check_first, near, read_cursor, write_cursor
+from latewood.storage.planning import check_space_name, unknown_space
+from latewood.storage.port import (
+    FACTS_MAX,
+    IDS_MAX,
+    Axis,
+    Change,
+    Committed,
+    FactQuery,
+    Hit,
+    Lease,
+    NodeQuery,
+    Page,
+    Point,
+    Refusal,
+    Space,
+    StoreInfo,
+)
+from latewood.storage.reference_space import NO_BOUND, SpaceLog, texts_in
+from latewood.storage.rows import NodeRow, SpaceRow
+
+__all__ = ["ReferenceStore"]
+
+SPACES_MAX: Final = 1_000
+REFUSALS_MAX: Final = 10_000
+_POLL_S: Final = 0.01
+_HIDDEN: Final = (NodeKind.PREDICATE, NodeKind.SOURCE)
+_NEAR: Final = (NodeKind.ENTITY, NodeKind.DECISION, NodeKind.ACTOR, NodeKind.SESSION)
+_LISTED: Final = (EventKind.ASSERTED, EventKind.ABSENT, EventKind.RETRACTED)
+_WORD: Final = re.compile(r"\w+")
+
+
+class _Data:
+    """Everything kept, of all tenants."""
+
+    def __init__(self) -> None:
+        self.spaces: dict[tuple[str, str], SpaceLog] = {}
+        self.receipts: dict[tuple[str, str], Receipt] = {}
+        self.refusals: dict[str, tuple[str, Refusal, Micros]] = {}
+        self.leases: dict[tuple[str, str, str], Lease] = {}
+        self.fences: dict[tuple[str, str, str], int] = {}
+
+
+class _Door:
+    """What handles of one opening share: whether it is closed."""
+
+    def __init__(self) -> None:
+        self.closed = False
+
+
+def _check_count(count: int) -> None:
+    if count > IDS_MAX:
+        msg = f"{count:,} ids in one read, more than {IDS_MAX:,}; page them"
+        raise LimitError(msg, limit="IDS_MAX", maximum=IDS_MAX)
+
+
+def _words(texts: Iterable[str]) -> set[str]:
+    return {word for text in texts for word in _WORD.findall(text.casefold())}
+
+
+class ReferenceStore:
+    """A graph store in plain lists."""
+
+    def __init__(
+        self, *, tenant: str = "local", clock: Clock | None = None, ids: IdSource | None = None,
+        words: Vocabulary | None = None,
+    ) -> None:  # fmt: skip
+        """Start empty, with the space `default`."""
+        self._tenant = tenant
+        self._clock = clock or SystemClock()
+        self._ids = ids or RandomIds()
+        self._words = words or vocabulary()
+        self._data = _Data()
+        self._door = _Door()
+        self._ensure_default()
+
+    @property
+    def tenant(self) -> str:
+        """Whose data this handle reaches."""
+        return self._tenant
+
+    def _bound(self, tenant: str, door: _Door, clock: Clock, ids: IdSource, words: Vocabulary) -> ReferenceStore:
+        other = object.__new__(ReferenceStore)
+        other._tenant, other._clock, other._ids, other._words = tenant, clock, ids, words
+        other._data, other._door = self._data, door
+        return other
+
+    def for_tenant(self, tenant: str) -> ReferenceStore:
+        """Return a handle on another tenant's data over the same engine."""
+        return self._bound(tenant, self._door, self._clock, self._ids, self._words)
+
+    def opened_again(
+        self, *, clock: Clock | None = None, ids: IdSource | None = None, words: Vocabulary | None = None
+    ) -> ReferenceStore:
+        """Open the same data a second time, as another process would a file; closing one leaves the other open."""
+        return self._bound(self._tenant, _Door(), clock or self._clock, ids or self._ids, words or self._words)
+
+    def _check_open(self) -> None:
+        if self._door.closed:
+            raise UnavailableError("the store is closed; open it again", code="store.closed")
+
+    def _ensure_default(self) -> None:
+        if (self._tenant, "default") not in self._data.spaces:
+            self._make_space("default", strict=False)
+
+    def _make_space(self, name: str, *, strict: bool) -> SpaceLog:
+        row = SpaceRow(self._ids.new(), name, os.urandom(32), strict, "empty", None)
+        made = self._data.spaces[self._tenant, name] = SpaceLog(row, self._words)
+        return made
+
+    def _space(self, name: str) -> SpaceLog:
+        self._check_open()
+        self._ensure_default()
+        found = self._data.spaces.get((self._tenant, name))
+        if found is None:
+            raise unknown_space(name, sorted(own for tenant, own in self._data.spaces if tenant == self._tenant))
+        return found
+
+    def _now(self, log: SpaceLog) -> Micros:
+        return max(self._clock.now(), log.head("knowledge"))
+
+    def _instants(self, log: SpaceLog, at: AsOf) -> tuple[Micros, Micros]:
+        """Return (valid, known) for a read: now is max(clock, head), and no bound on what is known."""
+        valid_at = self._now(log) if at.valid_at is None else to_micros(at.valid_at)
+        return valid_at, NO_BOUND if at.known_at is None else to_micros(at.known_at)
+
+    async def info(self) -> StoreInfo:
+        """Describe the store."""
+        self._check_open()
+        return StoreInfo("reference", "memory", 1, read_only=False, details={"spaces": len(self._data.spaces)})
+
+    async def spaces(self) -> tuple[Space, ...]:
+        """List the tenant's spaces by name."""
+        self._check_open()
+        self._ensure_default()
+        own = sorted((name, log) for (tenant, name), log in self._data.spaces.items() if tenant == self._tenant)
+        return tuple(self._show(log) for _, log in own)
+
+    def _show(self, log: SpaceLog) -> Space:
+        row = log.row
+        seqs: dict[LedgerName, int] = {name: len(entries) for name, entries in log.ledgers.items()}
+        return Space(row.id, row.name, row.state, row.filling, row.strict, len(log.nodes), seqs)
+
+    async def create_space(self, name: str, *, strict: bool = False) -> Space:
+        """Make a space."""
+        self._check_open()
+        self._ensure_default()
+        check_space_name(name)
+        if (self._tenant, name) in self._data.spaces:
+            raise ConflictError(f"the space {name!r} exists already", code="space.exists", space=name)
+        if len(self._data.spaces) >= SPACES_MAX:
+            msg = f"the store has {SPACES_MAX:,} spaces, the most it may"
+            raise LimitError(msg, limit="SPACES_MAX", maximum=SPACES_MAX)
+        return self._show(self._make_space(name, strict=strict))
+
+    async def finish_fill(self, space: str, origin: str) -> None:
+        """End the filling of *space* by the history *origin*."""
+        log = self._space(space)
+        if log.row.state == "filling" and log.row.filling == origin:
+            log.row = replace(log.row, state="live", filling=None)
+
+    async def commit(self, units: Sequence[Unit]) -> tuple[Committed, ...]:
+        """Keep each unit whole or not at all."""
+        self._check_open()
+        answers: list[Committed] = []
+        for unit in units:
+            try:
+                receipt = self._space(unit.space).write(unit, self._clock, self._ids)
+            except RefusedError as error:
+                answers.append(error)
+                continue
+            self._data.receipts.setdefault((self._tenant, receipt.id), replace(receipt, replayed=False))
+            answers.append(receipt)
+        return tuple(answers)
+
+    async def nodes(
+        self, space: str, *, ids: Sequence[str] = (), keys: Sequence[str] = (), at: AsOf = NOW
+    ) -> dict[str, Node]:
+        """Return the nodes that exist at `known_at`, by the id or key as asked."""
+        log = self._space(space)
+        _check_count(len(ids) + len(keys))
+        _, known_at = self._instants(log, at)
+        asked = {one: one for one in ids} | {key: log.by_key.get(normal_key(key), "") for key in keys}
+        rows = {name: log.nodes[one] for name, one in asked.items() if one in log.nodes}
+        return {name: log.node(row) for name, row in rows.items() if row.recorded_at <= known_at}
+
+    async def near_keys(self, space: str, key: str, limit: int = 5) -> tuple[str, ...]:
+        """Return keys of the space that resemble *key*."""
+        rows = self._space(space).nodes.values()
+        return near([row.key for row in rows if row.key is not None and row.kind in _NEAR], key, limit)
+
+    async def list_nodes(self, space: str, query: NodeQuery, at: AsOf = NOW) -> Page[Node]:
+        """List nodes in the order of their first declaration."""
+        log = self._space(space)
+        check_first(query.first)
+        (after,) = read_cursor(query.after, "n", 1) or (0,)
+        valid_at, known_at = self._instants(log, at)
+        places = [
+            place
+            for place, row in enumerate(log.nodes.values(), 1)
+            if place > after and row.recorded_at <= known_at and self._wanted(log, row, query, valid_at, known_at)
+        ]
+        shown = places[: query.first]
+        rows = list(log.nodes.values())
+        more = write_cursor("n", shown[-1]) if len(places) > query.first else None
+        return Page(tuple(log.node(rows[place - 1]) for place in shown), more)
+
+    def _wanted(self, log: SpaceLog, row: NodeRow, query: NodeQuery, valid_at: Micros, known_at: Micros) -> bool:
+        if (row.kind is not query.kind) if query.kind is not None else (row.kind in _HIDDEN):
+            return False
+        if query.type is not None and row.type != query.type:
+            return False
+        if query.where is None and query.about is None:
+            return True
+        facts = [log.fact(entry, known_at) for entry, _ in log.holding([row.id], valid_at, known_at)]
+        if query.about is not None and not any(f.predicate == "about" and f.object_id == query.about for f in facts):
+            return False
+        return all(
+            any(fact.predicate == predicate and _matches(fact, texts) for fact in facts)
+            for predicate, texts in (query.where or {}).items()
+        )
+
+    async def predicates(self, space: str) -> Mapping[str, Predicate]:
+        """Return the predicates in use in the space, by name."""
+        return dict(self._space(space).predicates)
+
+    async def facts(self, space: str, query: FactQuery, at: AsOf = NOW) -> tuple[Fact, ...]:
+        """Return the facts that hold at *at*."""
+        log = self._space(space)
+        _check_count(len(query.subjects if query.subjects is not None else query.objects or ()))
+        valid_at, known_at = self._instants(log, at)
+        found = log.holding(query.subjects if query.subjects is not None else log.keys_of, valid_at, known_at)
+        if query.subjects is None:
+            objects = set(query.objects or ())
+            found = [(entry, key) for entry, key in found if entry.event.payload.get("object") in objects]
+        if query.predicates is not None:
+            found = [(entry, key) for entry, key in found if entry.event.payload["predicate"] in query.predicates]
+        if len(found) > FACTS_MAX:
+            msg = f"more than {FACTS_MAX:,} facts in one read; ask for fewer ids or predicates"
+            raise LimitError(msg, limit="FACTS_MAX", maximum=FACTS_MAX)
+        found.sort(key=lambda one: (
+            one[0].event.subject, cast("str", one[0].event.payload["predicate"]), cast("int", one[0].event.valid_from),
+            one[0].recorded_at, one[0].event.ordinal,
+        ))  # fmt: skip
+        facts = [(log.fact(entry, known_at), key) for entry, key in found]
+        return tuple(replace(fact, conflict=log.conflict(fact, key, valid_at, known_at)) for fact, key in facts)
+
+    async def facts_by_id(self, space: str, ids: Sequence[str], *, known_at: Micros | None = None) -> dict[str, Fact]:
+        """Return assertions by id."""
+        log = self._space(space)
+        _check_count(len(ids))
+        known = NO_BOUND if known_at is None else known_at
+        entries = (log.log[log.places[one]] for one in ids if one in log.places)
+        return {entry.event.id: log.fact(entry, known) for entry in entries if entry.recorded_at <= known}
+
+    async def held(self, space: str, points: Sequence[Point]) -> tuple[Fact | None, ...]:
+        """Return, for each point, the fact that holds for its key."""
+        log = self._space(space)
+        _check_count(len(points))
+        return tuple(self._held(log, point) for point in points)
+
+    def _held(self, log: SpaceLog, point: Point) -> Fact | None:
+        if point.fact not in log.places:
+            return None
+        known_at = NO_BOUND if point.known_at is None else point.known_at
+        valid_at = self._now(log) if point.valid_at is None else point.valid_at
+        best = log.holder_id(log.key_of(point.fact), valid_at, known_at)
+        return None if best is None else log.fact(log.log[log.places[best]], known_at)
+
+    async def timeline(
+        self, space: str, subjects: Sequence[str], predicates: Sequence[str] | None = None, *,
+        known_at: Micros | None = None, first: int = 100, after: str | None = None,
+    ) -> Page[Fact]:  # fmt: skip
+        """Return every assertion about *subjects* that was known at *known_at*."""
+        log = self._space(space)
+        check_first(first)
+        _check_count(len(subjects))
+        place = read_cursor(after, "t", 4)
+        known = NO_BOUND if known_at is None else known_at
+        claims = [
+            claim for one in dict.fromkeys(subjects) for key in log.keys_of.get(one, ()) for claim in log.claims[key]
+        ]
+        found = sorted(
+            (claim.valid_from, claim.recorded_at, claim.ordinal, claim.fact)
+            for claim in claims
+            if claim.recorded_at <= known
+            and (predicates is None or log.log[claim.fact].event.payload["predicate"] in predicates)
+        )
+        found = [one for one in found if place is None or one > place]
+        shown = found[:first]
+        more = write_cursor("t", *shown[-1]) if len(found) > first else None
+        return Page(tuple(log.fact(log.log[one[3]], known) for one in shown), more)
+
+    async def changes(
+        self, space: str, since: Micros, until: Micros, *, axis: Axis = "known", subjects: Sequence[str] | None = None,
+        first: int = 100, after: str | None = None,
+    ) -> Page[Change]:  # fmt: skip
+        """Return what was asserted, ended and retracted in (since, until]."""
+        log = self._space(space)
+        check_first(first)
+        _check_count(len(subjects or ()))
+        known = until if axis == "known" else NO_BOUND
+        entries = [
+            one
+            for one in log.ledgers["knowledge"]
+            if one.event.kind in _LISTED and (subjects is None or one.event.subject in subjects)
+        ]
+        if axis == "valid":
+            place = read_cursor(after, "v", 2)
+            standing = [one for one in entries if one.event.key and one.event.kind is not EventKind.RETRACTED]
+            found = sorted(
+                (cast("int", one.event.valid_from), one.seq)
+                for one in standing
+                if one.event.id not in log.retractions and since < cast("int", one.event.valid_from) <= until
+            )
+        else:
+            place = read_cursor(after, "c", 1)
+            found = [(one.seq,) for one in entries if since < one.recorded_at <= until]
+        found = [one for one in found if place is None or one > place]
+        shown = found[:first]
+        more = write_cursor("v" if axis == "valid" else "c", *shown[-1]) if len(found) > first else None
+        return Page(tuple(_change(log, log.ledgers["knowledge"][one[-1] - 1], known) for one in shown), more)
+
+    async def search_text(
+        self, space: str, text: str, *, kinds: Sequence[NodeKind] | None = None, at: AsOf = NOW, first: int = 20
+    ) -> tuple[Hit, ...]:
+        """Return nodes whose names, keys or holding texts have any of the words, most distinct words first."""
+        log = self._space(space)
+        check_first(first)
+        asked = _words([text])
+        valid_at, known_at = self._instants(log, at)
+        hits: list[Hit] = []
+        for row in log.nodes.values():
+            if row.kind in _HIDDEN or row.recorded_at > known_at or (kinds is not None and row.kind not in kinds):
+                continue
+            found: list[tuple[int, Fact | None]] = [(len(asked & _words([row.key or "", row.name])), None)]
+            for entry, _ in log.holding([row.id], valid_at, known_at):
+                fact = log.fact(entry, known_at)
+                if fact.value is not None and fact.value.kind in ("text", "json"):
+                    found.append((len(asked & _words(texts_in(fact.value.data))), fact))
+            score, best = max(found, key=lambda one: one[0])
+            if score:
+                hits.append(Hit(log.node(row), best, float(score)))
+        return tuple(sorted(hits, key=lambda hit: -hit.score)[:first])
+
+    async def feed(self, space: str, ledger: LedgerName, after_seq: int, limit: int = 100) -> tuple[LedgerEntry, ...]:
+        """Return the ledger's rows after *after_seq*."""
+        entries = self._space(space).ledgers[ledger]
+        check_first(limit)
+        start = max(0, after_seq)
+        return tuple(entries[start : start + limit])
+
+    async def wait(self, space: str, ledger: LedgerName, after_seq: int, seconds_max: float) -> bool:
+        """Return True as soon as the ledger has rows after *after_seq*."""
+        end = time.monotonic() + seconds_max
+        while len(self._space(space).ledgers[ledger]) <= after_seq:
+            left = end - time.monotonic()
+            if left <= 0:
+                return False
+            await asyncio.sleep(min(_POLL_S, left))
+        return True
+
+    async def receipt(self, receipt_id: str) -> Receipt:
+        """Return a receipt, of a refused write too."""
+        self._check_open()
+        found = self._data.receipts.get((self._tenant, receipt_id))
+        if found is not None:
+            return found
+        tenant, refusal, at = self._data.refusals.get(receipt_id, ("", None, 0))
+        if refusal is None or tenant != self._tenant:
+            msg = f"no write has the receipt {receipt_id[:80]!r}; refusals are kept for the last {REFUSALS_MAX:,}"
+            raise NotFoundError(msg, id=receipt_id[:80])
+        return Receipt(
+            receipt_id, refusal.space, "failed", "knowledge", 0, from_micros(at), code=refusal.code,
+            message=refusal.message,
+        )  # fmt: skip
+
+    async def refuse(self, refusal: Refusal) -> None:
+        """Keep a refusal; the oldest make room."""
+        self._check_open()
+        self._data.refusals.setdefault(refusal.id, (self._tenant, refusal, self._clock.now()))
+        while len(self._data.refusals) > REFUSALS_MAX:
+            del self._data.refusals[next(iter(self._data.refusals))]
+
+    async def verify(self, space: str, ledger: LedgerName) -> Verdict:
+        """Check the chain from its first row to its head."""
+        log = self._space(space)
+        entries = log.ledgers[ledger]
+        verifier = Verifier(log.row.id, ledger)
+        for entry in entries:
+            if not verifier.take(entry, canonical_json(entry.event.payload).encode()):
+                break
+        return verifier.verdict(len(entries), entries[-1].hash if entries else GENESIS)
+
+    def _running(self, space: str, name: str) -> Lease | None:
+        """Return the lease that runs under *name* now."""
+        found = self._data.leases.get((self._tenant, space, name))
+        return found if found is not None and found.until > self._clock.now() else None
+
+    def _grant(self, space: str, name: str, owner: str, fence: int, ttl_s: float) -> Lease:
+        lease = Lease(space, name, owner, fence, self._clock.now() + round(ttl_s * 1_000_000))
+        self._data.leases[self._tenant, space, name] = lease
+        self._data.fences[self._tenant, space, name] = fence
+        return lease
+
+    async def acquire(self, space: str, name: str, owner: str, ttl_s: float) -> Lease | None:
+        """Take a lease, or renew one's own; None when another has it."""
+        self._space(space)
+        running = self._running(space, name)
+        if running is None:
+            fence = self._data.fences.get((self._tenant, space, name), 0) + 1
+            return self._grant(space, name, owner, fence, ttl_s)
+        return self._grant(space, name, owner, running.fence, ttl_s) if running.owner == owner else None
+
+    def _has(self, lease: Lease) -> bool:
+        running = self._running(lease.space, lease.name)
+        return running is not None and (running.owner, running.fence) == (lease.owner, lease.fence)
+
+    async def renew(self, lease: Lease, ttl_s: float) -> Lease:
+        """Prolong a lease."""
+        self._space(lease.space)
+        if not self._has(lease):
+            current = self._data.fences.get((self._tenant, lease.space, lease.name), 0)
+            what = f"stale fence {lease.fence} < {current}" if current > lease.fence else "it ran out"
+            raise ConflictError(f"the lease {lease.name!r} is lost: {what}", code="lease.lost", fence=lease.fence)
+        return self._grant(lease.space, lease.name, lease.owner, lease.fence, ttl_s)
+
+    async def release(self, lease: Lease) -> bool:
+        """Give a lease back; its fence stays, so that it can only grow."""
+        self._space(lease.space)
+        if not self._has(lease):
+            return False
+        del self._data.leases[self._tenant, lease.space, lease.name]
+        return True
+
+    async def close(self) -> None:
+        """Let go of the store."""
+        self._door.closed = True
+
+
+def _matches(fact: Fact, texts: Sequence[str]) -> bool:
+    said = None if fact.value is None else fact.value.text()
+    return any(fact.as_written == text[1:] if text.startswith("=") else said == text for text in texts)
+
+
+def _change(log: SpaceLog, entry: LedgerEntry, known_at: Micros) -> Change:
+    event = entry.event
+    about = entry
+    if event.kind is EventKind.RETRACTED:
+        about = log.log[log.places[cast("str", event.target)]]
+    reason, replaced_by = event.payload.get("reason"), event.payload.get("replaced_by")
+    return Change(
+        entry.seq, event.kind, log.fact(about, known_at), entry.recorded_at, cast("str | None", reason),
+        cast("str | None", replaced_by),
+    )  # fmt: skip
