@@ -11,7 +11,6 @@ import time
 from pathlib import Path
 
 import pytest
-
 from latewood.memory import Memory
 
 WRITER = Path(__file__).with_name("writer.py")
