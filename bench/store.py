@@ -120,7 +120,7 @@ def p(took: list[float], share: float) -> float:
 async def reads(store: SqliteStore, entities: int, first: int, last: int, seed: int = 5) -> dict[str, float]:
     """Read 100 random entities now and as of the past, in turn, so that both meet the same machine."""
     rnd = random.Random(seed)
-    ids = [node.id for node in (await store.nodes("default", keys=[f"item:{n}" for n in range(min(entities, 10_000))])).values()]
+    ids = [node.id for node in (await store.nodes("default", keys=[f"item:{n}" for n in rnd.sample(range(entities), min(entities, 10_000))])).values()]
     now: list[float] = []
     past: list[float] = []
     for turn in range(330):

@@ -70,15 +70,9 @@ def test_exported_names_exist_and_say_what_they_do(path: Path) -> None:
 
 
 def test_nothing_tracked_names_a_place_that_is_not_the_projects() -> None:
-    hidden = re.compile(
-        "/"
-        + r"work/|\.\./"
-        + r"shared|files\.python"
-        + "hosted|registry\\.npm"
-        + "js|repo\\.maven|repo1\\."
-        + "maven|pypi\\.org/"
-        + "simple"
-    )
+    # Written in pieces, so that this file does not name them itself.
+    places = ["/" + "work/", r"\.\./" + "shared", "files.python" + "hosted", "registry.npm" + "js", "pypi.org/" + "simple"]
+    hidden = re.compile("|".join(places))
     found = [
         name
         for name in TRACKED
@@ -123,8 +117,8 @@ def test_links_in_the_documents_lead_somewhere() -> None:
     for name in TRACKED:
         if not name.endswith(".md") or name.startswith("tests/"):
             continue
-        for target in re.findall(r"\]\(([^)#\s]+)[^)]*\)", (ROOT / name).read_text(encoding="utf-8")):
-            if "://" not in target and not ((ROOT / name).parent / target).exists():
-                broken.append(f"{name}: {target}")
+        targets = re.findall(r"\]\(([^)#\s]+)[^)]*\)", (ROOT / name).read_text(encoding="utf-8"))
+        folder = (ROOT / name).parent
+        broken += [f"{name}: {one}" for one in targets if "://" not in one and not (folder / one).exists()]
 
     assert broken == []

@@ -8,6 +8,9 @@ from importlib.metadata import version
 
 from fastapi import FastAPI
 from fastapi.responses import JSONResponse
+from starlette.requests import Request
+from starlette.responses import Response
+
 from latewood.graph_schema.errors import LatewoodError
 from latewood.memory import Memory
 from latewood.memory.json import as_json
@@ -16,8 +19,6 @@ from latewood.server.graphql.errors import internal_error
 from latewood.server.graphql.router import Router
 from latewood.server.guard import Guard
 from latewood.storage.journal import QUEUE_UNITS_MAX
-from starlette.requests import Request
-from starlette.responses import Response
 
 __all__ = ["create_app", "health"]
 

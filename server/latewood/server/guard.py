@@ -12,8 +12,9 @@ from collections.abc import Mapping
 from typing import Final
 from urllib.parse import urlsplit
 
-from latewood.graph_schema.errors import InvalidError
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
+
+from latewood.graph_schema.errors import InvalidError
 
 __all__ = ["BODY_BYTES_MAX", "Guard", "check_loopback", "error_body", "is_loopback"]
 

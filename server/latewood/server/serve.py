@@ -13,6 +13,7 @@ from typing import Final
 
 import structlog
 import uvicorn
+
 from latewood.graph_schema.errors import InvalidError
 from latewood.memory import Memory
 from latewood.memory.settings import Sync

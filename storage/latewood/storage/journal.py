@@ -14,6 +14,7 @@ from dataclasses import dataclass
 from typing import Final
 
 import structlog
+
 from latewood.graph_schema.commands import Assert, Unit
 from latewood.graph_schema.errors import LatewoodError, LimitError, RefusedError, UnavailableError
 from latewood.graph_schema.events import Receipt

@@ -5,6 +5,8 @@ from __future__ import annotations
 from datetime import datetime
 
 import strawberry
+from strawberry.scalars import JSON
+
 from latewood.graph_schema import events, model
 from latewood.graph_schema.clock import from_micros
 from latewood.graph_schema.events import EventKind
@@ -14,7 +16,6 @@ from latewood.server.graphql.context import Info
 from latewood.server.graphql.scalars import BigInt, Ledger
 from latewood.server.graphql.types import Decision, Entity, Fact, Source, field
 from latewood.storage import port
-from strawberry.scalars import JSON
 
 __all__ = [
     "DecisionPayload",

@@ -14,6 +14,7 @@ from dataclasses import dataclass
 from typing import Final, Generic, TypeAlias, TypeVar
 
 import strawberry
+
 from latewood.graph_schema.errors import InvalidError
 from latewood.storage.cursors import check_first
 from latewood.storage.port import PAGE_MAX, Page

@@ -11,14 +11,15 @@ from typing import Final, TypeAlias
 
 import strawberry
 from graphql.pyutils import Path
+from strawberry.dataloader import DataLoader
+from strawberry.fastapi import BaseContext
+
 from latewood.graph_schema.clock import NOW, AsOf
 from latewood.graph_schema.errors import LimitError
 from latewood.graph_schema.model import Decision, Fact, Node
 from latewood.memory import Memory
 from latewood.server.graphql.connections import cut
 from latewood.storage.port import IDS_MAX, PAGE_MAX, Page
-from strawberry.dataloader import DataLoader
-from strawberry.fastapi import BaseContext
 
 __all__ = ["OBJECTS_MAX", "Context", "Info", "View"]
 

@@ -7,11 +7,12 @@ from uuid import uuid4
 
 import structlog
 from graphql import GraphQLError, GraphQLSyntaxError
+from strawberry.exceptions import StrawberryGraphQLError
+from strawberry.extensions import MaskErrors
+
 from latewood.graph_schema.errors import LatewoodError
 from latewood.memory.json import as_json
 from latewood.server.graphql.limits import TOKENS_MAX, limit_error
-from strawberry.exceptions import StrawberryGraphQLError
-from strawberry.extensions import MaskErrors
 
 __all__ = ["TypedErrors", "internal_error"]
 

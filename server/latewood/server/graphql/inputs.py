@@ -8,6 +8,8 @@ from datetime import datetime
 from decimal import Decimal, InvalidOperation
 
 import strawberry
+from strawberry.scalars import JSON
+
 from latewood.graph_schema import clock, model
 from latewood.graph_schema.clock import parse_instant
 from latewood.graph_schema.commands import SourceSpec
@@ -15,7 +17,6 @@ from latewood.graph_schema.errors import InvalidError
 from latewood.graph_schema.model import DecisionStatus, Trust
 from latewood.graph_schema.values import Scalar
 from latewood.server.graphql.scalars import BigInt, ValueKind
-from strawberry.scalars import JSON
 
 __all__ = [
     "AsOf",

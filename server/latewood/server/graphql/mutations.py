@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Annotated
 
 import strawberry
+
 from latewood.graph_schema.model import DecisionStatus
 from latewood.memory import Written
 from latewood.server.graphql.answers import DecisionPayload, FactPayload, SpacePayload, SupersedePayload

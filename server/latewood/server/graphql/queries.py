@@ -7,6 +7,7 @@ from datetime import datetime
 from typing import Annotated, Any, TypeVar, cast
 
 import strawberry
+
 from latewood.graph_schema import events, model
 from latewood.graph_schema.errors import InvalidError, NotFoundError
 from latewood.graph_schema.ids import is_id

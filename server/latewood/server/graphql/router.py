@@ -9,13 +9,14 @@ from importlib.resources import files
 from typing import Any, Final, cast
 
 from cross_web import HTTPException
-from latewood.server.graphql.context import Context
-from latewood.server.graphql.schema import schema
-from latewood.server.guard import error_body
 from starlette.requests import Request
 from starlette.responses import HTMLResponse, Response
 from starlette.websockets import WebSocket
 from strawberry.fastapi import GraphQLRouter
+
+from latewood.server.graphql.context import Context
+from latewood.server.graphql.schema import schema
+from latewood.server.guard import error_body
 
 __all__ = ["Router"]
 

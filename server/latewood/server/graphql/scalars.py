@@ -8,14 +8,15 @@ from enum import Enum, StrEnum
 from typing import Final, NewType, TypeVar, cast
 
 import strawberry
+from strawberry.types.base import WithStrawberryDefinition
+from strawberry.types.enum import StrawberryEnumDefinition
+from strawberry.types.scalar import ScalarDefinition
+
 from latewood.graph_schema.clock import iso, parse_instant
 from latewood.graph_schema.errors import InvalidError
 from latewood.graph_schema.events import EventKind
 from latewood.graph_schema.model import DecisionStatus, NodeKind, Trust
 from latewood.reasoning.changes import Axis, DifferenceKind
-from strawberry.types.base import WithStrawberryDefinition
-from strawberry.types.enum import StrawberryEnumDefinition
-from strawberry.types.scalar import ScalarDefinition
 
 __all__ = ["SCALARS", "BigInt", "Ledger", "ValueKind"]
 

@@ -10,6 +10,10 @@ from typing import Final
 
 import strawberry
 from graphql import GraphQLError
+from strawberry.extensions import AddValidationRules, MaxTokensLimiter, ParserCache, SchemaExtension, ValidationCache
+from strawberry.schema.config import StrawberryConfig
+from strawberry.types.execution import ExecutionContext
+
 from latewood.server.graphql.context import Context
 from latewood.server.graphql.errors import TypedErrors
 from latewood.server.graphql.limits import TOKENS_MAX, DocumentLimits
@@ -17,9 +21,6 @@ from latewood.server.graphql.mutations import Mutation
 from latewood.server.graphql.queries import Query
 from latewood.server.graphql.scalars import SCALARS
 from latewood.server.graphql.subscriptions import Subscription
-from strawberry.extensions import AddValidationRules, MaxTokensLimiter, ParserCache, SchemaExtension, ValidationCache
-from strawberry.schema.config import StrawberryConfig
-from strawberry.types.execution import ExecutionContext
 
 __all__ = ["SCHEMA_FILE", "main", "print_schema", "schema"]
 

@@ -6,6 +6,7 @@ from collections.abc import AsyncGenerator
 from typing import Annotated
 
 import strawberry
+
 from latewood.graph_schema import events
 from latewood.graph_schema.errors import InvalidError
 from latewood.server.graphql.answers import LedgerEntry

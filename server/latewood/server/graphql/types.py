@@ -11,13 +11,14 @@ from datetime import datetime
 from typing import Any
 
 import strawberry
+from strawberry.scalars import JSON
+
 from latewood.graph_schema import model
 from latewood.graph_schema.model import DecisionStatus, NodeKind, Trust
 from latewood.graph_schema.values import Json
 from latewood.server.graphql.connections import Connection, Paged, paged, read_pages
 from latewood.server.graphql.context import Info
 from latewood.server.graphql.scalars import BigInt
-from strawberry.scalars import JSON
 
 __all__ = ["Alternative", "Decision", "Entity", "Evidence", "Fact", "FactValue", "Node", "Source", "field"]
 
