@@ -6,6 +6,7 @@ import sys
 from pathlib import Path
 
 import typer.main
+
 from latewood.clients.cli import app
 from latewood.graph_schema.errors import CODES
 from latewood.memory.settings import SETTINGS

@@ -11,6 +11,7 @@ import time
 from pathlib import Path
 
 import pytest
+
 from latewood.memory import Memory
 
 WRITER = Path(__file__).with_name("writer.py")

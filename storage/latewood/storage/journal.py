@@ -89,14 +89,18 @@ class Journal:
     async def submit_many(self, store: GraphStore, units: Sequence[Unit]) -> tuple[Receipt, ...]:
         """Keep *units* in order, one group after another, and return their receipts.
 
-        Raises as `submit` does, for the first unit that is not kept; the units before it are.
+        Raises as `submit` does, for the first unit that is not kept: those before it are, and so may those be that shared
+        its group. With idempotency keys the same units can be handed in again.
         """
-        tasks = [asyncio.ensure_future(self.submit(store, unit)) for unit in units]
-        answers = await asyncio.gather(*tasks, return_exceptions=True)
-        for answer in answers:
-            if isinstance(answer, BaseException):
-                raise answer
-        return tuple(answer for answer in answers if isinstance(answer, Receipt))
+        receipts: list[Receipt] = []
+        for begin in range(0, len(units), GROUP_UNITS_MAX):
+            part = units[begin : begin + GROUP_UNITS_MAX]
+            answers = await asyncio.gather(*(self.submit(store, unit) for unit in part), return_exceptions=True)
+            for answer in answers:
+                if isinstance(answer, BaseException):
+                    raise answer
+                receipts.append(answer)
+        return tuple(receipts)
 
     async def _refuse(self, store: GraphStore, unit: Unit, error: RefusedError) -> None:
         error.details.setdefault("receipt", unit.id)

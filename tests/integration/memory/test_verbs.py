@@ -9,6 +9,7 @@ from decimal import Decimal
 from pathlib import Path
 
 import pytest
+
 from latewood.graph_schema.clock import ManualClock
 from latewood.graph_schema.errors import (
     ConflictError,

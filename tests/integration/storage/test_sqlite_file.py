@@ -7,6 +7,7 @@ from pathlib import Path
 
 import apsw
 import pytest
+
 from latewood.graph_schema.errors import CorruptError, InvalidError, LatewoodError, UnavailableError
 from latewood.memory import Memory
 from latewood.storage.sqlite.engine import SCHEMA_VERSION

@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import Final, Literal, TypeVar, cast
 
 import apsw
+
 from latewood.graph_schema.errors import CorruptError, InvalidError, LatewoodError, UnavailableError
 from latewood.storage.queries import load_queries
 from latewood.storage.sqlite.database import Database, number

@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Final, Literal, TypeVar, cast
 
 import apsw
+
 from latewood.graph_schema.clock import NOW, AsOf, Clock, Micros, SystemClock, from_micros
 from latewood.graph_schema.commands import Unit
 from latewood.graph_schema.errors import ConflictError, LimitError, NotFoundError
