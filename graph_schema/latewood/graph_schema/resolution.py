@@ -32,7 +32,9 @@ __all__ = [
     "Rank",
     "Repair",
     "Stretch",
+    "Voice",
     "Window",
+    "challengers",
     "holder",
     "merge_windows",
     "resolve",
@@ -67,6 +69,15 @@ class Claim:
     def rank(self) -> Rank:
         """What decides between two claims that cover the same instant: the greater holds."""
         return (self.tier, self.known, self.valid_from, self.trust, self.recorded_at, self.ordinal)
+
+
+@dataclass(frozen=True, slots=True)
+class Voice:
+    """A claim with who says it and what: the origin, and the canonical value or object (None for an absence)."""
+
+    claim: Claim
+    origin: str
+    said: str | None
 
 
 @dataclass(frozen=True, slots=True)
@@ -110,6 +121,23 @@ def holder(claims: Iterable[Claim], valid_at: Micros, known_at: Micros) -> Claim
         ):
             best = claim
     return best
+
+
+def challengers(holding: Voice, voices: Iterable[Voice], valid_at: Micros, known_at: Micros) -> list[Voice]:
+    """Return who disagrees with what holds at (*valid_at*, *known_at*), the strongest first.
+
+    A challenger counts then, covers the instant, starts no earlier than the holder, comes from another origin and says
+    something else, an absence included. Of one origin the later word is a restatement, not a conflict.
+    """
+    found = [
+        voice
+        for voice in voices
+        if voice.claim.recorded_at <= known_at < voice.claim.retracted_at
+        and holding.claim.valid_from <= voice.claim.valid_from <= valid_at < voice.claim.valid_to
+        and voice.origin != holding.origin
+        and voice.said != holding.said
+    ]
+    return sorted(found, key=lambda voice: voice.claim.rank, reverse=True)
 
 
 def visible(row: Stretch, valid_at: Micros, known_at: Micros) -> bool:

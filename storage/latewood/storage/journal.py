@@ -89,8 +89,8 @@ class Journal:
     async def submit_many(self, store: GraphStore, units: Sequence[Unit]) -> tuple[Receipt, ...]:
         """Keep *units* in order, one group after another, and return their receipts.
 
-        Raises as `submit` does, for the first unit that is not kept: those before it are, and so may those be that shared
-        its group. With idempotency keys the same units can be handed in again.
+        Raises as `submit` does, for the first unit that is not kept: those before it are, and so may those be that
+        shared its group. With idempotency keys the same units can be handed in again.
         """
         receipts: list[Receipt] = []
         for begin in range(0, len(units), GROUP_UNITS_MAX):

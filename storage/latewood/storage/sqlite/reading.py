@@ -12,7 +12,7 @@ from latewood.graph_schema.errors import LimitError
 from latewood.graph_schema.ids import id_text, is_id
 from latewood.graph_schema.model import Conflict, Fact, Node, Source, Trust
 from latewood.graph_schema.packs.loader import Vocabulary
-from latewood.graph_schema.resolution import Claim
+from latewood.graph_schema.resolution import Claim, Voice, challengers
 from latewood.graph_schema.values import Json, Value, normal_key
 from latewood.storage.port import FACTS_MAX, IDS_MAX, FactQuery, Point
 from latewood.storage.rows import NodeRow
@@ -220,19 +220,20 @@ class Reading:
         def origin(row: int) -> str:
             return self._sources[cast("str", payloads[row]["source"])][1]
 
-        own = self._said(payloads[e], holder.predicate)
-        challengers: list[tuple[Claim, str, dict[str, Json]]] = []
+        voices: dict[int, Voice] = {}
         for row in rows:
             number = cast("int", row[0])
-            if number == e or number not in payloads or origin(number) == origin(e):
-                continue
-            claim = Claim(*cast("tuple[int, int, int, int, int, int, int, int]", row[:8]), absent=bool(row[8]))
-            if claim.absent or self._said(payloads[number], holder.predicate) != own:
-                challengers.append((claim, id_text(cast("bytes", row[9])), payloads[number]))
-        if not challengers:
+            if number in payloads:
+                claim = Claim(*cast("tuple[int, int, int, int, int, int, int, int]", row[:8]), absent=bool(row[8]))
+                said = None if claim.absent else self._said(payloads[number], holder.predicate)
+                voices[number] = Voice(claim, origin(number), said)
+        against = challengers(voices[e], voices.values(), valid_at, known_at)
+        if not against:
             return None
-        _, fact_id, payload = max(challengers, key=lambda one: one[0].rank)
-        return Conflict(fact_id, value_of(payload), _text(payload, "object"), len(challengers) - 1)
+        strongest = against[0].claim.fact
+        fact_id = next(id_text(cast("bytes", row[9])) for row in rows if row[0] == strongest)
+        payload = payloads[strongest]
+        return Conflict(fact_id, value_of(payload), _text(payload, "object"), len(against) - 1)
 
     def facts_by_id(self, ids: Sequence[str], known_at: Micros) -> dict[str, Fact]:
         """Return assertions by id, retracted ones too."""
