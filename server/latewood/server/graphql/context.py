@@ -6,7 +6,7 @@ they were read, so a nested resolver finds its view by the root field that its p
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from typing import Final, TypeAlias
 
 import strawberry
@@ -51,6 +51,10 @@ class View:
     async def _facts(self, ids: list[str]) -> list[Fact | None]:
         found = await self.memory.facts_by_id(ids, known_at=self.at.known_at)
         return [found.get(one) for one in ids]
+
+    def known(self, decisions: Iterable[Decision]) -> None:
+        """Spare a second read of *decisions*, which a list has read already."""
+        self.decisions.prime_many({one.id: one for one in decisions})
 
     def facts_of(self, predicate: str | None) -> DataLoader[str, tuple[Fact, ...]]:
         """Return the loader of the facts that hold of a node, all or those of one predicate."""

@@ -117,10 +117,12 @@ class Query:
         view = info.context.look(info, space, instants(as_of))
 
         async def read(count: int, cursor: str | None) -> Page[model.Decision]:
-            return await view.memory.decisions(
+            page = await view.memory.decisions(
                 status=status or (), source_status=source_status or (), about=about, first=count, after=cursor,
                 at=view.at,
             )  # fmt: skip
+            view.known(page.items)
+            return page
 
         found = await read_pages(read, _id, _count(first, 50), after)
         info.context.spend(len(found.edges))

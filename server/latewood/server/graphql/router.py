@@ -8,17 +8,30 @@ from datetime import timedelta
 from importlib.resources import files
 from typing import Any, Final, cast
 
-from cross_web import HTTPException
+from cross_web import AsyncHTTPRequestAdapter, HTTPException
 from starlette.requests import Request
 from starlette.responses import HTMLResponse, Response
 from starlette.websockets import WebSocket
+from strawberry.exceptions import MissingQueryError
 from strawberry.fastapi import GraphQLRouter
+from strawberry.http import GraphQLRequestData
+from strawberry.schema.exceptions import CannotGetOperationTypeError, InvalidOperationTypeError
+from strawberry.types.execution import ExecutionResult
+from strawberry.types.graphql import OperationType
 
 from latewood.server.graphql.context import Context
 from latewood.server.graphql.schema import schema
 from latewood.server.guard import error_body
 
 __all__ = ["Router"]
+
+_HOW: Final = {
+    OperationType.QUERY: "a query is sent by GET or POST",
+    OperationType.MUTATION: "a mutation is sent by POST",
+    OperationType.SUBSCRIPTION: (
+        "a subscription is sent over a WebSocket (graphql-transport-ws) or by POST with Accept: text/event-stream"
+    ),
+}
 
 _RESPONSE: Final = "application/graphql-response+json"
 _SUBSCRIPTIONS_MAX: Final = 20
@@ -64,6 +77,32 @@ class Router(GraphQLRouter[Context, None]):
         if operation is not None and not isinstance(operation, str):
             raise HTTPException(400, "operationName must be a string")
         return cast("object", found)
+
+    async def execute_single(
+        self,
+        request: Request,  # noqa: ARG002
+        request_adapter: AsyncHTTPRequestAdapter,
+        sub_response: Response,  # noqa: ARG002
+        context: Context,
+        root_value: None,  # noqa: ARG002
+        request_data: GraphQLRequestData,
+    ) -> ExecutionResult:
+        """Run one operation that is answered at once.
+
+        Raises:
+            HTTPException: 400 for a mutation by GET, for a subscription that asked for no stream, and without a query.
+        """
+        allowed = {OperationType.QUERY, OperationType.MUTATION}
+        try:
+            return await self.schema.execute(
+                request_data.query, variable_values=request_data.variables, context_value=context,
+                operation_name=request_data.operation_name,
+                allowed_operation_types=allowed if request_adapter.method == "POST" else {OperationType.QUERY},
+            )  # fmt: skip
+        except InvalidOperationTypeError as error:
+            raise HTTPException(400, _HOW[error.operation_type]) from error
+        except (CannotGetOperationTypeError, MissingQueryError) as error:
+            raise HTTPException(400, "the request has no query, or none of the operation's name") from error
 
     async def run(self, request: Any, context: Any = None, root_value: Any = None) -> Any:
         """Answer in the media type that is asked for; what goes wrong before GraphQL runs is JSON as well."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import sys
 from collections.abc import Iterator
 from importlib.resources import files
@@ -25,6 +26,8 @@ from latewood.server.graphql.subscriptions import Subscription
 __all__ = ["SCHEMA_FILE", "main", "print_schema", "schema"]
 
 _CACHED_DOCUMENTS_MAX: Final = 128
+_CACHED_CHARS_MAX: Final = 20_000
+"""Longest document that is kept, so that what is kept stays small."""
 SCHEMA_FILE: Final = "schema.graphql"
 
 
@@ -36,6 +39,26 @@ class _OwnContext(SchemaExtension):
         if isinstance(given, Context):
             self.execution_context.context = given.fresh()
         yield
+
+
+class _ParsedDocuments(ParserCache):
+    """Parses a document once; a malformed one is left to the ordinary step, whose errors become typed."""
+
+    def on_parse(self) -> Iterator[None]:
+        if len(self.execution_context.query or "") <= _CACHED_CHARS_MAX:
+            with contextlib.suppress(GraphQLError):
+                next(iter(super().on_parse()))
+        yield
+
+
+class _JudgedDocuments(ValidationCache):
+    """Judges a document once."""
+
+    def on_validate(self) -> Iterator[None]:
+        if len(self.execution_context.query or "") <= _CACHED_CHARS_MAX:
+            yield from super().on_validate()
+        else:
+            yield
 
 
 class _Schema(strawberry.Schema):
@@ -53,8 +76,8 @@ schema: Final = _Schema(
         TypedErrors,
         lambda: MaxTokensLimiter(max_token_count=TOKENS_MAX),
         lambda: AddValidationRules([DocumentLimits]),
-        lambda: ParserCache(maxsize=_CACHED_DOCUMENTS_MAX),
-        lambda: ValidationCache(maxsize=_CACHED_DOCUMENTS_MAX),
+        lambda: _ParsedDocuments(maxsize=_CACHED_DOCUMENTS_MAX),
+        lambda: _JudgedDocuments(maxsize=_CACHED_DOCUMENTS_MAX),
     ],
 )
 

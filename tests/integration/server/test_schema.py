@@ -1,0 +1,80 @@
+"""The schema that is checked in is the one that is served, every part of it described."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from collections.abc import Iterator
+from importlib.resources import files
+from pathlib import Path
+from typing import Any
+
+from graphql import GraphQLEnumType, GraphQLInputObjectType, GraphQLInterfaceType, GraphQLObjectType, build_schema
+
+from latewood.server.graphql.schema import print_schema
+
+ROOT = Path(__file__).resolve().parents[3]
+CHECKED_IN = (files("latewood.server.graphql") / "schema.graphql").read_text("utf-8")
+
+
+def test_the_checked_in_schema_has_not_drifted() -> None:
+    assert print_schema() == CHECKED_IN, "run: uv run python -m latewood.server.graphql.schema --write"
+
+
+def parts() -> Iterator[tuple[str, Any]]:
+    for name, kind in build_schema(CHECKED_IN).type_map.items():
+        if name.startswith("__") or name in ("String", "Int", "Float", "Boolean", "ID"):
+            continue
+        yield name, kind
+        if isinstance(kind, GraphQLEnumType):
+            yield from ((f"{name}.{key}", value) for key, value in kind.values.items())
+        if isinstance(kind, GraphQLObjectType | GraphQLInterfaceType | GraphQLInputObjectType):
+            yield from ((f"{name}.{key}", field) for key, field in kind.fields.items())
+
+
+def test_every_type_field_and_member_is_described() -> None:
+    found = list(parts())
+    assert len(found) > 200
+    assert [name for name, part in found if not part.description] == []
+
+
+def test_the_verbs_are_all_there() -> None:
+    schema = build_schema(CHECKED_IN)
+    assert schema.query_type is not None
+    assert schema.mutation_type is not None
+    assert schema.subscription_type is not None
+    assert {
+        "node",
+        "decision",
+        "decisions",
+        "entity",
+        "why",
+        "timeline",
+        "diff",
+        "find",
+        "receipt",
+        "spaces",
+        "verifyLedger",
+    } <= set(schema.query_type.fields)
+    assert set(schema.mutation_type.fields) == {
+        "decide", "observe", "relate", "correct", "end", "retract", "supersede", "createSpace",
+    }  # fmt: skip
+    assert set(schema.subscription_type.fields) == {"changes"}
+
+
+def test_every_read_of_a_space_takes_a_space_and_most_an_as_of() -> None:
+    schema = build_schema(CHECKED_IN)
+    assert schema.query_type is not None
+    fields = schema.query_type.fields
+    assert {name for name, field in fields.items() if "space" not in field.args} == {"receipt", "spaces"}
+    # A diff has its two instants, a ledger is what it is.
+    assert {name for name, field in fields.items() if "asOf" not in field.args} == {
+        "diff", "receipt", "spaces", "verifyLedger",
+    }  # fmt: skip
+
+
+def test_the_reference_page_has_not_drifted() -> None:
+    script, page = ROOT / "docs/graphql_reference.py", ROOT / "docs/reference/graphql.md"
+    done = subprocess.run([sys.executable, str(script)], capture_output=True, text=True, check=True)
+
+    assert done.stdout == page.read_text("utf-8"), "run: uv run python docs/graphql_reference.py --write"

@@ -1,0 +1,129 @@
+"""Following the ledger over graphql-transport-ws and server-sent events."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+from typing import Any
+
+CHANGES = """subscription($after: BigInt, $space: String) {
+  changes(after: $after, space: $space) { seq ledger unit recordedAt writtenAt hash erased
+    event { kind id subject payload validFrom validTo known target trust } } }"""
+
+
+async def subscribe(connection: Any, number: str, query: str = CHANGES, **variables: Any) -> None:
+    await connection.send(
+        json.dumps({"id": number, "type": "subscribe", "payload": {"query": query, "variables": variables}})
+    )
+
+
+async def following(connection: Any, count: int) -> list[dict[str, Any]]:
+    """Return the next *count* messages."""
+    return [json.loads(await asyncio.wait_for(connection.recv(), 10)) for _ in range(count)]
+
+
+async def test_what_was_and_what_comes_arrives_once_and_in_order(served: Any) -> None:
+    written = await served.memory.observe("a:1", "p", 1)
+    async with served.socket() as connection:
+        await subscribe(connection, "1", after=0)
+        rows = [one["payload"]["data"]["changes"] for one in await following(connection, written.receipt.seq)]
+        assert [row["seq"] for row in rows] == list(range(1, written.receipt.seq + 1))
+        last = rows[-1]
+        assert last["event"]["kind"] == "ASSERTED"
+        assert last["event"]["id"] == written.id
+        assert last["event"]["payload"]["predicate"] == "p"
+        assert last["event"]["validTo"] is None
+        assert (last["ledger"], last["unit"], last["erased"]) == ("KNOWLEDGE", written.receipt.id, False)
+        later = await served.memory.retract(written)
+        (message,) = await following(connection, 1)
+        row = message["payload"]["data"]["changes"]
+        assert row["seq"] == later.receipt.seq
+        assert row["event"]["kind"] == "RETRACTED"
+        assert row["event"]["target"] == written.id
+        await connection.send(json.dumps({"id": "1", "type": "complete"}))
+
+
+async def test_a_feed_goes_on_behind_the_row_it_has(served: Any) -> None:
+    first = await served.memory.observe("a:1", "p", 1)
+    async with served.socket() as connection:
+        await subscribe(connection, "1", after=first.receipt.seq)
+        await asyncio.sleep(0.1)
+        second = await served.memory.observe("a:1", "p", 2)
+        (message,) = await following(connection, 1)
+
+    assert message["payload"]["data"]["changes"]["event"]["id"] == second.id
+
+
+async def test_operations_on_one_socket_do_not_mix(served: Any) -> None:
+    await served.memory.create_space("ops")
+    await served.memory.observe("a:1", "p", "here")
+    await served.memory.within(space="ops").observe("a:1", "p", "there")
+    query = 'query($space: String) { entity(key: "a:1", space: $space) { facts { value { data } subject { id } } } }'
+    async with served.socket() as connection:
+        for number in range(10):
+            await subscribe(connection, str(number), query, space="ops" if number % 2 else "default")
+        found: dict[str, str] = {}
+        while len(found) < 10:
+            (message,) = await following(connection, 1)
+            if message["type"] == "next":
+                found[message["id"]] = message["payload"]["data"]["entity"]["facts"][0]["value"]["data"]
+
+    assert found == {str(number): "there" if number % 2 else "here" for number in range(10)}
+
+
+async def test_a_socket_reads_afresh_each_time(served: Any) -> None:
+    query = '{ entity(key: "a:1") { facts { value { data } } } }'
+    async with served.socket() as connection:
+        for value in (1, 2):
+            await served.memory.observe("a:1", "p", value)
+            await subscribe(connection, str(value), query)
+            message, complete = await following(connection, 2)
+            assert message["payload"]["data"]["entity"]["facts"] == [{"value": {"data": value}}]
+            assert complete["type"] == "complete"
+
+
+async def test_errors_over_a_socket_are_typed_too(served: Any) -> None:
+    async with served.socket() as connection:
+        await subscribe(connection, "1", space="elsewhere")
+        (message,) = await following(connection, 1)
+        errors = message["payload"] if message["type"] == "error" else message["payload"]["errors"]
+        assert errors[0]["extensions"]["code"] == "space.unknown"
+
+    async with served.socket() as connection:
+        await subscribe(connection, "2", after=-1)
+        (message,) = await following(connection, 1)
+        errors = message["payload"] if message["type"] == "error" else message["payload"]["errors"]
+        assert errors[0]["extensions"]["code"] == "cursor.invalid"
+
+    async with served.socket() as connection:
+        await subscribe(connection, "3", "subscription { nothing }")
+        (message,) = await following(connection, 1)
+        assert message["type"] == "error"
+        assert message["payload"][0]["extensions"]["code"] == "query.invalid"
+
+
+async def test_server_sent_events_carry_the_same_rows(served: Any) -> None:
+    written = await served.memory.observe("a:1", "p", 1)
+    body = {"query": CHANGES, "variables": {"after": written.receipt.seq - 1}}
+    headers = {"accept": "text/event-stream"}
+    async with served.client.stream("POST", "/graphql", json=body, headers=headers) as response:
+        assert response.status_code == 200
+        async for line in response.aiter_lines():
+            if line.startswith("data:") and "changes" in line:
+                row = json.loads(line.removeprefix("data:"))["data"]["changes"]
+                break
+
+    assert row["event"]["id"] == written.id
+
+
+async def test_a_reader_that_leaves_stops_costing(served: Any) -> None:
+    async with served.socket() as connection:
+        await subscribe(connection, "1", after=0)
+        await asyncio.sleep(0.2)
+        assert served.calls["wait"] + served.calls["feed"] > 0
+    await asyncio.sleep(0.3)
+    served.calls.clear()
+    await served.memory.observe("a:1", "p", 1)
+    await asyncio.sleep(0.5)
+
+    assert served.calls["feed"] == 0
