@@ -20,7 +20,7 @@ from latewood.reasoning.decisions import decisions_by_id
 from latewood.reasoning.why import Why, why_decision
 from latewood.storage.port import FactQuery, GraphStore, Hit, NodeQuery, Page, Space, StoreInfo
 
-__all__ = ["Entity", "Identified", "Reader", "Written", "said"]
+__all__ = ["Entity", "Identified", "Reader", "Written", "micros_or_none", "said"]
 
 _WATCH_WAIT_S: Final = 5.0
 _ABOUT_MATCHES_MAX: Final = 50

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from typing import Protocol, TypeAlias
 
-__all__ = ["Cell", "Database", "Row", "Rows"]
+__all__ = ["Cell", "Database", "Row", "Rows", "number"]
 
 Cell: TypeAlias = "int | float | str | bytes | None"
 """What a column holds."""

@@ -36,7 +36,7 @@ from latewood.storage.sqlite.stretches import (
     settle_key,
 )
 
-__all__ = ["LEDGER_NUMBER", "GroupWriter", "find_space", "node_row", "space_row", "texts_of"]
+__all__ = ["LEDGER_NUMBER", "Cache", "GroupWriter", "find_space", "node_row", "space_row", "texts_of"]
 
 LEDGER_NUMBER: Final[Mapping[LedgerName, int]] = {name: place for place, name in enumerate(LEDGERS)}
 
