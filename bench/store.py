@@ -57,7 +57,16 @@ def assertion(ids: RandomIds, entity: int, version: int, valid_from: int, valid_
     return Assert(ids.new(), Ref(key=f"item:{entity}"), "state", value, valid_from=valid_from, valid_to=valid_to)
 
 
-async def load(store: SqliteStore, clock: ManualClock, entities: int, versions: int, *, corrections: float, late: float, seed: int = 1) -> float:
+async def load(
+    store: SqliteStore,
+    clock: ManualClock,
+    entities: int,
+    versions: int,
+    *,
+    corrections: float,
+    late: float,
+    seed: int = 1,
+) -> float:
     """Load a history of changes through `commit`; return the seconds it took."""
     ids, rnd = RandomIds(), random.Random(seed)
     commands: list[Command] = []
@@ -82,7 +91,6 @@ async def load(store: SqliteStore, clock: ManualClock, entities: int, versions: 
             await flush(store, clock, ids, commands, at)
             commands = []
     return time.perf_counter() - begun
-
 
 
 async def flush(store: SqliteStore, clock: ManualClock, ids: RandomIds, commands: list[Command], at: int) -> None:
@@ -120,7 +128,12 @@ def p(took: list[float], share: float) -> float:
 async def reads(store: SqliteStore, entities: int, first: int, last: int, seed: int = 5) -> dict[str, float]:
     """Read 100 random entities now and as of the past, in turn, so that both meet the same machine."""
     rnd = random.Random(seed)
-    ids = [node.id for node in (await store.nodes("default", keys=[f"item:{n}" for n in rnd.sample(range(entities), min(entities, 10_000))])).values()]
+    ids = [
+        node.id
+        for node in (
+            await store.nodes("default", keys=[f"item:{n}" for n in rnd.sample(range(entities), min(entities, 10_000))])
+        ).values()
+    ]
     now: list[float] = []
     past: list[float] = []
     for turn in range(330):
@@ -134,7 +147,12 @@ async def reads(store: SqliteStore, entities: int, first: int, last: int, seed: 
                 took.append((time.perf_counter() - begun) * 1e3)
     now.sort()
     past.sort()
-    return {"current_p50_ms": p(now, 0.5), "current_p95_ms": p(now, 0.95), "asof_p50_ms": p(past, 0.5), "asof_p95_ms": p(past, 0.95)}
+    return {
+        "current_p50_ms": p(now, 0.5),
+        "current_p95_ms": p(now, 0.95),
+        "asof_p50_ms": p(past, 0.5),
+        "asof_p95_ms": p(past, 0.95),
+    }
 
 
 async def scale(folder: Path, entities: int, versions: int) -> dict[str, object]:
@@ -163,7 +181,9 @@ async def hot(folder: Path) -> dict[str, float]:
     store = await SqliteStore.open(folder / "hot.db", clock=clock, sync="normal")
     step = 60_000_000
     for begin in range(0, HOT_VERSIONS, 250):
-        units = [unit(ids, [assertion(ids, 1, n, START + n * step - rnd.randrange(step))]) for n in range(begin, begin + 250)]
+        units = [
+            unit(ids, [assertion(ids, 1, n, START + n * step - rnd.randrange(step))]) for n in range(begin, begin + 250)
+        ]
         clock.set(from_micros(START + (begin + 250) * step))
         await store.commit(units)
     node = (await store.nodes("default", keys=["item:1"]))["item:1"]
@@ -179,7 +199,11 @@ async def hot(folder: Path) -> dict[str, float]:
 
     past, current = await timed(asof, 400), await timed(now, 400)
     await store.close()
-    return {"asof_p50_ms": round(p(past, 0.5), 3), "asof_p95_ms": round(p(past, 0.95), 3), "current_p50_ms": round(p(current, 0.5), 3)}
+    return {
+        "asof_p50_ms": round(p(past, 0.5), 3),
+        "asof_p95_ms": round(p(past, 0.95), 3),
+        "current_p50_ms": round(p(current, 0.5), 3),
+    }
 
 
 async def rows_per_change(folder: Path) -> dict[str, float]:
@@ -268,7 +292,14 @@ async def write_rates(folder: Path, sync: str, count: int) -> dict[str, float]:
         # The gain of a group is measured on the store itself: 20 units in one commit over 20 commits of one.
         store, ids = memory.store, memory.ids
         units = [
-            Unit(ids.new(), "default", ActorSpec("agent:bench"), Trust.AGENT, b"", (Assert(ids.new(), Ref(key=f"item:{n % 200}"), "level", Value("integer", n)),))
+            Unit(
+                ids.new(),
+                "default",
+                ActorSpec("agent:bench"),
+                Trust.AGENT,
+                b"",
+                (Assert(ids.new(), Ref(key=f"item:{n % 200}"), "level", Value("integer", n)),),
+            )
             for n in range(1_600)
         ]
         begun = time.perf_counter()
@@ -282,9 +313,14 @@ async def write_rates(folder: Path, sync: str, count: int) -> dict[str, float]:
     rows = same_rows(path, count // 4)
     alone, together = bare(folder, rows, sync), bare(folder, rows, sync, group=32)
     return {
-        "one_writer_per_s": round(one), "writers_32_per_s": round(many), "bare_per_s": round(alone), "bare_group_32_per_s": round(together),
-        "one_writer_over_bare": round(one / alone, 3), "writers_32_over_bare": round(many / alone, 3),
-        "writers_32_over_bare_group": round(many / together, 3), "group_20_over_single": round(grouped / single, 3),
+        "one_writer_per_s": round(one),
+        "writers_32_per_s": round(many),
+        "bare_per_s": round(alone),
+        "bare_group_32_per_s": round(together),
+        "one_writer_over_bare": round(one / alone, 3),
+        "writers_32_over_bare": round(many / alone, 3),
+        "writers_32_over_bare_group": round(many / together, 3),
+        "group_20_over_single": round(grouped / single, 3),
     }
 
 
@@ -312,7 +348,9 @@ async def crash(folder: Path, wanted: int, seed: int = 11) -> dict[str, object]:
     kills = 0
     begun = 0
     while len(acknowledged) < wanted:
-        child = subprocess.Popen([sys.executable, "-c", CHILD, str(path), str(begun)], stdout=subprocess.PIPE, text=True)
+        child = subprocess.Popen(
+            [sys.executable, "-c", CHILD, str(path), str(begun)], stdout=subprocess.PIPE, text=True
+        )
         stop = len(acknowledged) + rnd.randrange(8, 60)
         for line in child.stdout or ():
             acknowledged.add(line.strip())
@@ -343,7 +381,16 @@ async def crash(folder: Path, wanted: int, seed: int = 11) -> dict[str, object]:
             if after is None:
                 break
         verdict = await memory.verify()
-    return {"kills": kills, "acknowledged": len(acknowledged), "found": len(acknowledged) - lost, "lost": lost, "doubled": doubled, "partial": partial, "stored": everything, "ledger_ok": verdict.ok}
+    return {
+        "kills": kills,
+        "acknowledged": len(acknowledged),
+        "found": len(acknowledged) - lost,
+        "lost": lost,
+        "doubled": doubled,
+        "partial": partial,
+        "stored": everything,
+        "ledger_ok": verdict.ok,
+    }
 
 
 async def main() -> None:

@@ -59,7 +59,9 @@ async def test_a_missing_folder_is_named(tmp_path: Path) -> None:
     assert caught.value.code == "file.unreadable"
 
 
-async def test_a_read_only_file_can_be_read_and_a_write_says_so(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_a_read_only_file_can_be_read_and_a_write_says_so(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     path = tmp_path / "archive.db"
     async with Memory.open(str(path), by="human:ada") as memory:
         await memory.observe("carrier:A", "state", "late")
@@ -166,7 +168,9 @@ async def test_a_closed_store_says_so(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("url", ["", "postgres://x", "sqlite:/x.db", "sqlite:///", "reference", "a\0b"])
-async def test_an_address_that_names_no_store_is_refused_with_the_forms(url: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_an_address_that_names_no_store_is_refused_with_the_forms(
+    url: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.chdir(tmp_path)
     if url == "reference":
         async with Memory.open(url):
