@@ -12,6 +12,8 @@ from pathlib import Path
 
 import pytest
 
+from latewood.graph_schema.errors import CODES, LatewoodError
+
 ROOT = Path(__file__).parents[2]
 PORTIONS = ("graph_schema", "storage", "ingestion", "reasoning", "memory", "server", "clients")
 FILES = sorted(path for portion in PORTIONS for path in (ROOT / portion / "latewood").rglob("*.py"))
@@ -69,9 +71,51 @@ def test_exported_names_exist_and_say_what_they_do(path: Path) -> None:
                 assert ast.get_docstring(member), f"{module.__name__}.{name}.{member.name} has no docstring"
 
 
+def test_what_other_modules_import_is_exported() -> None:
+    modules = {module_of(path): importlib.import_module(module_of(path)) for path in FILES}
+    reached: list[str] = []
+    for name, path in zip(modules, FILES, strict=True):
+        for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+            if not isinstance(node, ast.ImportFrom) or node.module not in modules or node.module == name:
+                continue
+            exported = getattr(modules[node.module], "__all__", ())
+            reached += [
+                f"{name} imports {node.module}.{alias.name}"
+                for alias in node.names
+                if alias.name not in exported and f"{node.module}.{alias.name}" not in modules
+            ]
+
+    assert reached == []
+
+
+def test_every_error_has_a_code_that_is_documented() -> None:
+    page = (ROOT / "docs" / "reference" / "errors.md").read_text(encoding="utf-8")
+    kinds, grown = {LatewoodError}, 0
+    while len(kinds) > grown:
+        grown = len(kinds)
+        kinds |= {child for kind in kinds for child in kind.__subclasses__()}
+
+    assert {kind.default_code for kind in kinds} <= set(CODES)
+    assert [code for code in CODES if f"| `{code}` |" not in page] == []
+
+
+def test_every_code_that_is_raised_is_in_the_list() -> None:
+    written = "\n".join(path.read_text(encoding="utf-8") for path in FILES)
+    raised = set(re.findall(r"""\b(?:code|default_code)(?:: str)? ?= ?"([a-z_.]+)\"""", written))
+
+    assert "time.naive" in raised, "the pattern no longer finds codes"
+    assert raised - set(CODES) == set()
+
+
 def test_nothing_tracked_names_a_place_that_is_not_the_projects() -> None:
     # Written in pieces, so that this file does not name them itself.
-    places = ["/" + "work/", r"\.\./" + "shared", "files.python" + "hosted", "registry.npm" + "js", "pypi.org/" + "simple"]
+    places = [
+        "/" + "work/",
+        r"\.\./" + "shared",
+        "files.python" + "hosted",
+        "registry.npm" + "js",
+        "pypi.org/" + "simple",
+    ]
     hidden = re.compile("|".join(places))
     found = [
         name
