@@ -6,6 +6,9 @@ import asyncio
 import json
 from typing import Any
 
+import pytest
+import websockets
+
 CHANGES = """subscription($after: BigInt, $space: String) {
   changes(after: $after, space: $space) { seq ledger unit recordedAt writtenAt hash erased
     event { kind id subject payload validFrom validTo known target trust } } }"""
@@ -100,6 +103,22 @@ async def test_errors_over_a_socket_are_typed_too(served: Any) -> None:
         (message,) = await following(connection, 1)
         assert message["type"] == "error"
         assert message["payload"][0]["extensions"]["code"] == "query.invalid"
+
+
+@pytest.mark.parametrize(
+    "message", ["nonsense", "[]", "5", "[" * 100_000, '{"type": "subscribe"}', '{"type": "surprise"}',
+                '{"type": "subscribe", "id": "1", "payload": {"query": 5}}',
+                '{"type": "subscribe", "id": "1", "payload": {"query": "{ spaces { name } }", "variables": 5}}',
+                '{"type": "subscribe", "id": "1", "payload": {"query": "{ spaces { name } }", "variables": {"a": NaN}}}'],
+)  # fmt: skip
+async def test_a_broken_message_closes_its_socket_only(served: Any, message: str) -> None:
+    async with served.socket() as connection:
+        await connection.send(message)
+        with pytest.raises(websockets.ConnectionClosedError) as caught:
+            await following(connection, 1)
+        assert caught.value.rcvd is not None
+        assert caught.value.rcvd.code == 4400
+    assert (await served.client.get("/health")).status_code == 200
 
 
 async def test_server_sent_events_carry_the_same_rows(served: Any) -> None:

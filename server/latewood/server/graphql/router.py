@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Awaitable, Callable
+from collections.abc import AsyncGenerator, Awaitable, Callable
 from datetime import timedelta
 from importlib.resources import files
 from typing import Any, Final, cast
@@ -12,9 +12,11 @@ from cross_web import AsyncHTTPRequestAdapter, HTTPException
 from starlette.requests import Request
 from starlette.responses import HTMLResponse, Response
 from starlette.websockets import WebSocket
+from strawberry.asgi import ASGIWebSocketAdapter
 from strawberry.exceptions import MissingQueryError
 from strawberry.fastapi import GraphQLRouter
 from strawberry.http import GraphQLRequestData
+from strawberry.http.exceptions import NonJsonMessageReceived
 from strawberry.schema.exceptions import CannotGetOperationTypeError, InvalidOperationTypeError
 from strawberry.types.execution import ExecutionResult
 from strawberry.types.graphql import OperationType
@@ -40,8 +42,31 @@ _INIT_WAIT: Final = timedelta(seconds=10)
 _PROTOCOLS: Final = ("graphql-transport-ws", "graphql-sse")
 
 
+class _Socket(ASGIWebSocketAdapter):
+    """A socket that is closed (4400) over a message whose parts are of the wrong kind, as over one that is no JSON."""
+
+    async def iter_json(self, *, ignore_parsing_errors: bool = False) -> AsyncGenerator[object]:
+        async for message in super().iter_json(ignore_parsing_errors=ignore_parsing_errors):
+            if not _is_message(message):
+                raise NonJsonMessageReceived
+            yield message
+
+
+def _is_message(message: object) -> bool:
+    if not isinstance(message, dict):
+        return False
+    payload = cast("dict[str, object]", message).get("payload")
+    if cast("dict[str, object]", message).get("type") != "subscribe" or not isinstance(payload, dict):
+        return True
+    given = cast("dict[str, object]", payload)
+    words = isinstance(given.get("query"), str) and isinstance(given.get("operationName"), str | None)
+    return words and isinstance(given.get("variables"), dict | None)
+
+
 class Router(GraphQLRouter[Context, None]):
     """The endpoint: queries by GET and POST, mutations by POST, subscriptions by WebSocket or server-sent events."""
+
+    websocket_adapter_class = _Socket
 
     def __init__(self, context: Callable[[], Context]) -> None:
         """Serve with a new *context* for each request."""
@@ -62,21 +87,44 @@ class Router(GraphQLRouter[Context, None]):
         return True
 
     def decode_json(self, data: str | bytes) -> object:
-        """Read a body or parameter.
+        """Read a body, a parameter or a socket's message.
 
         Raises:
-            HTTPException: 400 for what is no JSON object, or nested too deep, or holds NaN.
+            JSONDecodeError: for what is no JSON, is nested too deep, or holds NaN or a number of thousands of digits.
         """
         try:
-            found: object = json.loads(data, parse_constant=_refuse_constant)
+            return cast("object", json.loads(data, parse_constant=_refuse_constant))
+        except json.JSONDecodeError:
+            raise
         except (ValueError, RecursionError) as error:
+            raise json.JSONDecodeError(str(error), "", 0) from error
+
+    def parse_json(self, data: str | bytes) -> Any:
+        """Read a body or a parameter.
+
+        Raises:
+            HTTPException: 400 for what is no JSON object.
+        """
+        try:
+            found = self.decode_json(data)
+        except json.JSONDecodeError as error:
             raise HTTPException(400, f"the request is no JSON: {error}") from error
         if not isinstance(found, dict):
             raise HTTPException(400, "the request is no JSON object; batches of operations are not taken")
-        operation = cast("dict[str, object]", found).get("operationName")
-        if operation is not None and not isinstance(operation, str):
-            raise HTTPException(400, "operationName must be a string")
         return cast("object", found)
+
+    async def parse_http_body(self, request: AsyncHTTPRequestAdapter) -> GraphQLRequestData | list[GraphQLRequestData]:
+        """Read a request.
+
+        Raises:
+            HTTPException: 400 for what is no GraphQL request.
+        """
+        found = await super().parse_http_body(request)
+        # Declared a string, but nobody has looked.
+        named = None if isinstance(found, list) else cast("object", found.operation_name)
+        if not isinstance(named, str | None):
+            raise HTTPException(400, "operationName must be a string")
+        return found
 
     async def execute_single(
         self,
