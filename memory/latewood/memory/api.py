@@ -9,7 +9,18 @@ from types import TracebackType
 from typing import Final, Self
 
 from latewood.graph_schema.clock import Clock, to_micros
-from latewood.graph_schema.commands import ActorSpec, Assert, Command, End, Expect, Ref, Retract, SourceSpec, Unit
+from latewood.graph_schema.commands import (
+    ActorSpec,
+    Assert,
+    Command,
+    End,
+    Expect,
+    History,
+    Ref,
+    Retract,
+    SourceSpec,
+    Unit,
+)
 from latewood.graph_schema.decisions import (
     SUPERSEDES,
     DecisionDraft,
@@ -144,17 +155,32 @@ class Memory(Reader):
             RefusedError: the unit cannot be kept; ``details["receipt"]`` names the refusal.
             UnavailableError: nothing was accepted.
         """
+        made = self.unit(
+            commands, body, by=by, session=session, source=source, trust=trust, expects=expects,
+            idempotency_key=idempotency_key,
+        )  # fmt: skip
+        return await self.submit(made)
+
+    def unit(
+        self, commands: Sequence[Command], body: object, *, by: str | None = None, session: str | None = None,
+        source: str | SourceSpec | None = None, trust: Trust | None = None, expects: Sequence[Expect] = (),
+        idempotency_key: str | None = None, history: History | None = None,
+    ) -> Unit:  # fmt: skip
+        """Make the unit that `write` would keep, for `submit` and `submit_many`.
+
+        Raises:
+            InvalidError: code ``actor.missing``.
+        """
         actor = by or self._by
         if actor is None:
             msg = "a write needs an actor: open the memory with by='human:you' or pass by= to the verb"
             raise InvalidError(msg, code="actor.missing")
         spec = SourceSpec(origin=source) if isinstance(source, str) else source or SourceSpec()
-        unit = Unit(
+        return Unit(
             id=self._engine.ids.new(), space=self._space, actor=ActorSpec(actor), trust=self._trust(actor, trust),
             body=body_digest(body), commands=tuple(commands), op=idempotency_key, session=session or self._session,
-            source=spec, expects=tuple(expects),
+            source=spec, expects=tuple(expects), history=history,
         )  # fmt: skip
-        return await self.submit(unit)
 
     async def submit(self, unit: Unit) -> Receipt:
         """Keep a unit that ingestion made. Raises as `write` does."""

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Final, TypeAlias
 
-from latewood.graph_schema.clock import NOW, AsOf, to_micros
+from latewood.graph_schema.clock import NOW, AsOf, iso, to_micros
 from latewood.graph_schema.decisions import ABOUT, STATUS
 from latewood.graph_schema.errors import ConflictError, InvalidError, NotFoundError
 from latewood.graph_schema.events import LedgerEntry, Receipt
@@ -82,6 +82,9 @@ class Reader:
         )
         if name in found:
             return found[name]
+        if at.known_at is not None and await self._exists(name):
+            msg = f"{name!r} was not known yet at {iso(at.known_at)}; ask with a later known_at, or without one"
+            raise NotFoundError(msg, key=name)
         near = () if is_id(name) else await self._store.near_keys(self._space, name)
         repeats = [key for key in near if normal_key(key).startswith(normal_key(name) + "~")]
         if repeats:
@@ -89,6 +92,11 @@ class Reader:
             raise ConflictError(msg, code="key.ambiguous", key=name, keys=repeats)
         hint = f"; near: {', '.join(near)}" if near else ""
         raise NotFoundError(f"nothing in space {self._space!r} is {name!r}{hint}", key=name, suggestions=list(near))
+
+    async def _exists(self, name: str) -> bool:
+        """Tell whether a node of this id or key is there now."""
+        ids, keys = ([name], []) if is_id(name) else ([], [name])
+        return bool(await self._store.nodes(self._space, ids=ids, keys=keys))
 
     async def decision_id(self, thing: Identified) -> str:
         """Return the id of the decision that *thing* names. Raises as `node` does, and for what is no decision."""

@@ -1,0 +1,30 @@
+"""Ways in for whole folders and tables: each makes the space when it is not there, and says so."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from latewood.ingestion.adr import AdrReport
+from latewood.ingestion.adr import ingest_adr as _ingest_adr
+from latewood.ingestion.sink import Progress
+from latewood.memory.api import Memory
+
+__all__ = ["ensure_space", "ingest_adr"]
+
+
+async def ensure_space(memory: Memory) -> bool:
+    """Make the handle's space when it is missing; return whether it was."""
+    if any(space.name == memory.space for space in await memory.spaces()):
+        return False
+    await memory.create_space(memory.space)
+    return True
+
+
+async def ingest_adr(
+    memory: Memory, path: Path, *, history: bool = True, progress: Progress | None = None
+) -> AdrReport:
+    """Import a folder of decision records; see `latewood.ingestion.adr.ingest_adr`. Raises as it does."""
+    created = await ensure_space(memory)
+    report = await _ingest_adr(memory, path, history=history, progress=progress)
+    report.space_created = created
+    return report
