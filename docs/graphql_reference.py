@@ -44,8 +44,8 @@ from unpkg.com; without the net a plain editor takes its place.
   `extensions { code branch details }`; the codes are those of every surface (errors.md). `branch` says what to do:
   `refused` (mend the input), `unavailable` (try again), `corrupt` (stop, run `latewood doctor`), `internal` (its id is in
   the log).
-- Field names and values are those of `--json` and of Python, in camelCase. Two things differ: the members of enums are
-  in upper case here, and a page is a connection.
+- Field names and values are those of `--json` and of Python, in camelCase. Three things differ: the members of enums
+  are in upper case here, a page is a connection, and the times of a ledger's rows are DateTimes, not microseconds.
 - Bounds: a document has at most 5,000 tokens, 50 aliases and 15 levels; an answer's lists have at most 100,000 objects
   together; a request has at most 4,000,000 bytes.
 - No credential is asked for yet, so the server binds loopback only, and refuses foreign `Host` and `Origin` headers.

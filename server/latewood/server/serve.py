@@ -20,10 +20,10 @@ from latewood.memory.settings import Sync
 from latewood.server.app import create_app
 from latewood.server.guard import BODY_BYTES_MAX, check_loopback
 
-__all__ = ["HOST", "PORT", "run_server", "serve"]
+__all__ = ["HOST", "PORT", "bind", "run_server", "serve"]
 
 HOST: Final = "127.0.0.1"
-PORT: Final = 8321
+PORT: Final = 8000
 _PORT_MAX: Final = 65_535
 _GRACE_S: Final = 5
 """How long open requests and subscriptions may go on after a stop was asked for."""
@@ -31,8 +31,8 @@ _CONNECTIONS_MAX: Final = 500
 _BACKLOG: Final = 128
 
 
-def _bind(host: str, port: int) -> socket.socket:
-    """Bind before anything starts, so that a taken port is our error and not a log line.
+def bind(host: str, port: int) -> socket.socket:
+    """Bind loopback before anything starts, so that a taken port is our error and not a log line.
 
     Raises:
         InvalidError: code ``setting.invalid`` for another host than loopback, and for a port that cannot be had.
@@ -40,7 +40,9 @@ def _bind(host: str, port: int) -> socket.socket:
     address = check_loopback(host)
     if not 0 <= port <= _PORT_MAX:
         raise InvalidError(f"{port} is no port; name one of 0 to {_PORT_MAX}", code="setting.invalid", port=port)
-    listener = socket.socket(socket.AF_INET6 if ":" in address else socket.AF_INET)
+    family = socket.AF_INET6 if ":" in address else socket.AF_INET
+    # The protocol is named because asyncio turns Nagle's algorithm off only then; else each answer waits 40 ms.
+    listener = socket.socket(family, socket.SOCK_STREAM, socket.IPPROTO_TCP)
     listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
     try:
         listener.bind((address, port))
@@ -59,13 +61,13 @@ async def serve(
 
     Args:
         port: 0 takes any that is free.
-        on_ready: told the server's address, such as http://127.0.0.1:8321, once it listens.
+        on_ready: told the server's address, such as http://127.0.0.1:8000, once it listens.
 
     Raises:
         InvalidError: code ``setting.invalid``, as `run_server` does.
     """
     try:
-        listener = _bind(host, port)
+        listener = bind(host, port)
         listener.listen(_BACKLOG)
         listener.setblocking(False)
         config = uvicorn.Config(

@@ -4,9 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import json
-import socket
 from collections import Counter
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -20,6 +19,7 @@ import websockets
 from latewood.memory import Memory
 from latewood.server.app import create_app
 from latewood.server.guard import BODY_BYTES_MAX
+from latewood.server.serve import bind
 
 _RUN_S = 20
 
@@ -91,8 +91,7 @@ class Served:
 @asynccontextmanager
 async def serving(memory: Memory, calls: Counter[str]) -> AsyncIterator[Served]:
     """Serve *memory* until the block ends."""
-    listener = socket.socket()
-    listener.bind(("127.0.0.1", 0))
+    listener = bind("127.0.0.1", 0)
     port = listener.getsockname()[1]
     config = uvicorn.Config(
         create_app(memory), log_level="critical", access_log=False, ws="websockets-sansio", ws_max_size=BODY_BYTES_MAX,
@@ -130,6 +129,3 @@ async def served(tmp_path: Path) -> AsyncIterator[Served]:
 def serve() -> Callable[..., Any]:
     """Serve a memory of the test's own."""
     return lambda memory: serving(memory, Counter())
-
-
-Ask = Callable[..., Awaitable[dict[str, Any]]]

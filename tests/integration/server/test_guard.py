@@ -100,6 +100,18 @@ def test_a_taken_port_is_named(tmp_path: Path) -> None:
     assert caught.value.code == "setting.invalid"
 
 
+async def test_answers_are_sent_at_once(served: Any) -> None:
+    await send(served)
+    took: list[float] = []
+    for _ in range(20):
+        began = time.perf_counter()
+        await send(served)
+        took.append(time.perf_counter() - began)
+
+    # With Nagle's algorithm on, no answer comes before 40 ms.
+    assert min(took) < 0.035
+
+
 def test_a_port_out_of_range_is_refused(tmp_path: Path) -> None:
     with pytest.raises(InvalidError, match="99999"):
         run_server(str(tmp_path / "t.db"), port=99_999)
