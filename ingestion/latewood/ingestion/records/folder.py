@@ -11,7 +11,7 @@ from typing import Final, Literal
 
 from latewood.graph_schema.errors import InvalidError, LimitError, NotFoundError
 
-__all__ = ["FileRole", "FolderFile", "FolderFiles", "disk_exists", "file_role", "scan_folder"]
+__all__ = ["FILE_BYTES_MAX", "FileRole", "FolderFile", "FolderFiles", "disk_exists", "file_role", "scan_folder"]
 
 FileRole = Literal["record", "index", "template", "other"]
 
