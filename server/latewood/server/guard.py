@@ -116,6 +116,9 @@ async def _read(headers: Mapping[str, str], receive: Receive) -> bytes | None:
     body = bytearray()
     while True:
         message = await receive()
+        if message["type"] == "http.disconnect":
+            # What came of it is no request; nobody waits for the answer.
+            return b""
         body += message.get("body", b"")
         if len(body) > BODY_BYTES_MAX:
             return None

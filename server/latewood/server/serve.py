@@ -73,7 +73,7 @@ async def serve(
         config = uvicorn.Config(
             create_app(memory, owns_memory=True), log_level="warning", access_log=False, server_header=False,
             ws="websockets-sansio", ws_max_size=BODY_BYTES_MAX, limit_concurrency=_CONNECTIONS_MAX,
-            timeout_graceful_shutdown=_GRACE_S, lifespan="on",
+            timeout_graceful_shutdown=_GRACE_S, lifespan="on", proxy_headers=False,
         )  # fmt: skip
         shown = f"[{host.strip('[]')}]" if ":" in host else host
         server = uvicorn.Server(config)
