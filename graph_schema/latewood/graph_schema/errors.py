@@ -34,7 +34,6 @@ __all__ = [
 
 CODES: Final[Mapping[str, str]] = {
     "actor.missing": "The handle has no actor, so it may read but not write. Open it with by='human:you' or pass by=.",
-    "cardinality.conflict": "A predicate was used against the cardinality fixed at its first use.",
     "cursor.invalid": "The cursor was not made by this list, or its list changed shape. Start again without it.",
     "decision.cyclic": "The supersession would make a decision its own successor.",
     "demo.data_missing": "The demo's records were not found beside the code.",
@@ -43,7 +42,6 @@ CODES: Final[Mapping[str, str]] = {
     "fact.retracted": "The fact is retracted already; a retraction is not undone: assert it again.",
     "file.not_a_store": "The file is not a Latewood database.",
     "file.unreadable": "A file or folder could not be read or written: see the message.",
-    "history.out_of_order": "A history must come sorted by its source time.",
     "idempotency.conflict": "The same idempotency key came with another payload. Use a new key.",
     "import.malformed": "A line or document of an import is malformed; it is named with its place.",
     "internal": "An unexpected fault on our side; its id is in the log.",
@@ -61,7 +59,6 @@ CODES: Final[Mapping[str, str]] = {
     "schema.newer": "The database was written by a newer Latewood. Upgrade before you open it.",
     "setting.invalid": "A setting cannot be honoured.",
     "space.exists": "The space exists already.",
-    "space.filling": "The space is being filled by another history; wait for its end or name another space.",
     "space.name_invalid": "A space name is 1-64 of a-z, 0-9, '.', '_', '-', and starts with a letter or a digit.",
     "space.unknown": "No such space; spaces are made on purpose with `latewood spaces create`.",
     "store.busy": "Another process held the store for too long. Try again.",

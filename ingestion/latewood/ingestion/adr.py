@@ -405,15 +405,16 @@ def _report_of(importer: _Importer) -> LinkReport:
 
 
 def _stamp(version: RecordVersion, record: ParsedRecord | None, importer: _Importer, origin: str) -> _Stamp:
-    """Date a version: the record's own day for its first, if that is not later than its commit; else its author time."""
+    """Date a version: its first by the record's own day, if its commit is not earlier; else by its author time."""
     recorded = to_micros(version.source_time)
     start = min(to_micros(version.author_time), recorded)
     first = version.identity not in importer.state and version.identity not in importer.known.files
     if first and record is not None and record.date is not None:
         own = to_micros(datetime.combine(record.date, time(), UTC))
         start = own if own <= recorded else start
+    where = f"commit {version.commit[:12]} by {version.author}"
     return _Stamp(
-        start, known=True, origin=version.identity, locator=f"commit {version.commit[:12]} by {version.author}",
+        start, known=True, origin=version.identity, locator=where,
         op=f"adr:{origin}:{version.commit}", history=History(origin, recorded),
     )  # fmt: skip
 

@@ -8,7 +8,7 @@ from datetime import datetime
 from types import TracebackType
 from typing import Final, Self
 
-from latewood.graph_schema.clock import Clock, to_micros
+from latewood.graph_schema.clock import Clock, Micros, to_micros
 from latewood.graph_schema.commands import (
     ActorSpec,
     Assert,
@@ -22,6 +22,7 @@ from latewood.graph_schema.commands import (
     Unit,
 )
 from latewood.graph_schema.decisions import (
+    STATUS,
     SUPERSEDES,
     DecisionDraft,
     DecisionText,
@@ -40,7 +41,7 @@ from latewood.memory.opening import Engine, open_engine
 from latewood.memory.reader import Identified, Reader, Written, micros_or_none, said
 from latewood.memory.settings import Sync
 from latewood.storage.planning import session_key
-from latewood.storage.port import GraphStore
+from latewood.storage.port import FactQuery, GraphStore
 
 __all__ = ["Memory", "Opening"]
 
@@ -240,10 +241,7 @@ class Memory(Reader):
             session=None if session is None else _session_ref(session),
         )  # fmt: skip
         commands = decision_commands(draft, self._engine.ids)
-        for one in old:
-            commands.append(
-                status_assert(self._engine.ids, Ref(id=one), DecisionStatus.SUPERSEDED, valid_from=draft.valid_from)
-            )
+        commands += [await self._superseded(one, draft.valid_from) for one in old]
         body = [
             "decide", text.document(), status.value, key, _said_time(decided_at), session,
             *([said(one) for one in group] for group in (about, evidence, trigger, old, decided_by)),
@@ -382,13 +380,19 @@ class Memory(Reader):
         start = micros_or_none(at)
         commands: list[Command] = [
             edge(ids, Ref(id=new_id), SUPERSEDES, Ref(id=old_id), valid_from=start),
-            status_assert(ids, Ref(id=old_id), DecisionStatus.SUPERSEDED, valid_from=start),
+            await self._superseded(old_id, start),
         ]
         receipt = await self.write(
             commands, ["supersede", old_id, new_id, _said_time(at)], by=by, session=session, source=source,
             idempotency_key=idempotency_key,
         )  # fmt: skip
         return Written(receipt.facts[0], receipt)
+
+    async def _superseded(self, old_id: str, at: Micros | None) -> Assert:
+        """Give a decision the status superseded from *at* on, but not before the status that it takes the place of."""
+        held = await self._store.facts(self._space, FactQuery(subjects=[old_id], predicates=[STATUS]))
+        start = at if at is None or not held else max(at, to_micros(held[0].valid_from))
+        return status_assert(self._engine.ids, Ref(id=old_id), DecisionStatus.SUPERSEDED, valid_from=start)
 
     async def _one(
         self, command: Assert | End, body: object, *, by: str | None, session: str | None,

@@ -6,10 +6,13 @@ from pathlib import Path
 
 from latewood.ingestion.adr import AdrReport
 from latewood.ingestion.adr import ingest_adr as _ingest_adr
+from latewood.ingestion.importing import TableReport
 from latewood.ingestion.sink import Progress
+from latewood.ingestion.table import ingest_table as _ingest_table
+from latewood.ingestion.tablemap import load_map
 from latewood.memory.api import Memory
 
-__all__ = ["ensure_space", "ingest_adr"]
+__all__ = ["ensure_space", "ingest_adr", "ingest_table"]
 
 
 async def ensure_space(memory: Memory) -> bool:
@@ -26,5 +29,16 @@ async def ingest_adr(
     """Import a folder of decision records; see `latewood.ingestion.adr.ingest_adr`. Raises as it does."""
     created = await ensure_space(memory)
     report = await _ingest_adr(memory, path, history=history, progress=progress)
+    report.space_created = created
+    return report
+
+
+async def ingest_table(
+    memory: Memory, path: Path, table_map: str | Path, *, progress: Progress | None = None
+) -> TableReport:
+    """Import a table by a map (a file, or the name of one that comes along). Raises as its parts do."""
+    read = load_map(table_map)
+    created = await ensure_space(memory)
+    report = await _ingest_table(memory, path, read, progress=progress)
     report.space_created = created
     return report

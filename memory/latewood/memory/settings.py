@@ -21,6 +21,8 @@ SETTINGS: Final[Mapping[str, str]] = {
 }
 """Every environment variable with one sentence."""
 
+_OF_TESTS: Final = frozenset({"LATEWOOD_EXAMPLES", "LATEWOOD_SEED"})
+
 
 @dataclass(frozen=True, slots=True)
 class Settings:

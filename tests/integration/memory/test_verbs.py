@@ -451,3 +451,10 @@ async def test_a_unit_that_touches_too_many_stretches_is_refused_by_name(
     assert caught.value.details["limit"] == "STRETCHES_MAX"
     assert (await memory.verify()).ok
     assert await current(memory, "metric:m", "level", AsOf(JANUARY)) == [0]
+
+
+async def test_a_decision_taken_earlier_still_takes_the_place_of_one_dated_later(memory: Memory) -> None:
+    old = await memory.decide("Use Harbor", because="self-hosted", decided_at=day(3, 5))
+    await memory.decide("Use ECR", because="less work", decided_at=day(2, 1), supersedes=[old])
+
+    assert (await memory.decision(old)).status is DecisionStatus.SUPERSEDED

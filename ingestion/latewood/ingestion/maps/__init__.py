@@ -1,0 +1,1 @@
+"""Maps that come along, by name: ``--map pep``."""
