@@ -25,7 +25,7 @@ _NAME_YEAR: Final = re.compile(r"\b" + _NAME + r",?\s+(\d{4})\b", re.IGNORECASE)
 _NUMBERS: Final = re.compile(r"(?<!\d)(\d{1,2})([/.-])(\d{1,2})\2(\d{4}|\d{2})(?!\d)")
 
 _MONTHS_A_YEAR: Final = 12
-_CENTURY: Final = 100
+_SHORT_YEAR: Final = 2
 _SLACK: Final = timedelta(days=1)
 _CLOSE: Final = timedelta(days=45)
 """A record is written within weeks of the commit that brings it; a reading farther off than this is the wrong one."""
@@ -40,9 +40,10 @@ class DateReading:
     problems: tuple[Problem, ...] = ()
 
 
-def _day(year: int, month: int, day: int) -> date | None:
+def _day(written: str, month: int, day: int) -> date | None:
+    """Return the day if the calendar has it; a year of two digits is one of this century."""
     try:
-        return date(year if year >= _CENTURY else 2000 + year, month, day)
+        return date(int(written) + (2000 if len(written) == _SHORT_YEAR else 0), month, day)
     except ValueError:
         return None
 
@@ -52,13 +53,13 @@ def _named(text: str) -> tuple[date | None, bool]:
     found = _DAY_NAME.search(text)
     if found:
         month = _MONTHS.index(found.group(2).lower()) + 1
-        return _day(int(found.group(3)), month, int(found.group(1))), True
+        return _day(found.group(3), month, int(found.group(1))), True
     found = _NAME_DAY.search(text)
     if found:
-        return _day(int(found.group(3)), _MONTHS.index(found.group(1).lower()) + 1, int(found.group(2))), True
+        return _day(found.group(3), _MONTHS.index(found.group(1).lower()) + 1, int(found.group(2))), True
     found = _NAME_YEAR.search(text)
     if found:
-        return _day(int(found.group(2)), _MONTHS.index(found.group(1).lower()) + 1, 1), False
+        return _day(found.group(2), _MONTHS.index(found.group(1).lower()) + 1, 1), False
     return None, True
 
 
@@ -67,7 +68,7 @@ def _readings(text: str) -> tuple[date | None, date | None, str] | None:
     found = _NUMBERS.search(text)
     if not found:
         return None
-    first, second, year = int(found.group(1)), int(found.group(3)), int(found.group(4))
+    first, second, year = int(found.group(1)), int(found.group(3)), found.group(4)
     return _day(year, second, first), _day(year, first, second), found.group(2)
 
 
@@ -98,8 +99,8 @@ def read_date(text: str, line: int = 0, *, day_first: bool | None = None, near: 
     for pattern in (_ISO, _LOOSE_ISO):
         found = pattern.search(raw)
         if found:
-            year, month, day = (int(found.group(n)) for n in ((1, 3, 4) if pattern is _ISO else (1, 2, 3)))
-            return _whole(_day(year, month, day), raw, line)
+            month, day = (int(found.group(n)) for n in ((3, 4) if pattern is _ISO else (2, 3)))
+            return _whole(_day(found.group(1), month, day), raw, line)
     pair = _readings(raw)
     if pair:
         return _decided(pair, raw, line, day_first=day_first, near=near)

@@ -159,7 +159,7 @@ def _decision(record: ParsedRecord) -> list[str]:
         choice = "" if choice == title else choice
     words.append(choice)
     if rationale and not inline:
-        words.append(f"### Rationale\n\n{rationale}")
+        words.append(f"### Rationale\n\n{deepen(rationale)}")
     if record.consequences:
         words.append(f"### Consequences\n\n{deepen(contain(record.consequences))}")
     body = "\n\n".join(one for one in words if one)

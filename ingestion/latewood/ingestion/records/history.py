@@ -221,6 +221,7 @@ class _Line:
         gone: dict[str, tuple[str, Entry]] = {}
         for change in commit.changes:
             self._apply(change, commit, state, parents[1:], gone)
+        self._part(commit, state, parents[0] if parents else {})
         for name in commit.done_with:
             self._states.pop(name, None)
         before = _by_identity(parents[0]) if parents else {}
@@ -257,6 +258,21 @@ class _Line:
         self._at_path[change.path] = identity
         if _within(change.path, self.folder):
             self.inside.add(identity)
+
+    def _part(self, commit: Commit, state: dict[str, Entry], first: Mapping[str, Entry]) -> None:
+        """Tell apart two files of one identity: two branches renamed a record differently, and a merge kept both."""
+        holders: dict[str, str] = {}
+        for path in sorted(state, key=lambda one: (one not in first or first[one][0] != state[one][0], one)):
+            identity, blob, version = state[path]
+            if holders.setdefault(identity, path) == path:
+                continue
+            del state[path]
+            apart = self._identity(path, commit, state)
+            state[path] = (apart, blob, version)
+            holders[apart] = path
+            self._at_path[path] = apart
+            if _within(path, self.folder):
+                self.inside.add(apart)
 
     def _identity(self, path: str, commit: Commit, state: Mapping[str, Entry]) -> str:
         """Name a record that appears: one that was deleted here before goes on, else it is born."""

@@ -25,6 +25,7 @@ __all__ = [
     "Resolved",
     "StaleEntry",
     "SupersessionEdge",
+    "cycles",
     "link_report",
     "record_keys",
     "resolve_key",
@@ -278,7 +279,7 @@ def link_report(
         related=related,
         one_sided=tuple(_one_sided(edges)),
         dangling=dangling,
-        cyclic=tuple(_cycles(edges)),
+        cyclic=tuple(cycles(edges)),
         duplicate_numbers=tuple(
             DuplicateNumber(number, tuple(paths), tuple(folder.keys[path] for path in paths))
             for number, paths in sorted(folder.by_number.items()) if len(paths) > 1
@@ -328,7 +329,7 @@ def _one_sided(edges: Iterable[SupersessionEdge]) -> Iterable[OneSided]:
             yield OneSided(edge.successor, edge.predecessor, claim.side, silent, claim.path, claim.line)
 
 
-def _cycles(edges: Iterable[SupersessionEdge]) -> list[Cycle]:
+def cycles(edges: Iterable[SupersessionEdge]) -> list[Cycle]:
     """Find the rings: strongly connected components of more than one record, and records that supersede themselves."""
     out: dict[str, list[str]] = {}
     into: dict[str, list[str]] = {}

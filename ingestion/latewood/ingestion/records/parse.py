@@ -61,6 +61,8 @@ _TITLE_NUMBER: Final = re.compile(
     r"#?0*(?P<number>\d{1,6})\]?(?P<mark>\s*[:.)]|\s+[\u2013\u2014-])?(?:\s+|$)",
     re.IGNORECASE,
 )
+_ASIDE: Final = frozenset({"confirmation", "validation", "compliance"})
+"""Parts that MADR puts under the decision and that are none of it."""
 _RELATES: Final = re.compile(r"\W*relates to\b", re.IGNORECASE)
 _CHOSEN: Final = re.compile(
     r"\W*Chosen (?:option|alternative|solution)s?\W*?:\W*?(?=[\w\"“'\u2018*`\[])", re.IGNORECASE
@@ -279,6 +281,8 @@ def _read_text(draft: _Draft, part: Part, role: str) -> None:
             draft.add_text(inner_role, _titled(inner) if "consequences" not in inner.title.lower()[:12] else inner.text)
         elif nested or (role == "context" and inner_role in {"considered", "alternatives", "rejected"}):
             _read_options(draft, inner, inner_role or "considered")
+        elif role == "decision" and plain(inner.title).casefold() in _ASIDE:
+            draft.others.append(Section(plain(inner.title), inner.text, inner.line))
         else:
             own.append(f"### {inner.title}\n\n{deepen(inner.text)}".strip())
     if role in {"context", "decision"}:

@@ -163,10 +163,10 @@ def _block(block: str, definitions: Mapping[str, str], line: int, *, status: boo
         return
     if status:
         yield from _segment(block, 0, verbs[0].start() if verbs else len(block), LinkKind.RELATED, found, line)
-    for n, verb in enumerate(verbs):
+    for n, verb in enumerate(verbs[:LINKS_MAX]):
         end = verbs[n + 1].start() if n + 1 < len(verbs) else len(block)
         kind = _kind(verb, passive_alone=status)
-        if _PARTLY.search(block[: verb.start()]) and kind in _SOFTER:
+        if _PARTLY.search(block[max(0, verb.start() - 40) : verb.start()]) and kind in _SOFTER:
             kind = _SOFTER[kind]
         yield from _segment(block, verb.end(), end, kind, found, line)
 
