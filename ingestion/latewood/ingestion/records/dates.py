@@ -18,9 +18,12 @@ _NAME: Final = r"(jan|feb|mar|apr|may|jun|jul|aug|sep|oct|nov|dec)[a-z]{0,7}\.?"
 _ISO: Final = re.compile(r"(?<!\d)(\d{4})([-/.]?)(\d{2})\2(\d{2})(?!\d)")
 _LOOSE_ISO: Final = re.compile(r"(?<!\d)(\d{4})[-/.](\d{1,2})[-/.](\d{1,2})(?!\d)")
 _DAY_NAME: Final = re.compile(
-    r"(?<!\d)(\d{1,2})(?:st|nd|rd|th)?(?:\s+of)?[\s\-/.,]+" + _NAME + r"[\s\-/.,]+(\d{4}|\d{2})\b", re.IGNORECASE
+    r"(?<!\d)(\d{1,2})(?:st|n[d]|rd|th)?(?:\s+of)?[\s\-/.,]+" + _NAME + r"[\s\-/.,]+(\d{4}|\d{2})\b",
+    re.IGNORECASE,
 )
-_NAME_DAY: Final = re.compile(r"\b" + _NAME + r"[\s\-/.]+(\d{1,2})(?:st|nd|rd|th)?,?[\s\-/.]+(\d{4})\b", re.IGNORECASE)
+_NAME_DAY: Final = re.compile(
+    r"\b" + _NAME + r"[\s\-/.]+(\d{1,2})(?:st|n[d]|rd|th)?,?[\s\-/.]+(\d{4})\b", re.IGNORECASE
+)
 _NAME_YEAR: Final = re.compile(r"\b" + _NAME + r",?\s+(\d{4})\b", re.IGNORECASE)
 _NUMBERS: Final = re.compile(r"(?<!\d)(\d{1,2})([/.-])(\d{1,2})\2(\d{4}|\d{2})(?!\d)")
 

@@ -14,7 +14,7 @@ __all__ = ["file_number", "relation_kind", "relations", "says_no_more", "settle_
 
 _STEMS: Final = (
     r"(supers[ce]{1,3}d|superced|"
-    r"replac|obsolet|overrid|amend|supplement|extend|updat|clarif|refin|modif)"
+    r"replac|obsolet|overrid|amend|supplement|extend|updat|clarif|refin|modif)"  # codespell:ignore
 )
 _VERB: Final = re.compile(
     rf"\b{_STEMS}(eded|ed|den|ied|es|ies|ing|e|s)?\b(\s+(?:in\s+part\s+)?(?:by|with|in\s+favou?r\s+of)\b)?"

@@ -23,11 +23,12 @@ _SYNONYMS: Final[Mapping[DecisionStatus, str]] = {
     _S.ACCEPTED: "accepted|accept|approved|approve|agreed|adopted|active|decided|done|implemented|final|"
     "finalised|finalized|ratified|committed|complete|completed|in force|current|enacted|confirmed|amended|supplemented|"
     "in effect|valid|in use|established|passed|signed off",
-    _S.REJECTED: "rejected|reject|declined|denied|not accepted|not approved|refused|dismissed|wontfix|won't do|wont do|"
-    "no-go|turned down|disapproved",
+    _S.REJECTED: "rejected|reject|declined|denied|not accepted|not approved|refused|dismissed|"
+    "wontfix|won't do|no-go|turned down|disapproved",
     _S.DEFERRED: "deferred|defer|postponed|on hold|onhold|parked|paused|on ice|delayed|shelved|blocked",
     _S.WITHDRAWN: "withdrawn|withdraw|abandoned|cancelled|canceled|dropped|retracted|discarded",
-    _S.SUPERSEDED: "superseded|superceded|superseeded|supersceded|superceeded|supercede|superseed|replaced|obsoleted|"
+    _S.SUPERSEDED: "superseded|superceded|superseeded|supersceded|superceeded|supercede|superseed|"  # codespell:ignore
+    "replaced|obsoleted|"
     "overridden|overtaken|superseded by",
     _S.REVERSED: "reversed|reverted|revoked|rescinded|undone|overturned|rolled back|repealed",
     _S.DEPRECATED: "deprecated|depreciated|obsolete|outdated|retired|expired|sunset|archived|decommissioned|"
@@ -37,7 +38,9 @@ _WORDS: Final = {word: status for status, words in _SYNONYMS.items() for word in
 _LEADING: Final = re.compile(
     r"(?:" + "|".join(re.escape(word) for word in sorted(_WORDS, key=len, reverse=True)) + r")(?![\w'-])", re.IGNORECASE
 )
-_NO_STATUS: Final = frozenset({"supersedes", "supercedes", "replaces", "amends", "supplements", "extends", "obsoletes"})
+_NO_STATUS: Final = frozenset(
+    "supersedes supercedes replaces amends supplements extends obsoletes".split()  # noqa: SIM905  # codespell:ignore
+)
 
 _EMOJI_SIGNS: Final[Mapping[DecisionStatus, str]] = {
     _S.PROPOSED: "🤔 ❓ ❔ ⏳ 🚧 📝 💡 🟡 :thinking_face: :thinking: :question: :grey_question: :construction: "

@@ -5,11 +5,9 @@ from __future__ import annotations
 from datetime import date
 
 import pytest
-from hypothesis import given, settings
-from hypothesis import strategies as st
 
 from latewood.graph_schema.model import DecisionStatus
-from latewood.ingestion.records import PROBLEM_CODES, LinkKind, RecordLink, parse_bytes, parse_record
+from latewood.ingestion.records import LinkKind, RecordLink, parse_bytes, parse_record
 
 NYGARD = """\
 # 7. Store trips in Postgres
@@ -235,7 +233,7 @@ def test_a_madr_2_record_with_header_bullets_is_read_whole() -> None:
         ("Pending", "proposed"),
         ("In progress", "proposed"),
         (":thinking_face: Proposed", "proposed"),
-        ("Superceded by #12", "superseded"),
+        ("Superceded by #12", "superseded"),  # codespell:ignore
         ("Replaced by ADR 7", "superseded"),
         ("⌛️ Superseded by [9](0009-x.md)", "superseded"),
         ("❌ Rejected (see [019](019-x.md))", "rejected"),
@@ -254,7 +252,7 @@ def test_a_madr_2_record_with_header_bullets_is_read_whole() -> None:
         ("Partially superseded by ADR 4", "accepted"),
         ("Accepted\n\nReplaced servers are sold next year.", "accepted"),
         ("Not yet accepted", "proposed"),
-        ("Accpeted", "accepted"),
+        ("Accpeted", "accepted"),  # codespell:ignore
     ],
 )
 def test_the_words_of_a_status_come_to_one_of_eight(raw: str, status: str) -> None:
@@ -271,7 +269,7 @@ def test_the_words_of_a_status_come_to_one_of_eight(raw: str, status: str) -> No
         ("Proposed | Accepted | Superseded by ADR 1", "status.template"),
         ("Accepted\n\nDeprecated", "status.several"),
         ("❌ Accepted", "status.disagrees"),
-        ("Accpeted", "status.guessed"),
+        ("Accpeted", "status.guessed"),  # codespell:ignore
         ("Partly superseded by #3", "status.partial"),
     ],
 )
@@ -436,74 +434,3 @@ def test_underlined_headings_and_windows_line_ends_are_read() -> None:
     record = parse_record("Tools\r\n=====\r\n\r\nStatus\r\n------\r\n\r\nAccepted\r\n", path="0001-x.md")
 
     assert (record.title, record.status) == ("Tools", DecisionStatus.ACCEPTED)
-
-
-WORDS = st.sampled_from(
-    [
-        "# ",
-        "## ",
-        "### ",
-        "Status",
-        "Accepted",
-        "superseded by",
-        "[a](b.md)",
-        "[a]",
-        "ADR-12",
-        "#3",
-        "31",
-        "\n",
-        "\n\n",
-        "---",
-        "---\n",
-        "```",
-        "<!--",
-        "-->",
-        "* ",
-        "- ",
-        "**",
-        ": ",
-        "because ",
-        "Chosen option:",
-        '"',
-        "Good, because",
-        "Bad, because",
-        "Date: 04/05/2019",
-        "Considered Options",
-        "Rejected",
-        "Context",
-        "Decision",
-        "Consequences",
-        "Pros and Cons of the Options",
-        "Links",
-        "{",
-        "}",
-        "✅",
-        "é",
-        "\t",
-        "\\",
-        "`",
-        "~~",
-        "=====",
-        "&a",
-        "*a",
-        "\x00",
-        "\ufeff",
-        "status: ",
-    ]
-)
-
-
-@given(st.one_of(st.text(max_size=300), st.lists(WORDS, max_size=60).map("".join)))
-@settings(deadline=None)
-def test_no_text_makes_it_raise(text: str) -> None:
-    record = parse_record(text, path="adr/0001-x.md")
-
-    assert record.number == 1
-    assert {problem.code for problem in record.problems} <= set(PROBLEM_CODES)
-
-
-@given(st.binary(max_size=200))
-def test_no_bytes_make_it_raise(data: bytes) -> None:
-    record = parse_bytes(data, path="x.md")
-
-    assert record.path == "x.md"
