@@ -45,12 +45,11 @@ from latewood.ingestion.records import (
 )
 from latewood.ingestion.report import plain
 from latewood.ingestion.sink import Progress, Sink
-from latewood.ingestion.state import Known, load_known
+from latewood.ingestion.state import DELETED, FILE, Known, load_known
 
 __all__ = ["AdrReport", "FileProblem", "ingest_adr"]
 
 _BATCH_UNITS: Final = 256
-_DELETED: Final = "deleted"
 
 
 @dataclass(frozen=True, slots=True)
@@ -129,6 +128,9 @@ def _text_of(record: ParsedRecord) -> DecisionText:
     for name, people in (("consulted", record.consulted), ("informed", record.informed)):
         if people:
             extra[name] = list[Json](people)
+    chosen = next((one.title for one in record.options if one.chosen), None)
+    if chosen is not None:
+        extra["chosen"] = chosen
     decided_at = None if record.date is None else to_micros(datetime.combine(record.date, time(), UTC))
     return DecisionText(
         title=record.title[:280], question=record.context, choice=record.choice, rationale=record.rationale,
@@ -234,11 +236,11 @@ class _Importer:
                             locator=where,
                         )
                     )
-        file = _DELETED if record is None else path
+        file = DELETED if record is None else path
         if known.files.get(identity) != file:
             known.files[identity] = file
             commands.append(
-                Assert(ids.new(), subject, "file", Value("text", file), valid_from=start, known=sure, locator=where)
+                Assert(ids.new(), subject, FILE, Value("text", file), valid_from=start, known=sure, locator=where)
             )
         if commands:
             await self.put(self._unit(commands, stamp, identity, ["adr", identity, digest]))

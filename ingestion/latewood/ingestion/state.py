@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import cast
+from typing import Final, cast
 
 from latewood.graph_schema.decisions import DECIDED_BY, RECORD, STATUS, SUPERSEDES
 from latewood.graph_schema.model import DecisionStatus, NodeKind
@@ -12,7 +12,12 @@ from latewood.graph_schema.values import Json
 from latewood.ingestion.sink import Sink
 from latewood.storage.port import PAGE_MAX, FactQuery, NodeQuery
 
-__all__ = ["Known", "load_known"]
+__all__ = ["DELETED", "FILE", "Known", "load_known"]
+
+FILE: Final = "file"
+"""The predicate that says in which file an imported decision lies."""
+DELETED: Final = "deleted"
+"""Its value once the file is gone; the decision stays."""
 
 
 @dataclass(slots=True)
@@ -60,7 +65,7 @@ async def load_known(sink: Sink, *, facts: bool) -> Known:
 
 
 async def _load_facts(sink: Sink, known: Known, owned: Mapping[str, str]) -> None:
-    wanted = [RECORD, STATUS, SUPERSEDES, DECIDED_BY, "file"]
+    wanted = [RECORD, STATUS, SUPERSEDES, DECIDED_BY, FILE]
     facts = await sink.store.facts(sink.space, FactQuery(subjects=list(owned), predicates=wanted))
     targets = {fact.object_id for fact in facts if fact.object_id is not None}
     nodes = await sink.store.nodes(sink.space, ids=sorted(targets)) if targets else {}
