@@ -40,9 +40,9 @@ def read_cursor(cursor: str | None, kind: str, count: int) -> tuple[int, ...] | 
     try:
         padded = cursor + "=" * (-len(cursor) % 4)
         found: object = json.loads(base64.urlsafe_b64decode(padded.encode()))
-    except (ValueError, binascii.Error):
+    except (ValueError, RecursionError, binascii.Error):
         found = None
-    if isinstance(found, list):
+    if isinstance(found, list) and found:
         head, *place = cast("list[object]", found)
         if head == kind and len(place) == count and all(type(part) is int and abs(part) < 2**63 for part in place):
             return tuple(cast("list[int]", place))

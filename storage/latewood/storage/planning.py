@@ -21,6 +21,7 @@ from latewood.graph_schema.commands import (
     Command,
     Declare,
     End,
+    History,
     Ref,
     Retract,
     SourceSpec,
@@ -39,7 +40,7 @@ from latewood.graph_schema.ledger import key_id
 from latewood.graph_schema.model import Cardinality, NodeKind, Predicate, Trust
 from latewood.graph_schema.packs.loader import Vocabulary
 from latewood.graph_schema.values import Json, canonical_json, check_text, normal_key
-from latewood.storage.rows import FactRow, Known, Needs, NodeRow
+from latewood.storage.rows import FactRow, Known, Needs, NodeRow, SpaceRow
 
 __all__ = [
     "Plan",
@@ -50,6 +51,7 @@ __all__ = [
     "predicate_key",
     "predicate_of",
     "receipt_of",
+    "recorded_time",
     "session_key",
     "unknown_space",
 ]
@@ -182,6 +184,16 @@ def _source_key(spec: SourceSpec, actor: ActorSpec, session: str | None) -> str:
     return "source:" + key_id(b"latewood source", canonical_json(parts)).hex()
 
 
+def _fills(history: History, space: SpaceRow) -> bool:
+    return space.state == "empty" or space.filling == history.origin
+
+
+def recorded_time(unit: Unit, space: SpaceRow, head: Micros, now: Micros) -> Micros:
+    """Return when *unit* is recorded: by the store's clock, or, while an empty space is filled, by the history's."""
+    history = unit.history
+    return max(head + 1, history.time if history is not None and _fills(history, space) else now)
+
+
 class _Planner:
     """Plans one unit; made for it and thrown away."""
 
@@ -199,16 +211,15 @@ class _Planner:
         self.plan = self._stamp(written_at)
 
     def _stamp(self, written_at: Micros) -> Plan:
-        """Set the recorded time: the store's clock, or, while an empty space is filled, the history's."""
+        """Set the recorded time, and what state the unit leaves the space in."""
         unit, space = self._unit, self._known.space
         origin = unit.source.origin or normal_key(unit.actor.key)
-        floor = self._known.head + 1
-        history = unit.history
-        if history is not None and (space.state == "empty" or space.filling == history.origin):
-            return Plan(max(floor, history.time), written_at, "filling", history.origin, late=False, origin=origin)
-        late = history is not None
+        recorded_at = recorded_time(unit, space, self._known.head, written_at)
+        if unit.history is not None and _fills(unit.history, space):
+            return Plan(recorded_at, written_at, "filling", unit.history.origin, late=False, origin=origin)
+        late = unit.history is not None
         state, filling = (space.state, space.filling) if late and space.state == "filling" else ("live", None)
-        return Plan(max(floor, written_at), written_at, state, filling, late=late, origin=origin)
+        return Plan(recorded_at, written_at, state, filling, late=late, origin=origin)
 
     def _emit(self, event: Event) -> None:
         self.plan.events.append(event)
@@ -250,15 +261,20 @@ class _Planner:
         self.plan.nodes[key] = found.id
         return found
 
-    def _node(self, ref: Ref) -> str:
-        """Return the id of the node or fact that *ref* means."""
+    def _node(self, ref: Ref, *, or_fact: bool) -> str:
+        """Return the id of the node, or where it may be one the fact, that *ref* means."""
         if ref.id is None:
             if ref.key is None:
                 raise InvalidError("a reference has neither an id nor a key", code="query.invalid")
             return self._keyed(ref, ref.key).id
         known = self._known
-        if ref.id in self._by_id or ref.id in known.by_id or ref.id in known.facts or ref.id in self.plan.facts:
+        if ref.id in self._by_id or ref.id in known.by_id:
             return ref.id
+        if ref.id in known.facts or ref.id in self.plan.facts:
+            if or_fact:
+                return ref.id
+            msg = f"{ref.id} is a fact, and only nodes have facts; name its subject, or point at it with a relation"
+            raise NotFoundError(msg, id=ref.id)
         raise NotFoundError(f"nothing in space {self._unit.space!r} has the id {ref.id!r}", id=ref.id)
 
     def _actor(self, key: str) -> NodeRow:
@@ -350,8 +366,8 @@ class _Planner:
         if (command.value is None) == (command.object is None):
             raise InvalidError(f"{command.predicate!r} needs a value or an object, and not both", code="query.invalid")
         predicate = self.predicate(command.predicate, relation=command.relation)
-        subject = self._node(command.subject)
-        target = self._node(command.object) if command.object is not None else None
+        subject = self._node(command.subject, or_fact=False)
+        target = self._node(command.object, or_fact=True) if command.object is not None else None
         value: Json = None
         said = f"@{target}"
         if command.value is not None:

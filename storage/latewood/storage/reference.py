@@ -136,7 +136,7 @@ class ReferenceStore:
 
     def _make_space(self, name: str, *, strict: bool) -> SpaceLog:
         row = SpaceRow(self._ids.new(), name, os.urandom(32), strict, "empty", None)
-        made = self._data.spaces[self._tenant, name] = SpaceLog(row, self._words)
+        made = self._data.spaces[self._tenant, name] = SpaceLog(row)
         return made
 
     def _space(self, name: str) -> SpaceLog:
@@ -196,7 +196,7 @@ class ReferenceStore:
         answers: list[Committed] = []
         for unit in units:
             try:
-                receipt = self._space(unit.space).write(unit, self._clock, self._ids)
+                receipt = self._space(unit.space).write(unit, self._words, self._clock, self._ids)
             except RefusedError as error:
                 answers.append(error)
                 continue
@@ -274,7 +274,9 @@ class ReferenceStore:
             one[0].recorded_at, one[0].event.ordinal,
         ))  # fmt: skip
         facts = [(log.fact(entry, known_at), key) for entry, key in found]
-        return tuple(replace(fact, conflict=log.conflict(fact, key, valid_at, known_at)) for fact, key in facts)
+        return tuple(
+            replace(fact, conflict=log.conflict(fact, key, self._words, valid_at, known_at)) for fact, key in facts
+        )
 
     async def facts_by_id(self, space: str, ids: Sequence[str], *, known_at: Micros | None = None) -> dict[str, Fact]:
         """Return assertions by id."""

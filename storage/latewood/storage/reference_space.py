@@ -8,7 +8,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import replace
 from typing import Final, cast
 
-from latewood.graph_schema.clock import FOREVER, Clock, Micros, from_micros, parse_instant, to_micros
+from latewood.graph_schema.clock import FOREVER, Clock, Micros, from_micros, parse_instant
 from latewood.graph_schema.commands import Unit
 from latewood.graph_schema.errors import ConflictError
 from latewood.graph_schema.events import Event, EventKind, LedgerEntry, NotHolding, Receipt
@@ -16,9 +16,9 @@ from latewood.graph_schema.ids import IdSource
 from latewood.graph_schema.ledger import GENESIS, header_bytes, link_hash, op_hash, payload_digest
 from latewood.graph_schema.model import LEDGERS, Conflict, Fact, LedgerName, Node, NodeKind, Predicate, Source, Trust
 from latewood.graph_schema.packs.loader import Vocabulary
-from latewood.graph_schema.resolution import Claim, holder
+from latewood.graph_schema.resolution import Claim, Voice, challengers, holder
 from latewood.graph_schema.values import Json, Value, canonical_json, normal_key
-from latewood.storage.planning import Plan, needs_of, plan, predicate_of, receipt_of
+from latewood.storage.planning import Plan, needs_of, plan, predicate_of, receipt_of, recorded_time
 from latewood.storage.rows import FactRow, Known, Needs, NodeRow, SpaceRow
 
 __all__ = ["NO_BOUND", "SpaceLog", "open_end", "texts_in"]
@@ -63,7 +63,7 @@ class SpaceLog:
     The mappings beside the list only say where in it a thing stands; what holds is asked of `holder` each time.
     """
 
-    def __init__(self, row: SpaceRow, words: Vocabulary) -> None:
+    def __init__(self, row: SpaceRow) -> None:
         """Begin empty."""
         self.row = row
         self.log: list[LedgerEntry] = []
@@ -76,7 +76,6 @@ class SpaceLog:
         self.retractions: dict[str, LedgerEntry] = {}
         self.predicates: dict[str, Predicate] = {}
         self._ops: dict[bytes, tuple[bytes, Receipt]] = {}
-        self._words = words
 
     def head(self, ledger: LedgerName) -> Micros:
         """Return the recorded time of the ledger's last row."""
@@ -85,7 +84,7 @@ class SpaceLog:
 
     # Writing: plan, append, note where things stand.
 
-    def write(self, unit: Unit, clock: Clock, ids: IdSource) -> Receipt:
+    def write(self, unit: Unit, words: Vocabulary, clock: Clock, ids: IdSource) -> Receipt:
         """Keep *unit* whole, or raise RefusedError with nothing changed."""
         op = None if unit.op is None else op_hash(self.row.secret, unit.op)
         if op is not None and op in self._ops:
@@ -94,7 +93,7 @@ class SpaceLog:
                 msg = f"the idempotency key {unit.op!r} was used before with another payload; use a new key"
                 raise ConflictError(msg, code="idempotency.conflict", key=unit.op)
             return replace(first, replayed=True)
-        planned = plan(unit, self._known(unit, clock), self._words, clock, ids)
+        planned = plan(unit, self._known(unit, clock), words, clock, ids)
         for event in planned.events:
             self._append(unit, planned, event, op)
         for node in planned.declared:
@@ -120,7 +119,9 @@ class SpaceLog:
             facts={one: self._fact_row(one) for one in needs.facts | needs.ids if one in self.places},
             predicates=dict(self.predicates),
             holders={
-                (fact, at): self.holder_id(self.key_of(fact), max(clock.now(), head + 1) if at is None else at)
+                (fact, at): self.holder_id(
+                    self.key_of(fact), recorded_time(unit, self.row, head, clock.now()) if at is None else at
+                )
                 for fact, at in needs.ends
                 if fact in self.places
             },
@@ -280,27 +281,23 @@ class SpaceLog:
             replaces=_text(payload, "replaces"),
         )
 
-    def conflict(self, holding: Fact, key: bytes, valid_at: Micros, known_at: Micros) -> Conflict | None:
-        """Find who of another origin says otherwise and starts no earlier: the strongest, and how many more."""
-        own, start = self._said(holding), to_micros(holding.valid_from)
-        challengers: list[tuple[Claim, Fact]] = []
-        for claim in self.claims[key]:
-            covers = (
-                claim.valid_from <= valid_at < claim.valid_to and claim.recorded_at <= known_at < claim.retracted_at
-            )
-            if not covers or claim.valid_from < start:
-                continue
-            other = self.fact(self.log[claim.fact], known_at)
-            if other.source.origin != holding.source.origin and (other.absent or self._said(other) != own):
-                challengers.append((claim, other))
-        if not challengers:
+    def conflict(
+        self, holding: Fact, key: bytes, words: Vocabulary, valid_at: Micros, known_at: Micros
+    ) -> Conflict | None:
+        """Find who disagrees with what holds: the strongest, and how many more."""
+        facts = {claim.fact: self.fact(self.log[claim.fact], known_at) for claim in self.claims[key]}
+        voices = [self._voice(claim, facts[claim.fact], words) for claim in self.claims[key]]
+        own = next(voice for voice in voices if voice.claim.fact == self.places[holding.id])
+        against = challengers(own, voices, valid_at, known_at)
+        if not against:
             return None
-        _, strongest = max(challengers, key=lambda one: one[0].rank)
-        return Conflict(strongest.id, strongest.value, strongest.object_id, len(challengers) - 1)
+        strongest = facts[against[0].claim.fact]
+        return Conflict(strongest.id, strongest.value, strongest.object_id, len(against) - 1)
 
-    def _said(self, fact: Fact) -> str:
-        value = fact.value
-        if value is None:
-            return f"@{fact.object_id}"
-        defined = self._words.predicates.get(fact.predicate) or self.predicates[fact.predicate]
-        return Value(value.kind, value.data, value.unit or defined.unit).canonical(self._words.units)
+    def _voice(self, claim: Claim, fact: Fact, words: Vocabulary) -> Voice:
+        said: str | None = None if claim.absent else f"@{fact.object_id}"
+        if fact.value is not None:
+            defined = words.predicates.get(fact.predicate) or self.predicates[fact.predicate]
+            unit = fact.value.unit or defined.unit
+            said = Value(fact.value.kind, fact.value.data, unit).canonical(words.units)
+        return Voice(claim, fact.source.origin, said)

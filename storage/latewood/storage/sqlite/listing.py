@@ -9,13 +9,13 @@ from typing import Final, cast
 
 from latewood.graph_schema.clock import FOREVER, Micros
 from latewood.graph_schema.events import EventKind
-from latewood.graph_schema.ids import id_bytes, id_text
+from latewood.graph_schema.ids import id_bytes, id_text, is_id
 from latewood.graph_schema.model import Fact, Node, NodeKind
 from latewood.graph_schema.values import normal_key
 from latewood.storage.cursors import check_first, near, read_cursor, write_cursor
 from latewood.storage.port import Axis, Change, Hit, NodeQuery, Page
 from latewood.storage.sqlite.database import Cell, Database, number
-from latewood.storage.sqlite.reading import Reading, hex_list, value_of
+from latewood.storage.sqlite.reading import NO_BOUND, Reading, check_count, hex_list, value_of
 
 __all__ = ["changes", "list_nodes", "near_keys", "register_functions", "search_text", "timeline"]
 
@@ -60,7 +60,7 @@ def _conditions(query: NodeQuery, bindings: dict[str, object]) -> str:
             f"or json_extract(f.payload, '$.as_written') in (select value from json_each(:w{place}))))"
         )
     if query.about is not None:
-        bindings["about"] = id_bytes(query.about)
+        bindings["about"] = id_bytes(query.about) if is_id(query.about) else b""
         parts.append(
             "node.n in (select k.subject from claim c join key k on k.k = c.k "  # noqa: S608
             f"where c.object = :about and k.predicate = 'about' and c.e = {_VISIBLE})"
@@ -87,18 +87,21 @@ def timeline(
 ) -> Page[Fact]:  # fmt: skip
     """List every assertion about nodes in valid order."""
     check_first(first)
-    start, recorded, ordinal = read_cursor(after, "t", 3) or (_BEGINNING, _BEGINNING, -1)
+    check_count(len(subjects))
+    start, recorded, ordinal, e = read_cursor(after, "t", 4) or (_BEGINNING, _BEGINNING, -1, -1)
     named = None if predicates is None else json.dumps(list(predicates))
     rows = reading.db.execute(
         reading.sql["timeline"],
-        (reading.n, hex_list(subjects), named, known_at, start, recorded, ordinal, first + 1),
+        (reading.n, hex_list(subjects), named, known_at, start, recorded, ordinal, e, first + 1),
     ).fetchall()
     shown = rows[:first]
     facts = reading.build([(*row[:12], None if row[12] == FOREVER else row[12], *row[13:]) for row in shown], known_at)
     more = None
     if len(rows) > first:
         last = shown[-1]
-        more = write_cursor("t", cast("int", last[7]), cast("int", last[9]), cast("int", last[10]))
+        more = write_cursor(
+            "t", cast("int", last[7]), cast("int", last[9]), cast("int", last[10]), cast("int", last[0])
+        )
     return Page(tuple(facts), more)
 
 
@@ -119,6 +122,7 @@ def changes(
 ) -> Page[Change]:  # fmt: skip
     """List what was asserted, ended and retracted."""
     check_first(first)
+    check_count(len(subjects or ()))
     if axis == "valid":
         return _beginnings(reading, since, until, subjects, first, after)
     (seq,) = read_cursor(after, "c", 1) or (_seq_at(reading, since),)
@@ -128,7 +132,8 @@ def changes(
     else:
         bindings = (reading.n, seq, last, first + 1, hex_list(subjects))
         rows = reading.db.execute(reading.sql["changes_of"], bindings).fetchall()
-    found = _changes(reading, rows[:first])
+    # As known at the end of what was asked for: a later retraction must not reach into an earlier diff.
+    found = _changes(reading, rows[:first], until)
     return Page(found, write_cursor("c", found[-1].seq) if len(rows) > first else None)
 
 
@@ -142,14 +147,14 @@ def _beginnings(
     ).fetchall()
     shown = rows[:first]
     more = write_cursor("v", cast("int", shown[-1][6]), cast("int", shown[-1][0])) if len(rows) > first else None
-    return Page(_changes(reading, shown), more)
+    return Page(_changes(reading, shown, NO_BOUND), more)
 
 
-def _changes(reading: Reading, rows: Sequence[Sequence[object]]) -> tuple[Change, ...]:
+def _changes(reading: Reading, rows: Sequence[Sequence[object]], known_at: Micros) -> tuple[Change, ...]:
     own = {cast("int", row[1]) for row in rows if row[2] != EventKind.RETRACTED.value}
     targets = [id_text(cast("bytes", row[4])) for row in rows if row[2] == EventKind.RETRACTED.value]
-    facts = reading.facts_by_row(sorted(own), FOREVER - 1) if own else {}
-    taken_back = reading.facts_by_id(targets, FOREVER - 1) if targets else {}
+    facts = reading.facts_by_row(sorted(own), known_at) if own else {}
+    taken_back = reading.facts_by_id(targets, known_at) if targets else {}
     found: list[Change] = []
     for seq, e, kind, recorded_at, target, payload, *_ in rows:
         said: dict[str, str] = json.loads(cast("str", payload)) if payload else {}

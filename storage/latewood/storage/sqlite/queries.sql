@@ -212,8 +212,8 @@ cross join key k on k.subject = n.n and (?3 is null or k.predicate in (select va
 cross join claim c on c.k = k.k and c.valid_from >= ?5 and c.recorded_at <= ?4
 cross join event f on f.e = c.e
 left join event r on r.e = c.retraction
-where (c.valid_from, c.recorded_at, c.ordinal) > (?5, ?6, ?7)
-order by c.valid_from, c.recorded_at, c.ordinal limit ?8;
+where (c.valid_from, c.recorded_at, c.ordinal, c.e) > (?5, ?6, ?7, ?8)
+order by c.valid_from, c.recorded_at, c.ordinal, c.e limit ?9;
 
 -- name: seq_recorded
 -- The recorded time of a ledger row.
@@ -242,7 +242,7 @@ where f.seq > ?2 and f.seq <= ?3 order by f.seq limit ?4;
 -- Assertions not retracted whose period starts in a stretch of valid time; nodes may be null for all.
 select f.seq, f.e, f.kind, f.recorded_at, f.target, f.payload, c.valid_from
 from key k join claim c on c.k = k.k
-join event f on f.e = c.e
+join event f on f.e = c.e and f.ledger = 0
 where k.space = ?1 and c.valid_from > ?2 and c.valid_from <= ?3 and c.retracted_at = 9223372036854775807
   and (c.valid_from, f.seq) > (?4, ?5)
   and (?6 is null or k.subject in (

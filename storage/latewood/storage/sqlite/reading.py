@@ -176,7 +176,7 @@ class Reading:
         listed = query.subjects if query.subjects is not None else query.objects or ()
         check_count(len(listed))
         predicates = None if query.predicates is None else json.dumps(list(query.predicates))
-        bindings: list[object] = [self.n, hex_list(listed), valid_at, known_at, FACTS_MAX + 1]
+        bindings: list[object] = [self.n, hex_list(dict.fromkeys(listed)), valid_at, known_at, FACTS_MAX + 1]
         if query.subjects is None:
             name = "holding_of_objects"
             bindings.append(predicates)

@@ -193,6 +193,7 @@ class SqliteStore:
 
     async def finish_fill(self, space: str, origin: str) -> None:
         """End the filling of *space* by the history *origin*."""
+        await self._ensure_default()
 
         def work(connection: Database) -> None:
             n, row = find_space(connection, self._engine.sql, self._tenant, space)
@@ -336,6 +337,7 @@ class SqliteStore:
 
     async def acquire(self, space: str, name: str, owner: str, ttl_s: float) -> Lease | None:
         """Take a lease, or renew one's own; None when another has it."""
+        await self._ensure_default()
         return await self._engine.write(
             lambda connection: leases.acquire(connection, self._number(connection, space), space, name, owner,
                                               self._clock.now(), ttl_s)
@@ -343,6 +345,7 @@ class SqliteStore:
 
     async def renew(self, lease: Lease, ttl_s: float) -> Lease:
         """Prolong a lease."""
+        await self._ensure_default()
         return await self._engine.write(
             lambda connection: leases.renew(connection, self._number(connection, lease.space), lease,
                                             self._clock.now(), ttl_s)
@@ -350,6 +353,7 @@ class SqliteStore:
 
     async def release(self, lease: Lease) -> bool:
         """Give a lease back."""
+        await self._ensure_default()
         return await self._engine.write(
             lambda connection: leases.release(
                 connection, self._number(connection, lease.space), lease, self._clock.now()

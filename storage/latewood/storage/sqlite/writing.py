@@ -20,7 +20,16 @@ from latewood.graph_schema.model import LEDGERS, LedgerName, NodeKind
 from latewood.graph_schema.packs.loader import Vocabulary
 from latewood.graph_schema.resolution import Claim
 from latewood.graph_schema.values import Json, canonical_json, normal_key
-from latewood.storage.planning import Plan, needs_of, plan, predicate_key, predicate_of, receipt_of, unknown_space
+from latewood.storage.planning import (
+    Plan,
+    needs_of,
+    plan,
+    predicate_key,
+    predicate_of,
+    receipt_of,
+    recorded_time,
+    unknown_space,
+)
 from latewood.storage.port import Committed
 from latewood.storage.receipts import receipt_from_json, receipt_to_json
 from latewood.storage.rows import FactRow, Known, NodeRow, SpaceRow
@@ -251,7 +260,7 @@ class GroupWriter:
             keys += [normal_key(predicate_key(facts[one].predicate)) for one in needs.facts if one in facts]
             for fact_id, at in needs.ends:
                 if fact_id in rows_of:
-                    instant = max(self._clock.now(), head + 1) if at is None else at
+                    instant = recorded_time(unit, space.row, head, self._clock.now()) if at is None else at
                     holders[fact_id, at] = self._holder(rows_of[fact_id], instant)
         by_key = self._by_key(space, keys, fresh=bool(unit.expects))
         by_id: dict[str, NodeRow] = {}

@@ -1,0 +1,1 @@
+"""The shipped kit: what a store must do, as checks that any adapter runs unchanged."""

@@ -1,0 +1,112 @@
+"""The ledger: the feed of its rows, waiting for more, and the chain."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+
+from latewood.graph_schema.clock import to_micros
+from latewood.graph_schema.events import EventKind, LedgerEntry
+from latewood.graph_schema.ledger import verify
+from latewood.graph_schema.model import LEDGERS
+from latewood.graph_schema.values import canonical_json
+from latewood.storage.conformance.scene import MakeStore, Scene, day, opened
+
+__all__ = ["CHECKS"]
+
+
+async def _rows(scene: Scene, limit: int) -> list[LedgerEntry]:
+    found: list[LedgerEntry] = []
+    while page := await scene.store.feed("default", "knowledge", len(found), limit):
+        assert len(page) <= limit
+        found += page
+    return found
+
+
+async def check_the_feed_has_every_row_in_order(make: MakeStore) -> None:
+    """Rows come in order of seq without a gap, and say what was written."""
+    async with opened(make) as scene:
+        first = await scene.commit(scene.unit(scene.say("thing:a", "rate", 1, start=day(-1)), op="op", body=1))
+        ended = await scene.write(scene.end(first.facts[0], day(5), "closed"))
+        taken = await scene.write(scene.retract(first.facts[0], "slip"))
+        rows = await _rows(scene, 100)
+
+        assert [row.seq for row in rows] == list(range(1, len(rows) + 1))
+        assert rows[-1].seq == taken.seq
+        assert await _rows(scene, 1) == rows
+        kinds = [row.event.kind for row in rows]
+        assert kinds.count(EventKind.DECLARED) == 4
+        assert kinds[-3:] == [EventKind.ASSERTED, EventKind.ABSENT, EventKind.RETRACTED]
+        said, absent, retracted = rows[-3:]
+        assert (said.event.id, said.event.valid_from) == (first.facts[0], day(-1))
+        assert (absent.event.id, absent.event.target) == (ended.facts[0], first.facts[0])
+        assert retracted.event.target == first.facts[0]
+        assert retracted.event.payload["reason"] == "slip"
+        assert said.event.key == absent.event.key == retracted.event.key
+        assert taken.recorded_at is not None
+        assert (retracted.unit, retracted.recorded_at) == (taken.id, to_micros(taken.recorded_at))
+        assert [row.op is not None for row in rows] == [True] + [False] * (len(rows) - 1)
+        assert [row.event.ordinal for row in rows if row.unit == first.id] == list(range(first.seq))
+        assert await scene.store.feed("default", "execution", 0) == ()
+        assert await scene.store.feed("default", "knowledge", 10_000) == ()
+
+
+async def check_the_chain_verifies(make: MakeStore) -> None:
+    """The store's own check passes, and so does the definition of the chain over the rows of the feed."""
+    async with opened(make) as scene:
+        assert (await scene.store.verify("default", "knowledge")).ok
+        for n in range(5):
+            await scene.write(scene.say("thing:a", "rate", n))
+            await scene.refusal(scene.unit(scene.retract(scene.new_id())))
+        rows = await _rows(scene, 100)
+        (space,) = await scene.store.spaces()
+        verdict = await scene.store.verify("default", "knowledge")
+        own = verify(space.id, "knowledge", [(row, canonical_json(row.event.payload).encode()) for row in rows])
+
+        assert verdict.ok
+        assert verdict == own
+        assert verdict.rows == len(rows)
+        assert [(await scene.store.verify("default", ledger)).ok for ledger in LEDGERS] == [True, True]
+
+
+async def check_no_words_stand_in_a_header(make: MakeStore) -> None:
+    """Headers hold ids, numbers and digests; idempotency keys and bodies are kept hashed."""
+    async with opened(make) as scene:
+        unit = scene.unit(
+            scene.say("thing:secret", "secret", "secret", quote="secret"),
+            op="secret",
+            session="secret",
+            origin="secret",
+        )
+        await scene.commit(unit)
+        for row in await _rows(scene, 100):
+            event = row.event
+            header = f"{row.unit} {event.kind} {event.id} {event.subject} {event.target} {row.op!r} {row.body!r}"
+            assert "secret" not in header
+
+
+async def check_a_waiting_reader_is_woken(make: MakeStore) -> None:
+    """Waiting ends as soon as there is something, at once when there already is, and at its time limit."""
+    async with opened(make) as scene:
+        assert not await scene.store.wait("default", "knowledge", 0, 0)
+        start = time.monotonic()
+        assert not await scene.store.wait("default", "knowledge", 0, 0.05)
+        assert time.monotonic() - start < 2
+        waiting = asyncio.create_task(scene.store.wait("default", "knowledge", 0, 20))
+        await asyncio.sleep(0.02)
+        receipt = await scene.write(scene.say("thing:a", "rate", 1))
+
+        start = time.monotonic()
+        assert await waiting
+        assert time.monotonic() - start < 2
+        assert await scene.store.wait("default", "knowledge", receipt.seq - 1, 0)
+        assert not await scene.store.wait("default", "knowledge", receipt.seq, 0)
+        assert not await scene.store.wait("default", "execution", 0, 0)
+
+
+CHECKS = (
+    check_the_feed_has_every_row_in_order,
+    check_the_chain_verifies,
+    check_no_words_stand_in_a_header,
+    check_a_waiting_reader_is_woken,
+)

@@ -1,0 +1,46 @@
+"""Every check, by the capability that it holds a store to."""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable, Mapping
+from typing import Final, TypeAlias
+
+from latewood.storage.conformance import (
+    bounds,
+    committing,
+    conflicts,
+    histories,
+    idempotency,
+    leases,
+    ledgers,
+    lifecycle,
+    reading,
+    receipts,
+    resolution,
+    searching,
+    tenancy,
+    timelines,
+)
+from latewood.storage.conformance.scene import MakeStore
+
+__all__ = ["CAPABILITIES", "Check"]
+
+Check: TypeAlias = Callable[[MakeStore], Awaitable[None]]
+"""A check gets stores from its argument and asserts."""
+
+CAPABILITIES: Final[Mapping[str, tuple[Check, ...]]] = {
+    "commit": committing.CHECKS,
+    "resolution": resolution.CHECKS,
+    "idempotency": idempotency.CHECKS,
+    "reads": reading.CHECKS,
+    "conflicts": conflicts.CHECKS,
+    "timeline": timelines.CHECKS,
+    "search": searching.CHECKS,
+    "ledger": ledgers.CHECKS,
+    "receipts": receipts.CHECKS,
+    "history": histories.CHECKS,
+    "tenancy": tenancy.CHECKS,
+    "leases": leases.CHECKS,
+    "bounds": bounds.CHECKS,
+    "lifecycle": lifecycle.CHECKS,
+}

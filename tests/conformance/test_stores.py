@@ -1,0 +1,34 @@
+"""Every check of the shipped kit, against every store."""
+
+from pathlib import Path
+
+import pytest
+from conformance.stores import STORES
+
+from latewood.storage.conformance.registry import CAPABILITIES, Check
+
+CHECKS = [(capability, check) for capability, checks in CAPABILITIES.items() for check in checks]
+
+
+@pytest.mark.parametrize(
+    ("capability", "check"), CHECKS, ids=[f"{capability}-{check.__name__[6:]}" for capability, check in CHECKS]
+)
+@pytest.mark.parametrize("name", STORES)
+async def test_the_kit(name: str, capability: str, check: Check, tmp_path: Path) -> None:
+    await check(STORES[name](tmp_path))
+
+
+def test_the_kit_leaves_no_check_out() -> None:
+    from importlib import import_module
+    from pkgutil import iter_modules
+
+    import latewood.storage.conformance as kit
+
+    listed = {check.__name__ for _, check in CHECKS}
+    written = {
+        name
+        for module in iter_modules(kit.__path__)
+        for name in vars(import_module(f"{kit.__name__}.{module.name}"))
+        if name.startswith("check_")
+    }
+    assert written == listed
