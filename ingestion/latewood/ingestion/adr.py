@@ -368,14 +368,21 @@ async def _replay(
     _skip_others(importer.report, last, real)
     origin = f"git:{versions[0].commit[:12]}:{folder}"
     step: dict[str, _Stamp] = {}
+    said: dict[tuple[str, str | None], ParsedRecord | None] = {}
+    latest: dict[str, str] = {}
     for place, (version, record) in enumerate(zip(versions, parsed, strict=True)):
         if version.identity in real:
             stamp = _stamp(version, record, importer, origin)
-            await importer.version(version.identity, record, version.path, stamp, _digest(version.text))
-            if record is None:
+            aside = version.based_on != latest.get(version.identity)
+            base = said.get((version.identity, version.based_on)) if aside else None
+            heard = _only_changes(record, base, importer.state.get(version.identity))
+            await importer.version(version.identity, heard, version.path, stamp, _digest(version.text))
+            said[version.identity, version.commit] = record
+            latest[version.identity] = version.commit
+            if heard is None:
                 importer.state.pop(version.identity, None)
             else:
-                importer.state[version.identity] = record
+                importer.state[version.identity] = heard
             step[version.identity] = stamp
         following = versions[place + 1] if place + 1 < len(versions) else None
         if step and (following is None or following.commit != version.commit):
@@ -383,8 +390,38 @@ async def _replay(
             step = {}
         if progress is not None:
             progress(place + 1, len(versions))
+    await _settle_last(importer, versions, finals, origin)
     await importer.flush()
     await importer.sink.store.finish_fill(importer.sink.space, origin)
+
+
+def _only_changes(
+    record: ParsedRecord | None, base: ParsedRecord | None, current: ParsedRecord | None
+) -> ParsedRecord | None:
+    """Take from a version that was made beside the line only what it changed against the version it started from.
+
+    Else a branch that edits a record's words would seem to take back a status that was set meanwhile.
+    """
+    if record is None or base is None or current is None:
+        return record
+    if (record.status, record.status_raw) == (base.status, base.status_raw):
+        record = replace(record, status=current.status, status_raw=current.status_raw, links=current.links)
+    return record
+
+
+async def _settle_last(
+    importer: _Importer, versions: Sequence[RecordVersion], finals: Mapping[str, ParsedRecord | None], origin: str
+) -> None:
+    """Make sure that each record ends as its last version says, whatever its branches did."""
+    last = {version.identity: version for version in versions}
+    for identity, current in sorted(importer.state.items()):
+        record = finals[identity]
+        if record is not None and record != current:
+            stamp = _stamp(last[identity], record, importer, origin)
+            stamp = replace(stamp, op=f"{stamp.op}:last")
+            importer.state[identity] = record
+            await importer.version(identity, record, last[identity].path, stamp, "last")
+            await importer.edges(_report_of(importer), {identity: stamp})
 
 
 def _skip_others(report: AdrReport, last: Mapping[str, ParsedRecord], real: set[str]) -> None:

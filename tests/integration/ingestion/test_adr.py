@@ -239,3 +239,20 @@ async def test_an_export_reads_back_as_the_same_decisions(
         await export_adr(memory, tmp_path / "out")
     with pytest.raises(InvalidError):
         await export_adr(memory.within(space="default"), tmp_path / "none")
+
+
+async def test_a_branch_that_edits_words_does_not_take_back_a_status(memory: Memory, tmp_path: Path) -> None:
+    made = Repository(tmp_path / "branched")
+    made.commit("2020-01-05T10:00:00Z", _0001_db=record(1, "a database", "Proposed"))
+    made.git("checkout", "-q", "-b", "words")
+    made.git("checkout", "-q", "main")
+    made.commit("2020-02-01T10:00:00Z", _0001_db=record(1, "a database", "Accepted"))
+    made.git("checkout", "-q", "words")
+    made.commit("2020-03-01T10:00:00Z", _0001_db=record(1, "a database", "Proposed") + "\nIt is fast.\n")
+    made.git("checkout", "-q", "main")
+    made.git("merge", "-q", "--no-edit", "words", at="2020-04-01T10:00:00Z")
+    await ingest_adr(memory, made.path / "adr")
+
+    statuses = [(await memory.decision("adr:1", known(f"2020-0{month}-15"))).status.value for month in (1, 2, 3, 4)]
+    assert statuses == ["proposed", "accepted", "accepted", "accepted"]
+    assert "It is fast." in ((await memory.decision("adr:1")).consequences or "")
