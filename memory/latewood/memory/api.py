@@ -40,7 +40,7 @@ from latewood.graph_schema.values import Scalar, Value, normal_key
 from latewood.memory.opening import Engine, open_engine
 from latewood.memory.reader import Identified, Reader, Written, micros_or_none, said
 from latewood.memory.settings import Sync
-from latewood.storage.planning import session_key
+from latewood.storage.names import session_key
 from latewood.storage.port import FactQuery, GraphStore
 
 __all__ = ["Memory", "Opening"]

@@ -6,7 +6,6 @@ An adapter asks `needs_of` what a unit wants to know, looks it up inside its tra
 
 from __future__ import annotations
 
-import difflib
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
@@ -40,52 +39,23 @@ from latewood.graph_schema.ledger import key_id
 from latewood.graph_schema.model import Cardinality, NodeKind, Predicate, Trust
 from latewood.graph_schema.packs.loader import Vocabulary
 from latewood.graph_schema.values import Json, canonical_json, check_text, normal_key
+from latewood.storage.names import predicate_key, session_key
 from latewood.storage.rows import FactRow, Known, Needs, NodeRow, SpaceRow
 
 __all__ = [
     "Plan",
-    "check_space_name",
     "needs_of",
     "plan",
     "predicate_attributes",
-    "predicate_key",
     "predicate_of",
     "receipt_of",
     "recorded_time",
-    "session_key",
-    "unknown_space",
 ]
 
-_SPACE_NAME: Final = re.compile(r"[a-z0-9][a-z0-9._-]{0,63}")
 _NAME_BYTES_MAX: Final = 2_000
 _PREDICATE_NAME: Final = re.compile(r"[A-Za-z][A-Za-z0-9_.-]{0,127}")
 _OP_CHARS_MAX: Final = 512
 NOT_HOLDING_MAX: Final = 20
-
-
-def check_space_name(name: str) -> str:
-    """Return *name* when a space may have it. Raises InvalidError (``space.name_invalid``)."""
-    if _SPACE_NAME.fullmatch(name) is None:
-        msg = f"{name[:80]!r} cannot name a space: use 1-64 of a-z, 0-9, '.', '_', '-', a letter or digit first"
-        raise InvalidError(msg, code="space.name_invalid", name=name[:80])
-    return name
-
-
-def unknown_space(name: str, names: Sequence[str]) -> NotFoundError:
-    """Say that there is no such space, with near names."""
-    near = difflib.get_close_matches(name, names, n=3, cutoff=0.5) or sorted(names)[:3]
-    msg = f"there is no space {name!r}; near: {', '.join(near)}. Make it with `latewood spaces create {name}`"
-    return NotFoundError(msg, code="space.unknown", space=name, suggestions=list(near))
-
-
-def session_key(session: str) -> str:
-    """Return the key of a session's node."""
-    return session if session.casefold().startswith("session:") else f"session:{session}"
-
-
-def predicate_key(name: str) -> str:
-    """Return the key of a predicate's node."""
-    return f"predicate:{name}"
 
 
 def predicate_attributes(predicate: Predicate) -> dict[str, Json]:

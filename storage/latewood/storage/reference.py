@@ -30,7 +30,7 @@ from latewood.graph_schema.model import Fact, LedgerName, Node, NodeKind, Predic
 from latewood.graph_schema.packs.loader import Vocabulary, vocabulary
 from latewood.graph_schema.values import canonical_json, normal_key
 from latewood.storage.cursors import check_first, near, read_cursor, write_cursor
-from latewood.storage.planning import check_space_name, unknown_space
+from latewood.storage.names import check_space_name, unknown_space
 from latewood.storage.port import (
     FACTS_MAX,
     IDS_MAX,

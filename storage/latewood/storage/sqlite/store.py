@@ -20,7 +20,8 @@ from latewood.graph_schema.ids import IdSource, RandomIds, id_bytes, is_id
 from latewood.graph_schema.ledger import Verdict
 from latewood.graph_schema.model import LEDGERS, Fact, LedgerName, Node, NodeKind, Predicate
 from latewood.graph_schema.packs.loader import Vocabulary, vocabulary
-from latewood.storage.planning import check_space_name, predicate_of
+from latewood.storage.names import check_space_name
+from latewood.storage.planning import predicate_of
 from latewood.storage.port import (
     PAGE_MAX,
     Axis,

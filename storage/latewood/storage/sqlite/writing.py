@@ -20,16 +20,8 @@ from latewood.graph_schema.model import LEDGERS, LedgerName, NodeKind
 from latewood.graph_schema.packs.loader import Vocabulary
 from latewood.graph_schema.resolution import Claim
 from latewood.graph_schema.values import Json, canonical_json, normal_key
-from latewood.storage.planning import (
-    Plan,
-    needs_of,
-    plan,
-    predicate_key,
-    predicate_of,
-    receipt_of,
-    recorded_time,
-    unknown_space,
-)
+from latewood.storage.names import predicate_key, unknown_space
+from latewood.storage.planning import Plan, needs_of, plan, predicate_of, receipt_of, recorded_time
 from latewood.storage.port import Committed
 from latewood.storage.receipts import receipt_from_json, receipt_to_json
 from latewood.storage.rows import FactRow, Known, NodeRow, SpaceRow

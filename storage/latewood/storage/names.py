@@ -1,0 +1,39 @@
+"""What may be called what: spaces, and the keys of nodes that Latewood names itself."""
+
+from __future__ import annotations
+
+import difflib
+import re
+from collections.abc import Sequence
+from typing import Final
+
+from latewood.graph_schema.errors import InvalidError, NotFoundError
+
+__all__ = ["check_space_name", "predicate_key", "session_key", "unknown_space"]
+
+_SPACE_NAME: Final = re.compile(r"[a-z0-9][a-z0-9._-]{0,63}")
+
+
+def check_space_name(name: str) -> str:
+    """Return *name* when a space may have it. Raises InvalidError (``space.name_invalid``)."""
+    if _SPACE_NAME.fullmatch(name) is None:
+        msg = f"{name[:80]!r} cannot name a space: use 1-64 of a-z, 0-9, '.', '_', '-', a letter or digit first"
+        raise InvalidError(msg, code="space.name_invalid", name=name[:80])
+    return name
+
+
+def unknown_space(name: str, names: Sequence[str]) -> NotFoundError:
+    """Say that there is no such space, with near names."""
+    near = difflib.get_close_matches(name, names, n=3, cutoff=0.5) or sorted(names)[:3]
+    msg = f"there is no space {name!r}; near: {', '.join(near)}. Make it with `latewood spaces create {name}`"
+    return NotFoundError(msg, code="space.unknown", space=name, suggestions=list(near))
+
+
+def session_key(session: str) -> str:
+    """Return the key of a session's node."""
+    return session if session.casefold().startswith("session:") else f"session:{session}"
+
+
+def predicate_key(name: str) -> str:
+    """Return the key of a predicate's node."""
+    return f"predicate:{name}"
