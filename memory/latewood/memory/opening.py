@@ -16,7 +16,7 @@ from latewood.memory.settings import Sync
 from latewood.storage.journal import Journal
 from latewood.storage.port import GraphStore
 
-__all__ = ["Engine", "open_engine"]
+__all__ = ["Engine", "file_of", "open_engine"]
 
 _FORMS: Final = "a file path such as latewood.db, sqlite:///path/to/latewood.db, or reference: (in memory, for tests)"
 
@@ -47,6 +47,15 @@ def _path(url: str) -> Path:
         msg = f"{url!r} is not the address of a store; use {_FORMS}"
         raise InvalidError(msg, code="store.url_invalid", url=url)
     return Path(unquote(rest[3:]))
+
+
+def file_of(url: str) -> Path | None:
+    """Return the file that the store at *url* lives in, None for one that has no file.
+
+    Raises:
+        InvalidError: code ``store.url_invalid``.
+    """
+    return None if url == "reference:" else _path(url)
 
 
 async def open_engine(

@@ -1,0 +1,36 @@
+"""The groups that commands are put into."""
+
+from __future__ import annotations
+
+from typing import Final
+
+import typer
+
+__all__ = ["app", "export", "ingest", "ledger", "spaces"]
+
+
+_ABOUT: Final = """A context graph: what was decided, why, what it rested on, and what was known when.
+
+Every command takes --help, --json, --db and --space.
+
+Exit codes: 0 done, 1 internal fault, 2 refused or wrong usage, 3 not found, 4 unavailable, 5 corrupt.
+"""
+
+
+def _group(about: str) -> typer.Typer:
+    return typer.Typer(
+        help=about, no_args_is_help=True, pretty_exceptions_enable=False, rich_markup_mode="markdown",
+        context_settings={"help_option_names": ["-h", "--help"]}, add_completion=about is _ABOUT,
+    )  # fmt: skip
+
+
+app: Final = _group(_ABOUT)
+ingest: Final = _group("Bring in decision records or a table.")
+export: Final = _group("Write decisions out.")
+ledger: Final = _group("Look at the hash-chained ledger.")
+spaces: Final = _group("List and make spaces.")
+
+app.add_typer(ingest, name="ingest")
+app.add_typer(export, name="export")
+app.add_typer(ledger, name="ledger")
+app.add_typer(spaces, name="spaces")

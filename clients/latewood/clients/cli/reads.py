@@ -1,0 +1,194 @@
+"""The verbs that read."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Annotated, TypeAlias, cast
+
+import typer
+
+from latewood.clients.cli.call import Call, command
+from latewood.clients.cli.groups import app
+from latewood.clients.cli.options import After, instant
+from latewood.clients.cli.show import (
+    show_decision,
+    show_decisions,
+    show_diff,
+    show_entity,
+    show_hits,
+    show_nodes,
+    show_receipt,
+    show_timeline,
+    show_why,
+    show_whys,
+)
+from latewood.graph_schema.errors import InvalidError
+from latewood.graph_schema.model import DecisionStatus, NodeKind
+from latewood.reasoning.changes import Axis
+
+if TYPE_CHECKING:
+    from latewood.graph_schema.events import Receipt
+    from latewood.graph_schema.model import Decision, Fact, Node
+    from latewood.memory import Difference, Entity, Why
+    from latewood.storage.port import Hit, Page
+
+__all__: list[str] = []
+
+Thing: TypeAlias = Annotated[str, typer.Argument(metavar="ID|KEY", help="Such as adr:12, carrier:A or a UUID.")]
+Predicates: TypeAlias = Annotated[
+    list[str] | None, typer.Option("--predicate", metavar="NAME", help="Only this predicate; may be repeated.")
+]
+
+
+async def _show_why_or_whys(call: Call, found: Why | tuple[Why, ...]) -> None:
+    if isinstance(found, tuple):
+        await show_whys(call, found)
+    else:
+        await show_why(call, found)
+
+
+@command(app, clocks="both", show=_show_why_or_whys)
+async def why(
+    call: Call,
+    thing: Annotated[str | None, typer.Argument(metavar="[ID|KEY]", help="A decision.", show_default=False)] = None,
+    about: Annotated[
+        str | None,
+        typer.Option("--about", metavar="TEXT", help="Decisions about this entity (id or key), or found by words."),
+    ] = None,
+    first: Annotated[int, typer.Option("--first", metavar="N", help="With --about: at most so many.")] = 5,
+) -> Why | tuple[Why, ...]:
+    """Show the whole chain behind a decision: trigger, evidence as known then, reasons, alternatives, what followed.
+
+    Examples: `latewood why adr:12 --known-at 2024-01-01`, `latewood why --about carrier:A`
+    """
+    if (thing is None) == (about is None):
+        msg = "why takes a decision's id or key, or --about: exactly one of the two"
+        raise InvalidError(msg, code="query.invalid")
+    if about is not None:
+        return await call.memory.why_about(about, call.at, first=first)
+    return await call.memory.why(cast("str", thing), call.at)
+
+
+@command(app, clocks="both", show=show_decision)
+async def decision(call: Call, thing: Thing) -> Decision:
+    """Show one decision with its reasons.
+
+    Example: `latewood decision adr:12`
+    """
+    return await call.memory.decision(thing, call.at)
+
+
+@command(app, clocks="both", show=show_decisions)
+async def decisions(
+    call: Call,
+    status: Annotated[
+        list[DecisionStatus] | None, typer.Option("--status", help="Only this status; may be repeated.")
+    ] = None,
+    source_status: Annotated[
+        list[str] | None,
+        typer.Option("--source-status", metavar="WORD", help="Or with this word of their source, such as Final."),
+    ] = None,
+    about: Annotated[
+        str | None, typer.Option("--about", metavar="ID|KEY", help="Only those about this entity.")
+    ] = None,
+    first: Annotated[int, typer.Option("--first", metavar="N", help="At most so many.")] = 50,
+    after: After = None,
+) -> Page[Decision]:
+    """List decisions in the order in which they were recorded.
+
+    Example: `latewood decisions --status superseded --known-at 2024-01-01`
+    """
+    return await call.memory.decisions(
+        status=status or (), source_status=source_status or (), about=about, first=first, after=after, at=call.at
+    )
+
+
+@command(app, clocks="both", show=show_entity)
+async def entity(call: Call, thing: Thing, predicate: Predicates = None) -> Entity:
+    """Show one entity, or any other node, with the facts that hold of it.
+
+    Example: `latewood entity carrier:A --valid-at 2026-03-01`
+    """
+    return await call.memory.entity(thing, predicate or None, call.at)
+
+
+@command(app, clocks="both", show=show_nodes)
+async def entities(
+    call: Call,
+    kind: Annotated[NodeKind | None, typer.Option("--kind", help="Only this kind.")] = None,
+    type_: Annotated[
+        str | None, typer.Option("--type", metavar="TYPE", help="Only this type, such as carrier.")
+    ] = None,
+    first: Annotated[int, typer.Option("--first", metavar="N", help="At most so many.")] = 50,
+    after: After = None,
+) -> Page[Node]:
+    """List what is stored: entities, decisions, actors, sessions; sources and predicates when --kind says so.
+
+    Example: `latewood entities --type carrier`
+    """
+    return await call.memory.nodes(kind=kind, type_=type_, first=first, after=after, at=call.at)
+
+
+@command(app, clocks="known", show=show_timeline)
+async def timeline(
+    call: Call,
+    thing: Thing,
+    predicate: Predicates = None,
+    first: Annotated[int, typer.Option("--first", metavar="N", help="At most so many.")] = 100,
+    after: After = None,
+) -> Page[Fact]:
+    """Show everything that was ever asserted of a node, retracted assertions marked, in valid order.
+
+    Example: `latewood timeline carrier:A --predicate on_time_rate`
+    """
+    return await call.memory.timeline(
+        thing, predicates=predicate or None, known_at=call.at.known_at, first=first, after=after
+    )
+
+
+@command(app, show=show_diff)
+async def diff(
+    call: Call,
+    since: Annotated[str, typer.Argument(metavar="SINCE", help="An instant or a date: changes after it.")],
+    until: Annotated[str, typer.Argument(metavar="UNTIL", help="Changes up to it.")],
+    about: Annotated[
+        str | None, typer.Option("--about", metavar="TEXT", help="Only of this node, or of those that the words find.")
+    ] = None,
+    axis: Annotated[
+        Axis, typer.Option("--axis", help="known: what was learned; valid: what became true.")
+    ] = Axis.KNOWN,
+    first: Annotated[int, typer.Option("--first", metavar="N", help="At most so many.")] = 100,
+    after: After = None,
+) -> Page[Difference]:
+    """Show what changed between two instants, on either clock.
+
+    Example: `latewood diff 2026-01-01 2026-02-01 --axis valid`
+    """
+    start, end = instant(since), instant(until)
+    if start is None or end is None:
+        raise InvalidError("a diff needs its two instants", code="query.invalid")
+    return await call.memory.diff(start, end, about=about, axis=axis, first=first, after=after)
+
+
+@command(app, clocks="both", show=show_hits)
+async def find(
+    call: Call,
+    text: Annotated[list[str], typer.Argument(metavar="WORDS...", help="Words; no syntax.")],
+    kind: Annotated[list[NodeKind] | None, typer.Option("--kind", help="Only this kind; may be repeated.")] = None,
+    first: Annotated[int, typer.Option("--first", metavar="N", help="At most so many.")] = 20,
+) -> tuple[Hit, ...]:
+    """Find nodes whose names, keys or texts match, best first.
+
+    Example: `latewood find message broker --kind decision`
+    """
+    return await call.memory.find(" ".join(text), kinds=kind or None, first=first, at=call.at)
+
+
+@command(app, show=show_receipt)
+async def receipt(
+    call: Call, receipt_id: Annotated[str, typer.Argument(metavar="ID", help="The receipt's id.")]
+) -> Receipt:
+    """Say what became of a write: stored, or failed with its code.
+
+    Example: `latewood receipt 019a...`
+    """
+    return await call.memory.receipt(receipt_id)

@@ -1,0 +1,89 @@
+"""The commands that are about the installation: serve, demo, doctor."""
+
+from __future__ import annotations
+
+import asyncio
+from typing import Annotated, Final
+
+import typer
+
+from latewood.clients.cli.call import EXIT_OK, Call, print_json, tool
+from latewood.clients.cli.groups import app
+
+__all__: list[str] = []
+
+_HOST: Final = "127.0.0.1"
+_PORT: Final = 8321
+
+
+@tool(app)
+def serve(
+    call: Call,
+    port: Annotated[int, typer.Option("--port", metavar="N", help="0 takes any that is free.")] = _PORT,
+    host: Annotated[
+        str, typer.Option("--host", metavar="NAME", help="Loopback only: there are no credentials yet.")
+    ] = _HOST,
+) -> int:
+    """Serve GraphQL at /graphql (GraphiQL in a browser) and /health, until Ctrl-C.
+
+    A write names its actor, or is in the name of --by or LATEWOOD_ACTOR where one is given.
+
+    Example: `latewood serve --db latewood.db --port 8000`
+    """
+    from latewood.server.serve import run_server
+
+    def ready(url: str) -> None:
+        if call.as_json:
+            print_json({"url": url, "graphql": f"{url}/graphql", "health": f"{url}/health", "db": call.db})
+            return
+        call.screen.say(f"GraphQL and GraphiQL: {url}/graphql", style="bold")
+        call.screen.say(f"health: {url}/health")
+        call.screen.note(f"serving {call.db}; stop with Ctrl-C")
+
+    by = call.given["by"] or call.settings.actor
+    run_server(call.db, host, port, space=call.space, by=by, sync=call.settings.sync, on_ready=ready)
+    return EXIT_OK
+
+
+@tool(app)
+def demo(
+    call: Call,
+    port: Annotated[
+        int | None, typer.Option("--port", metavar="N", help=f"Else {_PORT}, or any that is free.", show_default=False)
+    ] = None,
+    *,
+    leave: Annotated[bool, typer.Option("--exit", help="Stop after the answers instead of serving on.")] = False,
+) -> int:
+    """Load Latewood's own decision records, serve them, and answer three questions about them over GraphQL.
+
+    In a temporary database, unless --db names one.
+
+    Example: `latewood demo --exit`
+    """
+    from latewood.clients.cli.demo import run_demo
+
+    # A whole demo fits in the ten seconds that a newcomer gives it; the server's own logs would only hide it.
+    asyncio.run(run_demo(call, port=port, default_port=_PORT, leave=leave))
+    return EXIT_OK
+
+
+@tool(app)
+def doctor(
+    call: Call,
+    port: Annotated[int, typer.Option("--port", metavar="N", help="The port that `serve` would take.")] = _PORT,
+) -> int:
+    """Check the installation and the store, and say how to mend what is wrong.
+
+    Exit code 0 when nothing failed; else 2, 4 or 5, the worst of what did.
+
+    Example: `latewood doctor --db latewood.db`
+    """
+    from latewood.clients.cli.doctor import examine, show_health
+    from latewood.memory.json import as_json
+
+    health = asyncio.run(examine(call, port))
+    if call.as_json:
+        print_json(as_json(health))
+    else:
+        show_health(call, health)
+    return health.exit_code

@@ -1,0 +1,310 @@
+"""The answers of the verbs in words, for people."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from typing import TYPE_CHECKING, Any, Final
+
+from latewood.clients.cli.call import Call
+from latewood.graph_schema.clock import from_micros, iso
+from latewood.graph_schema.model import Decision
+
+if TYPE_CHECKING:
+    from latewood.graph_schema.events import LedgerEntry, Receipt
+    from latewood.graph_schema.ledger import Verdict
+    from latewood.graph_schema.model import Evidence, Fact, Node
+    from latewood.memory import Difference, Entity, Why, Written
+    from latewood.storage.port import Hit, Page, Space
+
+__all__ = [
+    "show_decision",
+    "show_decisions",
+    "show_diff",
+    "show_entity",
+    "show_entries",
+    "show_hits",
+    "show_nodes",
+    "show_receipt",
+    "show_space",
+    "show_spaces",
+    "show_timeline",
+    "show_verdict",
+    "show_why",
+    "show_whys",
+    "show_written",
+]
+
+_EXCERPT_CHARS: Final = 100
+_STYLES: Final[Mapping[str, str]] = {
+    "accepted": "bold green",
+    "proposed": "bold yellow",
+    "deferred": "bold yellow",
+}
+_NO_STYLE: Final = "bold red"
+
+
+def _excerpt(text: str, chars_max: int = _EXCERPT_CHARS) -> str:
+    line = " ".join(text.split())
+    return line if len(line) <= chars_max else line[: chars_max - 1] + "…"
+
+
+def _name(node: Node | Decision) -> str:
+    name = node.title if isinstance(node, Decision) else node.name
+    return f"{node.key} {name}" if node.key and node.key != name else name
+
+
+def _names(nodes: Iterable[Node]) -> str:
+    return ", ".join(_name(node) for node in nodes)
+
+
+async def _called(call: Call, facts: Iterable[Fact | None]) -> dict[str, str]:
+    """Return what the things that *facts* point to are called."""
+    ids = sorted({fact.object_id for fact in facts if fact is not None and fact.object_id is not None})
+    found = await call.memory.nodes_by_id(ids) if ids else {}
+    return {node_id: _name(node) for node_id, node in found.items()}
+
+
+def _said(fact: Fact | None, names: Mapping[str, str]) -> str:
+    if fact is None:
+        return ""
+    if fact.absent:
+        return "(ends)"
+    if fact.value is None:
+        return names.get(fact.object_id or "", fact.object_id or "(erased)")
+    words = fact.value.text()
+    return f"{words} ({fact.as_written})" if fact.as_written and fact.as_written != words else words
+
+
+def _period(fact: Fact) -> str:
+    start = iso(fact.valid_from) if fact.valid_from_known else "not known"
+    return start if fact.valid_to is None else f"{start} to {iso(fact.valid_to)}"
+
+
+def _state(fact: Fact) -> str:
+    if fact.retired_at is not None:
+        return f"retired {iso(fact.retired_at)}" + (f": {fact.retired_reason}" if fact.retired_reason else "")
+    return f"corrects {fact.replaces}" if fact.replaces else ""
+
+
+def _evidence(piece: Evidence) -> str:
+    node = _name(piece.node) if piece.node is not None else piece.id
+    if piece.fact is None:
+        return node
+    words = f"{node} {piece.fact.predicate} = {_said(piece.fact, {})}"
+    return f"{words} [since {piece.moved}]" if piece.moved else words
+
+
+def _more(call: Call, page: Page[Any]) -> None:
+    if page.next is not None:
+        call.screen.note(f"more: --after {page.next}")
+
+
+def _heading(call: Call, decision: Decision) -> None:
+    word = decision.source_status
+    said = f" ({word})" if word and word.lower() != decision.status.value else ""
+    call.screen.say(_name(decision), style="bold")
+    call.screen.say(f"{decision.status.value}{said}", style=_STYLES.get(decision.status.value, _NO_STYLE))
+
+
+async def show_decision(call: Call, decision: Decision) -> None:
+    """Show a decision with its reasons."""
+    field = call.screen.field
+    _heading(call, decision)
+    field("question", decision.question)
+    field("choice", decision.choice)
+    field("rationale", decision.rationale)
+    for one in decision.alternatives:
+        field("rejected", f"{one.title}: {one.rejected_because}" if one.rejected_because else one.title)
+    field("consequences", decision.consequences)
+    field("confidence", None if decision.confidence is None else f"{decision.confidence:g}")
+    field("expected", decision.expected_outcome)
+    field("triggered by", "\n".join(_evidence(one) for one in decision.triggered_by))
+    field("evidence", "\n".join(_evidence(one) for one in decision.evidence))
+    field("outcome", "\n".join(decision.outcomes))
+    field("about", _names(decision.about))
+    field("decided by", _names(decision.decided_by))
+    field("session", None if decision.session is None else _name(decision.session))
+    field("supersedes", _names(decision.supersedes))
+    field("superseded by", _names(decision.superseded_by))
+    field("decided", iso(decision.decided_at))
+    field("recorded", iso(decision.recorded_at))
+    field("source", None if decision.source is None else f"{decision.source.origin} ({decision.source.method})")
+    field("id", decision.id)
+
+
+async def show_decisions(call: Call, page: Page[Decision]) -> None:
+    """Show a list of decisions."""
+    rows = [
+        (
+            one.key or one.id, one.status.value, one.title, iso(one.decided_at),
+            ", ".join(node.key or node.name for node in one.superseded_by),
+        )
+        for one in page.items
+    ]  # fmt: skip
+    call.screen.table(("decision", "status", "title", "decided", "superseded by"), rows)
+    _more(call, page)
+
+
+async def show_why(call: Call, why: Why) -> None:
+    """Show a decision's chain, line by line, each with its source."""
+    _heading(call, why.decision)
+    own = why.decision.source
+    for line in why.lines:
+        if line.role == "status":
+            continue
+        # The record's own source is said once, below; another's beside its line.
+        foreign = line.source is not None and (own is None or line.source.origin != own.origin)
+        origin = f" [{line.source.origin}]" if foreign and line.source is not None else ""
+        call.screen.field(line.role, line.text + origin, indent=2)
+    call.screen.field("in force now", "\n".join(_name(one) for one in why.in_force) or "nothing", indent=2)
+    call.screen.field("source", None if own is None else f"{own.origin} ({own.method})", indent=2)
+    if why.truncated:
+        call.screen.note("the chain goes on; it was cut at its limit")
+
+
+async def show_whys(call: Call, whys: Sequence[Why]) -> None:
+    """Show several chains."""
+    if not whys:
+        call.screen.say("nothing was decided about that", style="dim")
+    for place, why in enumerate(whys):
+        if place:
+            call.screen.say()
+        await show_why(call, why)
+
+
+def _fact_rows(facts: Sequence[Fact], names: Mapping[str, str]) -> list[tuple[str, ...]]:
+    return [
+        (
+            fact.predicate, _excerpt(_said(fact, names)), _period(fact), iso(fact.recorded_at), fact.source.origin,
+            _state(fact), "" if fact.conflict is None else f"{1 + fact.conflict.others} say otherwise", fact.id,
+        )
+        for fact in facts
+    ]  # fmt: skip
+
+
+_FACT_COLUMNS: Final = ("predicate", "value", "valid from", "recorded", "source", "state", "conflict", "fact")
+
+
+async def show_entity(call: Call, entity: Entity) -> None:
+    """Show a node with the facts that hold of it."""
+    node = entity.node
+    call.screen.say(_name(node), style="bold")
+    call.screen.field("kind", f"{node.kind.value} {node.type}".strip())
+    call.screen.field("recorded", iso(node.recorded_at))
+    call.screen.field("version", str(node.version))
+    call.screen.field("id", node.id)
+    call.screen.table(_FACT_COLUMNS, _fact_rows(entity.facts, await _called(call, entity.facts)))
+
+
+async def show_timeline(call: Call, page: Page[Fact]) -> None:
+    """Show everything that was ever asserted of a node."""
+    call.screen.table(_FACT_COLUMNS, _fact_rows(page.items, await _called(call, page.items)))
+    _more(call, page)
+
+
+async def show_diff(call: Call, page: Page[Difference]) -> None:
+    """Show what changed."""
+    names = await _called(call, [fact for one in page.items for fact in (one.before, one.after)])
+    rows = [
+        (
+            one.kind.value, _name(one.subject), one.predicate, _excerpt(_said(one.before, names)),
+            _excerpt(_said(one.after, names)), iso(one.valid_from), iso(one.recorded_at), one.reason or "",
+        )
+        for one in page.items
+    ]  # fmt: skip
+    columns = ("change", "subject", "predicate", "before", "after", "valid from", "recorded", "reason")
+    call.screen.table(columns, rows)
+    _more(call, page)
+
+
+async def show_hits(call: Call, hits: Sequence[Hit]) -> None:
+    """Show what was found by words."""
+    rows = [
+        (
+            hit.node.kind.value, hit.node.key or "", hit.node.name,
+            "" if hit.fact is None else f"{hit.fact.predicate}: {_excerpt(_said(hit.fact, {}), 60)}", hit.node.id,
+        )
+        for hit in hits
+    ]  # fmt: skip
+    call.screen.table(("kind", "key", "name", "matched", "id"), rows)
+
+
+async def show_nodes(call: Call, page: Page[Node]) -> None:
+    """Show a list of nodes."""
+    rows = [(node.kind.value, node.key or "", node.name, iso(node.recorded_at), node.id) for node in page.items]
+    call.screen.table(("kind", "key", "name", "recorded", "id"), rows)
+    _more(call, page)
+
+
+async def show_receipt(call: Call, receipt: Receipt) -> None:
+    """Show what became of a write."""
+    field = call.screen.field
+    failed = receipt.state != "stored"
+    call.screen.say(receipt.state, style=_NO_STYLE if failed else "bold green")
+    field("code", receipt.code)
+    field("message", receipt.message)
+    field("space", receipt.space)
+    field("recorded", None if receipt.recorded_at is None else iso(receipt.recorded_at))
+    field("seq", None if failed else f"{receipt.seq} of {receipt.ledger}")
+    field("facts", "\n".join(receipt.facts))
+    field("nodes", "\n".join(f"{key} = {node_id}" for key, node_id in receipt.nodes.items()))
+    field("receipt", receipt.id)
+
+
+async def show_written(call: Call, written: Written) -> None:
+    """Show what a verb wrote, and whatever about it may surprise."""
+    receipt = written.receipt
+    call.screen.say("known already, nothing new written" if receipt.replayed else "stored", style="bold green")
+    call.screen.field("id", written.id)
+    call.screen.field("receipt", receipt.id)
+    call.screen.field("recorded", None if receipt.recorded_at is None else iso(receipt.recorded_at))
+    call.screen.field("new here", ", ".join(receipt.declared))
+    call.screen.field("new predicates", ", ".join(receipt.registered))
+    for stretch in receipt.not_holding:
+        end = "on" if stretch.valid_to is None else f"to {iso(stretch.valid_to)}"
+        call.screen.field(
+            "does not hold", f"{stretch.fact_id} from {iso(stretch.valid_from)} {end}: {stretch.held_by} does"
+        )
+
+
+async def show_spaces(call: Call, spaces: Sequence[Space]) -> None:
+    """Show the spaces."""
+    rows = [
+        (
+            one.name, one.state, "strict" if one.strict else "", f"{one.nodes}", f"{one.seq.get('knowledge', 0)}",
+            f"{one.seq.get('execution', 0)}", one.filling or "",
+        )
+        for one in spaces
+    ]  # fmt: skip
+    call.screen.table(("space", "state", "predicates", "nodes", "knowledge", "execution", "filled by"), rows)
+
+
+async def show_space(call: Call, space: Space) -> None:
+    """Show one space."""
+    await show_spaces(call, [space])
+
+
+async def show_verdict(call: Call, verdict: Verdict) -> None:
+    """Show whether a ledger verifies."""
+    if verdict.ok:
+        call.screen.say(f"ok: {verdict.rows} rows of {verdict.ledger} verify", style="bold green")
+        call.screen.field("head", verdict.head)
+        return
+    call.screen.error(
+        f"row {verdict.bad_seq} of the ledger {verdict.ledger} is bad: {verdict.reason}; {verdict.rows} rows before it "
+        "verify",
+        "ledger.corrupt",
+        ["stop writing to it, keep a copy, and go back to a backup"],
+    )
+
+
+async def show_entries(call: Call, entries: Sequence[LedgerEntry]) -> None:
+    """Show rows of a ledger."""
+    rows = [
+        (
+            str(one.seq), iso(from_micros(one.recorded_at)), one.event.kind.value, one.event.subject,
+            str(one.event.payload.get("predicate") or one.event.payload.get("key") or ""), one.hash.hex()[:16],
+        )
+        for one in entries
+    ]  # fmt: skip
+    call.screen.table(("seq", "recorded", "event", "subject", "of", "hash"), rows)

@@ -1,0 +1,113 @@
+"""Bringing in decision records and tables, and writing decisions out."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Final, cast
+
+import typer
+
+from latewood.clients.cli.call import Call, command
+from latewood.clients.cli.groups import export, ingest
+from latewood.graph_schema.values import Json
+
+if TYPE_CHECKING:
+    from latewood.memory.exports import ExportReport
+
+__all__: list[str] = []
+
+_LISTED_MAX: Final = 10
+"""Findings of a sort that are written out; --json has them all."""
+
+
+def _finding(found: Json) -> str:
+    """Write a finding in one line."""
+    if isinstance(found, dict):
+        return ", ".join(f"{name} {_finding(part)}" for name, part in found.items() if part not in (None, [], ""))
+    if isinstance(found, list):
+        return " ".join(_finding(part) for part in found)
+    return str(found)
+
+
+async def _show_report(call: Call, report: Mapping[str, Json]) -> None:
+    counts = {name: value for name, value in report.items() if isinstance(value, int) and not isinstance(value, bool)}
+    findings = {name: value for name, value in report.items() if isinstance(value, list) and value}
+    where = f"{report['path']} into space {report['space']}"
+    call.screen.say(where + (", which is new" if report.get("space_created") else ""), style="bold")
+    call.screen.table(("", "count"), [(name.replace("_", " "), str(value)) for name, value in counts.items()])
+    if counts.get("written") == 0 and counts.get("replayed"):
+        call.screen.say("everything was known already; nothing was written", style="dim")
+    for name, listed in findings.items():
+        call.screen.say()
+        call.screen.say(f"{name.replace('_', ' ')}: {len(listed)}", style="bold yellow")
+        for one in listed[:_LISTED_MAX]:
+            call.screen.say(_finding(one), indent=2)
+        if len(listed) > _LISTED_MAX:
+            call.screen.say(f"and {len(listed) - _LISTED_MAX} more; --json lists them all", style="dim", indent=2)
+
+
+@command(ingest, "adr", writes=True, show=_show_report)
+async def ingest_records(
+    call: Call,
+    path: Annotated[Path, typer.Argument(metavar="PATH", help="A folder of Nygard or MADR records.")],
+    *,
+    history: Annotated[
+        bool, typer.Option("--history/--no-history", help="With its whole git history, or as the files lie.")
+    ] = True,
+) -> Mapping[str, Json]:
+    """Import decision records, with their git history where they have one; a second run writes nothing.
+
+    Makes the space when it is missing. The report lists what a person should look at; nothing is dropped in silence.
+
+    Example: `latewood ingest adr docs/adr --space decisions`
+    """
+    from latewood.ingestion.report import plain
+    from latewood.memory.imports import ingest_adr
+
+    with call.progress("reading records") as move:
+        report = await ingest_adr(call.memory, path, history=history, progress=move)
+    return cast("Mapping[str, Json]", plain(report))
+
+
+@command(ingest, "table", writes=True, show=_show_report)
+async def ingest_rows(
+    call: Call,
+    path: Annotated[Path, typer.Argument(metavar="FILE", help="JSON lines (.jsonl) or CSV.")],
+    map_: Annotated[
+        str, typer.Option("--map", metavar="FILE|NAME", help="What its columns mean: a TOML file, or pep, or rfc.")
+    ],
+) -> Mapping[str, Json]:
+    """Import a table of states and relations by a map of its columns; a second run writes nothing.
+
+    Makes the space when it is missing. Rows that cannot be taken are listed with line, code and reason.
+
+    Example: `latewood ingest table peps.jsonl --map pep --space peps`
+    """
+    from latewood.ingestion.report import plain
+    from latewood.memory.imports import ingest_table
+
+    with call.progress("reading rows") as move:
+        report = await ingest_table(call.memory, path, map_, progress=move)
+    return cast("Mapping[str, Json]", plain(report))
+
+
+async def _show_export(call: Call, report: ExportReport) -> None:
+    call.screen.say(f"wrote {report.decisions} decisions to {report.path}", style="bold green")
+    call.screen.field("supersessions", str(report.supersessions))
+
+
+@command(export, "adr", clocks="both", show=_show_export)
+async def export_records(
+    call: Call,
+    folder: Annotated[Path, typer.Argument(metavar="FOLDER", help="Where to; made when it is not there.")],
+    *,
+    force: Annotated[bool, typer.Option("--force", help="Replace files that are there already.")] = False,
+) -> ExportReport:
+    """Write the space's decisions as MADR files, both sides of each supersession in both files.
+
+    Example: `latewood export adr out --space decisions --known-at 2024-01-01`
+    """
+    from latewood.memory.exports import export_adr
+
+    return await export_adr(call.memory, folder, force=force, at=call.at)

@@ -1,0 +1,218 @@
+"""The same verbs without `await`: a memory that runs on an event loop of its own, in a thread of its own.
+
+Every verb is made from the one in `Memory`, so that names, arguments and documentation cannot drift apart.
+"""
+
+# The wrappers below become methods of BlockingMemory, so its attributes are theirs.
+# pyright: reportPrivateUsage=false
+
+from __future__ import annotations
+
+import asyncio
+import threading
+from collections.abc import AsyncIterator, Callable, Coroutine, Iterator
+from functools import wraps
+from types import TracebackType
+from typing import Any, Concatenate, Final, ParamSpec, Self, TypeVar
+
+from latewood.graph_schema.errors import UnavailableError
+from latewood.memory.api import Memory, Opening
+
+__all__ = ["BlockingMemory"]
+
+P = ParamSpec("P")
+R = TypeVar("R")
+
+_STOP_S: Final = 30.0
+"""How long `close` waits for the thread."""
+
+
+class _Loop:
+    """An event loop in a thread. The thread is a daemon's: a program that forgets to close still ends."""
+
+    def __init__(self) -> None:
+        self._loop = asyncio.new_event_loop()
+        self._thread = threading.Thread(target=self._loop.run_forever, name="latewood", daemon=True)
+        self._thread.start()
+
+    @property
+    def closed(self) -> bool:
+        return self._loop.is_closed()
+
+    def run(self, start: Callable[[], Coroutine[Any, Any, R]]) -> R:
+        """Run what *start* makes and wait for it; an interrupt of the waiting thread cancels it."""
+        if self.closed:
+            raise UnavailableError("the memory is closed; open it again", code="store.closed")
+        if threading.current_thread() is self._thread:
+            raise RuntimeError("a blocking memory cannot wait on its own event loop; use Memory there")
+        future = asyncio.run_coroutine_threadsafe(start(), self._loop)
+        try:
+            return future.result()
+        except BaseException:
+            future.cancel()
+            raise
+
+    def stop(self) -> None:
+        """Cancel what is left and end the thread."""
+        if self.closed:
+            return
+        self.run(_finish)
+        self._loop.call_soon_threadsafe(self._loop.stop)
+        self._thread.join(_STOP_S)
+        self._loop.close()
+
+
+async def _finish() -> None:
+    rest = asyncio.all_tasks() - {asyncio.current_task()}
+    for task in rest:
+        task.cancel()
+    await asyncio.gather(*rest, return_exceptions=True)
+    loop = asyncio.get_running_loop()
+    await loop.shutdown_asyncgens()
+    await loop.shutdown_default_executor()
+
+
+def _blocking(
+    verb: Callable[Concatenate[Memory, P], Coroutine[Any, Any, R]],
+) -> Callable[Concatenate[BlockingMemory, P], R]:
+    @wraps(verb)
+    def call(self: BlockingMemory, *args: P.args, **kwargs: P.kwargs) -> R:
+        return self._loop.run(lambda: verb(self._memory, *args, **kwargs))
+
+    return call
+
+
+def _iterating(
+    verb: Callable[Concatenate[Memory, P], AsyncIterator[R]],
+) -> Callable[Concatenate[BlockingMemory, P], Iterator[R]]:
+    @wraps(verb)
+    def call(self: BlockingMemory, *args: P.args, **kwargs: P.kwargs) -> Iterator[R]:
+        source = verb(self._memory, *args, **kwargs)
+
+        async def following() -> R:
+            return await anext(source)
+
+        async def leave() -> None:
+            if (close := getattr(source, "aclose", None)) is not None:
+                await close()
+
+        try:
+            while True:
+                try:
+                    yield self._loop.run(following)
+                except StopAsyncIteration:
+                    return
+        finally:
+            if not self._loop.closed:
+                self._loop.run(leave)
+
+    return call
+
+
+def _handle(verb: Callable[Concatenate[Memory, P], Memory]) -> Callable[Concatenate[BlockingMemory, P], BlockingMemory]:
+    @wraps(verb)
+    def call(self: BlockingMemory, *args: P.args, **kwargs: P.kwargs) -> BlockingMemory:
+        return BlockingMemory(verb(self._memory, *args, **kwargs), self._loop)
+
+    return call
+
+
+def _opening(opened: Callable[P, Opening]) -> Callable[Concatenate[type[BlockingMemory], P], BlockingMemory]:
+    @wraps(opened)
+    def call(_kind: type[BlockingMemory], *args: P.args, **kwargs: P.kwargs) -> BlockingMemory:
+        loop = _Loop()
+
+        async def start() -> Memory:
+            return await opened(*args, **kwargs)
+
+        try:
+            return BlockingMemory(loop.run(start), loop)
+        except BaseException:
+            loop.stop()
+            raise
+
+    return call
+
+
+class BlockingMemory:
+    """`Memory` for programs that do not await; safe to share between threads.
+
+    ``with BlockingMemory.open("latewood.db", by="agent:planner") as memory: ...``
+    """
+
+    def __init__(self, memory: Memory, loop: _Loop) -> None:
+        """Wrap *memory*, which lives on *loop*; use `open` or `within`."""
+        self._memory = memory
+        self._loop = loop
+
+    open = classmethod(_opening(Memory.open))
+    within = _handle(Memory.within)
+
+    decide = _blocking(Memory.decide)
+    observe = _blocking(Memory.observe)
+    relate = _blocking(Memory.relate)
+    correct = _blocking(Memory.correct)
+    end = _blocking(Memory.end)
+    retract = _blocking(Memory.retract)
+    supersede = _blocking(Memory.supersede)
+    write = _blocking(Memory.write)
+
+    why = _blocking(Memory.why)
+    why_about = _blocking(Memory.why_about)
+    timeline = _blocking(Memory.timeline)
+    timeline_of = _blocking(Memory.timeline_of)
+    diff = _blocking(Memory.diff)
+    find = _blocking(Memory.find)
+    watch = _iterating(Memory.watch)
+    receipt = _blocking(Memory.receipt)
+
+    node = _blocking(Memory.node)
+    nodes = _blocking(Memory.nodes)
+    nodes_by_id = _blocking(Memory.nodes_by_id)
+    matching = _blocking(Memory.matching)
+    decision = _blocking(Memory.decision)
+    decision_id = _blocking(Memory.decision_id)
+    decisions = _blocking(Memory.decisions)
+    decisions_by_id = _blocking(Memory.decisions_by_id)
+    entity = _blocking(Memory.entity)
+    fact = _blocking(Memory.fact)
+    facts_by_id = _blocking(Memory.facts_by_id)
+    facts_of = _blocking(Memory.facts_of)
+
+    spaces = _blocking(Memory.spaces)
+    create_space = _blocking(Memory.create_space)
+    verify = _blocking(Memory.verify)
+    info = _blocking(Memory.info)
+
+    @property
+    def space(self) -> str:
+        """The space that this handle reads and writes."""
+        return self._memory.space
+
+    @property
+    def waiting(self) -> int:
+        """How many writes wait to be committed, of this process."""
+        return self._memory.waiting
+
+    def default_actor(self) -> str:
+        """Return the handle's actor, or the machine's user as a human."""
+        return self._memory.default_actor()
+
+    def close(self) -> None:
+        """Commit what waits, let go of the store and end the thread. Closes every handle over the same engine."""
+        if self._loop.closed:
+            return
+        try:
+            self._loop.run(self._memory.close)
+        finally:
+            self._loop.stop()
+
+    def __enter__(self) -> Self:
+        """Enter the block."""
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        """Close."""
+        self.close()
