@@ -285,8 +285,9 @@ class SpaceLog:
         self, holding: Fact, key: bytes, words: Vocabulary, valid_at: Micros, known_at: Micros
     ) -> Conflict | None:
         """Find who disagrees with what holds: the strongest, and how many more."""
-        facts = {claim.fact: self.fact(self.log[claim.fact], known_at) for claim in self.claims[key]}
-        voices = [self._voice(claim, facts[claim.fact], words) for claim in self.claims[key]]
+        covering = [claim for claim in self.claims[key] if claim.valid_from <= valid_at < claim.valid_to]
+        facts = {claim.fact: self.fact(self.log[claim.fact], known_at) for claim in covering}
+        voices = [self._voice(claim, facts[claim.fact], words) for claim in covering]
         own = next(voice for voice in voices if voice.claim.fact == self.places[holding.id])
         against = challengers(own, voices, valid_at, known_at)
         if not against:
