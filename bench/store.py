@@ -8,6 +8,8 @@
 - ``rows_per_change``: stored stretches per assertion, with 10 % corrections, and with 10 % late arrivals added.
 - ``writes``: acknowledged writes a second by one writer and by 32 at once, over bare apsw that writes the same rows
   (same schema, same bytes, prepared) with the same sync setting, one transaction a write.
+- ``histories``: random histories, each compared with the definition at every instant that could differ; one difference ends
+  the run with its seed.
 - ``crash``: a writer process killed at random points; every acknowledged write must be found, once and whole.
 """
 
@@ -324,6 +326,29 @@ async def write_rates(folder: Path, sync: str, count: int) -> dict[str, float]:
     }
 
 
+async def histories(folder: Path, keys: int, stories: int, seed: int) -> dict[str, object]:
+    """Compare with the definition: *keys* random histories of one key, and *stories* through both stores."""
+    sys.path.insert(0, str(Path(__file__).parents[1] / "tests"))
+    from properties.histories import run_many
+    from properties.single import check_keys
+
+    begun = time.perf_counter()
+    rows = await asyncio.to_thread(check_keys, keys, seed)
+    single = time.perf_counter() - begun
+    begun = time.perf_counter()
+    told = await run_many(stories, seed, folder)
+    return {
+        "seed": seed,
+        "single_key": keys,
+        "single_key_differences": 0,
+        "single_key_s": round(single, 1),
+        "rows_per_claim": round(rows, 3),
+        "through_stores": told,
+        "through_stores_differences": 0,
+        "through_stores_s": round(time.perf_counter() - begun, 1),
+    }
+
+
 CHILD = """
 import asyncio, sys
 from latewood.memory import Memory
@@ -399,8 +424,11 @@ async def main() -> None:
     parser.add_argument("--versions", type=int, default=1_000_000)
     parser.add_argument("--writes", type=int, default=4_000)
     parser.add_argument("--acknowledged", type=int, default=1_000)
+    parser.add_argument("--histories", type=int, default=100_000, help="random histories of one key")
+    parser.add_argument("--stories", type=int, default=1_200, help="random histories told to both stores")
+    parser.add_argument("--seed", type=int, default=random.randrange(10**6))
     parser.add_argument("--folder", type=Path, default=None)
-    parser.add_argument("--only", nargs="*", default=["rows", "hot", "writes", "crash", "scale"])
+    parser.add_argument("--only", nargs="*", default=["rows", "hot", "writes", "crash", "histories", "scale"])
     parser.add_argument("--json", action="store_true", help="print nothing but the result")
     args = parser.parse_args()
     folder = Path(tempfile.mkdtemp(prefix="latewood-bench-", dir=args.folder))
@@ -424,6 +452,7 @@ def steps(folder: Path, args: argparse.Namespace) -> Iterator[tuple[str, Callabl
 
     yield "writes", writes
     yield "crash", lambda: crash(folder, args.acknowledged)
+    yield "histories", lambda: histories(folder, args.histories, args.stories, args.seed)
     yield "scale", lambda: scale(folder, args.entities, args.versions)
 
 
