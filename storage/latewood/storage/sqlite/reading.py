@@ -20,7 +20,7 @@ from latewood.storage.sqlite.database import Database
 from latewood.storage.sqlite.stretches import holder_of_key
 from latewood.storage.sqlite.writing import find_space, node_row
 
-__all__ = ["NO_BOUND", "Reading", "hex_list", "value_of"]
+__all__ = ["NO_BOUND", "Reading", "check_count", "hex_list", "value_of"]
 
 NO_BOUND: Final[Micros] = FOREVER - 1
 """The known_at of a read without one: after everything recorded, before `FOREVER`."""
