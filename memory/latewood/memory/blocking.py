@@ -11,7 +11,9 @@ from __future__ import annotations
 import asyncio
 import threading
 from collections.abc import AsyncIterator, Callable, Coroutine, Iterator
+from concurrent.futures import CancelledError
 from functools import wraps
+from inspect import Parameter, Signature, signature
 from types import TracebackType
 from typing import Any, Concatenate, Final, ParamSpec, Self, TypeVar
 
@@ -25,6 +27,7 @@ R = TypeVar("R")
 
 _STOP_S: Final = 30.0
 """How long `close` waits for the thread."""
+_CLOSED: Final = "the memory is closed; open it again"
 
 
 class _Loop:
@@ -32,31 +35,39 @@ class _Loop:
 
     def __init__(self) -> None:
         self._loop = asyncio.new_event_loop()
+        self._lock = threading.Lock()
+        self._stopping = False
         self._thread = threading.Thread(target=self._loop.run_forever, name="latewood", daemon=True)
         self._thread.start()
 
     @property
     def closed(self) -> bool:
-        return self._loop.is_closed()
+        return self._stopping
 
     def run(self, start: Callable[[], Coroutine[Any, Any, R]]) -> R:
         """Run what *start* makes and wait for it; an interrupt of the waiting thread cancels it."""
-        if self.closed:
-            raise UnavailableError("the memory is closed; open it again", code="store.closed")
         if threading.current_thread() is self._thread:
             raise RuntimeError("a blocking memory cannot wait on its own event loop; use Memory there")
-        future = asyncio.run_coroutine_threadsafe(start(), self._loop)
+        # What is handed in before `stop` raises its flag is cancelled by it; nothing comes after, to wait for ever.
+        with self._lock:
+            if self._stopping:
+                raise UnavailableError(_CLOSED, code="store.closed")
+            future = asyncio.run_coroutine_threadsafe(start(), self._loop)
         try:
             return future.result()
+        except CancelledError as error:
+            raise UnavailableError(_CLOSED, code="store.closed") from error
         except BaseException:
             future.cancel()
             raise
 
     def stop(self) -> None:
         """Cancel what is left and end the thread."""
-        if self.closed:
-            return
-        self.run(_finish)
+        with self._lock:
+            if self._stopping:
+                return
+            self._stopping = True
+        asyncio.run_coroutine_threadsafe(_finish(), self._loop).result()
         self._loop.call_soon_threadsafe(self._loop.stop)
         self._thread.join(_STOP_S)
         self._loop.close()
@@ -131,6 +142,10 @@ def _opening(opened: Callable[P, Opening]) -> Callable[Concatenate[type[Blocking
             loop.stop()
             raise
 
+    # A bound class method hides its first parameter, which `wraps` does not know of.
+    own = Parameter("cls", Parameter.POSITIONAL_ONLY)
+    given = signature(opened).parameters.values()
+    vars(call)["__signature__"] = Signature([own, *given], return_annotation="BlockingMemory")
     return call
 
 

@@ -36,7 +36,7 @@ async def _show_report(call: Call, report: Mapping[str, Json]) -> None:
     where = f"{report['path']} into space {report['space']}"
     call.screen.say(where + (", which is new" if report.get("space_created") else ""), style="bold")
     call.screen.table(("", "count"), [(name.replace("_", " "), str(value)) for name, value in counts.items()])
-    if counts.get("written") == 0 and counts.get("replayed"):
+    if counts.get("written") == 0:
         call.screen.say("everything was known already; nothing was written", style="dim")
     for name, listed in findings.items():
         call.screen.say()
