@@ -13,7 +13,7 @@ import unicodedata
 from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import datetime
-from decimal import Decimal
+from decimal import Context, Decimal
 from functools import lru_cache
 from typing import Final, TypeAlias, cast
 
@@ -43,6 +43,8 @@ DEPTH_MAX: Final = 32
 KEY_CHARS_MAX: Final = 512
 _INTEGER_DIGITS_MAX: Final = 400
 _EXPONENT_MAX: Final = 400
+# The default context would round to 28 digits, and make two long numbers one.
+_EXACT: Final = Context(prec=4 * _INTEGER_DIGITS_MAX)
 
 
 _encode = json.JSONEncoder(sort_keys=True, separators=(",", ":"), ensure_ascii=False, allow_nan=False).encode
@@ -103,8 +105,8 @@ def _number(number: float | Decimal, unit: str | None, units: Mapping[str, Unit]
     exact = Decimal(repr(number)) if isinstance(number, float) else Decimal(number)
     known = units.get(unit) if unit else None
     if known is not None:
-        exact, unit = exact * known.factor, known.base
-    exact = exact.normalize()
+        exact, unit = _EXACT.multiply(exact, known.factor), known.base
+    exact = _EXACT.normalize(exact)
     return ["n", format(exact, "f") if exact else "0", unit]
 
 
@@ -112,7 +114,9 @@ def _check_document(value: object, depth: int = 0) -> object:
     """Return a plain, storable copy of a JSON document."""
     if depth > DEPTH_MAX:
         raise LimitError(f"a JSON value is nested deeper than {DEPTH_MAX}", code="value.invalid", maximum=DEPTH_MAX)
-    if value is None or isinstance(value, bool | str):
+    if isinstance(value, str):
+        return check_text(value, "a text in a JSON value")
+    if value is None or isinstance(value, bool):
         return value
     if isinstance(value, int) and abs(value) < 10**_INTEGER_DIGITS_MAX:
         return value
@@ -122,7 +126,10 @@ def _check_document(value: object, depth: int = 0) -> object:
         items = cast("Mapping[object, object]", value)
         if not all(isinstance(key, str) for key in items):
             raise InvalidError("a JSON value has a key that is not text")
-        return {cast("str", key): _check_document(item, depth + 1) for key, item in items.items()}
+        return {
+            check_text(cast("str", key), "a key in a JSON value"): _check_document(item, depth + 1)
+            for key, item in items.items()
+        }
     if isinstance(value, list | tuple):
         return [_check_document(item, depth + 1) for item in cast("list[object]", value)]
     raise InvalidError(f"{value!r:.80} cannot be kept in a JSON value: use text, finite numbers, lists and objects")
@@ -165,7 +172,8 @@ class Value:
                 raise InvalidError(f"{where} is {given}, not a finite number; leave it out or say why as text")
             return cls("float", given, unit)
         if isinstance(given, Decimal):
-            if not given.is_finite() or abs(given.adjusted()) > _EXPONENT_MAX:
+            long = given.is_finite() and len(given.as_tuple().digits) > _INTEGER_DIGITS_MAX
+            if long or not given.is_finite() or abs(given.adjusted()) > _EXPONENT_MAX:
                 raise InvalidError(f"{where} is {given:.20}, not a finite number of fewer than {_EXPONENT_MAX} digits")
             return cls("decimal", str(given), unit)
         if isinstance(given, datetime):

@@ -1,0 +1,204 @@
+"""The chain: whichever byte is changed, the first bad row is named."""
+
+import os
+from collections.abc import Callable
+from dataclasses import fields, replace
+
+import pytest
+
+from latewood.graph_schema.events import Event, EventKind, LedgerEntry
+from latewood.graph_schema.ids import SequentialIds
+from latewood.graph_schema.ledger import (
+    GENESIS,
+    Verifier,
+    body_digest,
+    header_bytes,
+    key_id,
+    link_hash,
+    op_hash,
+    payload_digest,
+    verify,
+)
+
+SPACE = "00000000-0000-7000-8000-000000000001"
+Row = tuple[LedgerEntry, bytes | None]
+
+
+def chain(count: int = 5) -> list[Row]:
+    ids = SequentialIds()
+    rows: list[Row] = []
+    previous = GENESIS
+    for seq in range(1, count + 1):
+        event = Event(
+            EventKind.ASSERTED, ids.new(), ids.new(), 0, {}, key=os.urandom(16), target=ids.new(), tier=1, trust=2,
+            known=True, valid_from=seq, valid_to=seq + 5,
+        )  # fmt: skip
+        salt, payload = os.urandom(16), f'{{"n":{seq}}}'.encode()
+        digest, unit = payload_digest(salt, payload), ids.new()
+        op, body = os.urandom(32), os.urandom(32)
+        header = header_bytes(SPACE, "knowledge", seq, unit, seq * 10, seq * 10 + 1, op, body, event, digest)
+        previous = link_hash(previous, header)
+        rows.append((
+            LedgerEntry("knowledge", seq, unit, event, seq * 10, seq * 10 + 1, op, body, salt, digest, previous), payload,
+        ))  # fmt: skip
+    return rows
+
+
+def other(value: object) -> object:
+    """Return another value of the same type."""
+    if isinstance(value, bool):
+        return not value
+    if isinstance(value, EventKind):
+        return EventKind.ABSENT
+    if isinstance(value, int):
+        return value + 1
+    if isinstance(value, bytes):
+        return bytes([value[0] ^ 1]) + value[1:]
+    assert isinstance(value, str), value
+    return value[:-1] + ("0" if value[-1] != "0" else "1")
+
+
+def test_a_whole_chain_verifies() -> None:
+    rows = chain()
+    verdict = verify(SPACE, "knowledge", rows)
+
+    assert verdict.ok
+    assert (verdict.rows, verdict.erased, verdict.reason) == (5, 0, None)
+    assert verdict.head == rows[-1][0].hash.hex()
+    assert verify(SPACE, "knowledge", []).ok
+
+
+ENTRY_FIELDS = [one.name for one in fields(LedgerEntry) if one.name not in ("ledger", "event", "erased")]
+EVENT_FIELDS = [one.name for one in fields(Event) if one.name != "payload"]
+
+
+@pytest.mark.parametrize("place", [0, 2, 4])
+@pytest.mark.parametrize("name", ENTRY_FIELDS)
+def test_a_changed_field_of_a_row_is_found(name: str, place: int) -> None:
+    rows = chain()
+    entry, payload = rows[place]
+    rows[place] = (replace(entry, **{name: other(getattr(entry, name))}), payload)
+    verdict = verify(SPACE, "knowledge", rows)
+
+    assert not verdict.ok
+    assert verdict.bad_seq == rows[place][0].seq
+    assert verdict.rows == place
+    assert verdict.reason
+
+
+@pytest.mark.parametrize("name", EVENT_FIELDS)
+def test_a_changed_field_of_an_event_is_found(name: str) -> None:
+    rows = chain()
+    entry, payload = rows[2]
+    rows[2] = (replace(entry, event=replace(entry.event, **{name: other(getattr(entry.event, name))})), payload)
+
+    assert verify(SPACE, "knowledge", rows).bad_seq == 3
+
+
+@pytest.mark.parametrize("name", ["op", "body", "salt"])
+def test_a_field_taken_away_is_found(name: str) -> None:
+    rows = chain()
+    entry, payload = rows[2]
+    rows[2] = (replace(entry, **{name: None}), payload)
+
+    assert verify(SPACE, "knowledge", rows).bad_seq == 3
+
+
+@pytest.mark.parametrize("name", ["key", "target", "valid_from", "valid_to"])
+def test_a_field_of_an_event_taken_away_is_found(name: str) -> None:
+    rows = chain()
+    entry, payload = rows[2]
+    rows[2] = (replace(entry, event=replace(entry.event, **{name: None})), payload)
+
+    assert verify(SPACE, "knowledge", rows).bad_seq == 3
+
+
+def test_every_bit_of_a_payload_counts() -> None:
+    rows = chain(2)
+    entry, payload = rows[1]
+    assert payload is not None
+    for bit in range(8 * len(payload)):
+        changed = bytearray(payload)
+        changed[bit // 8] ^= 1 << bit % 8
+        assert verify(SPACE, "knowledge", [rows[0], (entry, bytes(changed))]).bad_seq == 2
+
+
+def drop(rows: list[Row]) -> list[Row]:
+    return [*rows[:2], *rows[3:]]
+
+
+def double(rows: list[Row]) -> list[Row]:
+    return [*rows[:3], rows[2], *rows[3:]]
+
+
+def swap(rows: list[Row]) -> list[Row]:
+    return [*rows[:2], rows[3], rows[2], rows[4]]
+
+
+@pytest.mark.parametrize(("spoil", "seq"), [(drop, 4), (double, 3), (swap, 4)])
+def test_missing_doubled_and_swapped_rows_are_found(spoil: Callable[[list[Row]], list[Row]], seq: int) -> None:
+    assert verify(SPACE, "knowledge", spoil(chain())).bad_seq == seq
+
+
+def test_a_row_of_another_space_or_ledger_is_found() -> None:
+    assert verify(str(other(SPACE)), "knowledge", chain()).bad_seq == 1
+    assert verify(SPACE, "execution", chain()).bad_seq == 1
+
+
+def test_a_tail_cut_off_is_found_by_the_head() -> None:
+    rows = chain()
+    verifier = Verifier(SPACE, "knowledge")
+    assert all(verifier.take(*row) for row in rows[:-1])
+
+    assert verifier.verdict().ok
+    assert verifier.verdict(4, rows[3][0].hash).ok
+    assert verifier.verdict(5, rows[4][0].hash).bad_seq == 5
+    assert verifier.verdict(3).bad_seq is not None
+    assert verifier.verdict(4, rows[4][0].hash).bad_seq == 4
+
+
+def test_recorded_time_must_grow_between_units() -> None:
+    rows = chain(1)
+    entry, payload = rows[0]
+    follower = replace(entry, seq=2, unit=str(other(entry.unit)))
+    header = header_bytes(
+        SPACE, "knowledge", 2, follower.unit, entry.recorded_at, entry.written_at, entry.op, entry.body, entry.event,
+        entry.digest,
+    )  # fmt: skip
+    verdict = verify(SPACE, "knowledge", [rows[0], (replace(follower, hash=link_hash(entry.hash, header)), payload)])
+
+    assert verdict.bad_seq == 2
+    assert verdict.reason is not None
+    assert "recorded time" in verdict.reason
+
+
+def test_an_erased_payload_leaves_the_chain_whole() -> None:
+    rows = chain()
+    entry, _ = rows[2]
+    rows[2] = (replace(entry, salt=None, erased=True), None)
+    assert verify(SPACE, "knowledge", rows) == replace(verify(SPACE, "knowledge", rows), erased=1)
+    assert verify(SPACE, "knowledge", rows).ok
+
+    rows[2] = (replace(entry, salt=None), None)
+    assert verify(SPACE, "knowledge", rows).bad_seq == 3
+
+
+def test_after_a_bad_row_nothing_counts() -> None:
+    verifier = Verifier(SPACE, "knowledge")
+    rows = chain()
+    verifier.take(*rows[0])
+    verifier.fail(2, "it cannot be read")
+    assert not verifier.take(*rows[1])
+    verifier.fail(7, "another")
+
+    assert (verifier.verdict().bad_seq, verifier.verdict().reason) == (2, "it cannot be read")
+
+
+def test_secrets_separate_what_is_equal() -> None:
+    assert key_id(b"one", "x") != key_id(b"two", "x")
+    assert key_id(b"one", "x") == key_id(b"one", "x")
+    assert len(key_id(b"one", "x")) == 16
+    assert op_hash(b"one", "x") != op_hash(b"two", "x")
+    assert op_hash(b"one", "x")[:16] != key_id(b"one", "x")
+    assert body_digest({"a": 1, "b": 2}) == body_digest({"b": 2, "a": 1}) != body_digest({"a": 1})
+    assert payload_digest(b"s", b"p") != payload_digest(b"t", b"p")
