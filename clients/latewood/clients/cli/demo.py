@@ -8,7 +8,7 @@ from __future__ import annotations
 import asyncio
 import socket
 import tempfile
-from collections.abc import AsyncGenerator, Mapping, Sequence
+from collections.abc import AsyncGenerator, Callable, Mapping, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from datetime import timedelta
@@ -262,8 +262,10 @@ async def _serving(memory: Memory, listener: socket.socket) -> AsyncGenerator[as
         await running
 
 
-async def run_demo(call: Call, *, port: int | None, default_port: int, leave: bool) -> None:
-    """Load, serve, ask, print; then serve on unless *leave*.
+async def run_demo(
+    call: Call, *, port: int | None, default_port: int, leave: bool, answered: Callable[[], None]
+) -> None:  # fmt: skip
+    """Load, serve, ask, print, say so to *answered*; then serve on unless *leave*.
 
     Raises:
         LatewoodError: the records are not there, the port is taken, the database cannot be had.
@@ -272,15 +274,17 @@ async def run_demo(call: Call, *, port: int | None, default_port: int, leave: bo
     listener = _listen(port, default_port)
     try:
         if call.given["db"] is not None:
-            await _demonstrate(call, call.db, folder, listener, leave=leave)
+            await _demonstrate(call, call.db, folder, listener, leave=leave, answered=answered)
             return
         with tempfile.TemporaryDirectory(prefix="latewood-demo-") as temporary:
-            await _demonstrate(call, str(Path(temporary) / "demo.db"), folder, listener, leave=leave)
+            await _demonstrate(call, str(Path(temporary) / "demo.db"), folder, listener, leave=leave, answered=answered)
     finally:
         listener.close()
 
 
-async def _demonstrate(call: Call, db: str, folder: Path, listener: socket.socket, *, leave: bool) -> None:
+async def _demonstrate(
+    call: Call, db: str, folder: Path, listener: socket.socket, *, leave: bool, answered: Callable[[], None]
+) -> None:  # fmt: skip
     async with Memory.open(db, space=call.space, by=call.given["by"] or _ACTOR, sync=call.settings.sync) as memory:
         with call.progress("reading records") as move:
             report = await ingest_adr(memory, folder, progress=move)
@@ -289,6 +293,7 @@ async def _demonstrate(call: Call, db: str, folder: Path, listener: socket.socke
             async with httpx.AsyncClient(base_url=url, timeout=_ASK_S, trust_env=False) as client:
                 found = await answers(Asker(client, call.space), history=report.history)
             _print(call, found, report, url, db)
+            answered()
             if not leave:
                 if not call.as_json:
                     call.screen.note("serving on; stop with Ctrl-C (--exit stops here)")

@@ -62,8 +62,18 @@ def demo(
     """
     from latewood.clients.cli.demo import run_demo
 
-    # A whole demo fits in the ten seconds that a newcomer gives it; the server's own logs would only hide it.
-    asyncio.run(run_demo(call, port=port, default_port=_PORT, leave=leave))
+    done = False
+
+    def answered() -> None:
+        nonlocal done
+        done = True
+
+    try:
+        asyncio.run(run_demo(call, port=port, default_port=_PORT, leave=leave, answered=answered))
+    except KeyboardInterrupt:
+        # That is how a demo that goes on serving is meant to end; before its answers it is an interruption.
+        if not done:
+            raise
     return EXIT_OK
 
 

@@ -1,0 +1,255 @@
+"""One question, three doors: GraphQL over HTTP, the command line and Python give equal JSON."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import socket
+import threading
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from importlib import resources
+from pathlib import Path
+from typing import Any
+
+import httpx
+import pytest
+import uvicorn
+from graphql import (
+    GraphQLEnumType,
+    GraphQLObjectType,
+    GraphQLOutputType,
+    GraphQLSchema,
+    build_schema,
+    get_named_type,
+    is_leaf_type,
+)
+from typer.testing import CliRunner
+
+from latewood.clients.cli import app
+from latewood.graph_schema.errors import LatewoodError
+from latewood.memory import Alternative, AsOf, BlockingMemory, DecisionStatus, Memory, NodeKind
+from latewood.memory.json import as_json
+from latewood.server.app import create_app
+
+SCHEMA = build_schema(resources.files("latewood.server.graphql").joinpath("schema.graphql").read_text(encoding="utf-8"))
+EARLY, LATE = datetime(2020, 1, 1, tzinfo=UTC), datetime(2100, 1, 1, tzinfo=UTC)
+
+
+def seed(memory: BlockingMemory) -> None:
+    late = memory.observe("carrier:A", "on_time_rate", 0.81, valid_from=datetime(2026, 3, 1, tzinfo=UTC), unit="%")
+    memory.observe(
+        "carrier:A", "on_time_rate", 0.95, valid_from=datetime(2026, 3, 1, tzinfo=UTC), source="https://a.example",
+        quote="95 of 100", unit="%",
+    )  # fmt: skip
+    memory.observe("carrier:A", "fleet", {"vans": 3, "sizes": [1, 2]}, as_written="three vans")
+    serves = memory.relate("carrier:A", "serves", "lane:lyon", valid_from=datetime(2026, 1, 1, tzinfo=UTC))
+    first = memory.decide("Keep carrier A", because="it is cheap", about=["carrier:A"], key="lane:d1")
+    second = memory.decide(
+        "Move to carrier B", because="A is late", about=["carrier:A", "carrier:B"], evidence=[late, first],
+        alternatives=[Alternative("keep A", rejected_because="penalties did not help"), Alternative("rail")],
+        supersedes=[first], key="lane:d2", session="s-1", confidence=0.8, question="Who drives to Lyon?",
+        expected="nine in ten on time", decided_by=["human:ada"], trigger=[serves],
+    )  # fmt: skip
+    memory.correct(late, 0.91, because="two trucks were counted twice")
+    memory.end(serves, at=datetime(2026, 6, 1, tzinfo=UTC), because="contract ran out")
+    memory.decide("Rail after all", because="x", supersedes=[second], key="lane:d3", status=DecisionStatus.PROPOSED)
+    memory.create_space("team")
+
+
+@dataclass
+class Doors:
+    """One store behind three doors."""
+
+    db: Path
+    python: BlockingMemory
+    http: httpx.Client
+
+    def graphql(self, query: str) -> dict[str, Any]:
+        return self.http.post("/graphql", json={"query": query}).json()
+
+    def cli(self, *words: str) -> tuple[int, Any]:
+        done = CliRunner().invoke(app, [*words, "--json", "--db", str(self.db)], catch_exceptions=False)
+        return done.exit_code, json.loads(done.stdout)
+
+
+class Served:
+    """A server on a thread of its own, over the file that the others open too."""
+
+    def __init__(self, db: Path) -> None:
+        self.listener = socket.socket()
+        self.listener.bind(("127.0.0.1", 0))
+        self.url = f"http://127.0.0.1:{self.listener.getsockname()[1]}"
+        self._db = db
+        self._server: uvicorn.Server | None = None
+        self._ready = threading.Event()
+        self._thread = threading.Thread(target=lambda: asyncio.run(self._serve()))
+
+    async def _serve(self) -> None:
+        async with Memory.open(str(self._db), sync="normal") as memory:
+            self._server = uvicorn.Server(uvicorn.Config(create_app(memory), log_level="critical", access_log=False))
+            running = asyncio.create_task(self._server._serve(sockets=[self.listener]))
+            while not self._server.started and not running.done():  # noqa: ASYNC110 - uvicorn has no event for it
+                await asyncio.sleep(0.01)
+            self._ready.set()
+            await running
+
+    def __enter__(self) -> str:
+        self._thread.start()
+        assert self._ready.wait(20)
+        return self.url
+
+    def __exit__(self, *_error: object) -> None:
+        if self._server is not None:
+            self._server.should_exit = True
+        self._thread.join(20)
+        self.listener.close()
+
+
+@pytest.fixture(scope="module")
+def doors(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Doors]:
+    db = tmp_path_factory.mktemp("surfaces") / "t.db"
+    with BlockingMemory.open(str(db), by="agent:planner", sync="normal") as memory:
+        seed(memory)
+        with Served(db) as url, httpx.Client(base_url=url, timeout=20, trust_env=False) as client:
+            yield Doors(db, memory, client)
+
+
+def selection(schema: GraphQLSchema, kind: GraphQLOutputType, documents: Sequence[Any]) -> str:
+    """Select just what *documents*, the same thing as Python shows it, have."""
+    named = get_named_type(kind)
+    if is_leaf_type(named):
+        return ""
+    assert isinstance(named, GraphQLObjectType)
+    flat = [one for document in documents for one in (document if isinstance(document, list) else [document])]
+    objects = [one for one in flat if isinstance(one, Mapping)]
+    parts: list[str] = []
+    for name in dict.fromkeys(name for one in objects for name in one):
+        assert name in named.fields, f"GraphQL's {named.name} has no {name}"
+        below = selection(schema, named.fields[name].type, [one[name] for one in objects if name in one])
+        parts.append(f"{name} {below}")
+    return "{ " + (" ".join(parts) or "__typename") + " }"
+
+
+def spoken(kind: GraphQLOutputType, document: Any) -> Any:
+    """Write GraphQL's answer with the words of Python: the names of enums are its values in capitals."""
+    named = get_named_type(kind)
+    if isinstance(document, list) and not (is_leaf_type(named) and not isinstance(named, GraphQLEnumType)):
+        return [spoken(kind, one) for one in document]
+    if isinstance(named, GraphQLEnumType):
+        return document.lower() if isinstance(document, str) else document
+    if isinstance(named, GraphQLObjectType) and isinstance(document, Mapping):
+        return {name: spoken(named.fields[name].type, value) for name, value in document.items()}
+    return document
+
+
+def through_graphql(doors: Doors, field: str, arguments: str, expected: Any) -> Any:
+    """Ask GraphQL for all that Python shows, and return it in Python's form; a connection becomes a page."""
+    assert SCHEMA.query_type is not None
+    kind = SCHEMA.query_type.fields[field].type
+    named = get_named_type(kind)
+    call = f"{field}{arguments}"
+    if not named.name.endswith("Connection"):
+        answer = doors.graphql(f"{{ {call} {selection(SCHEMA, kind, [expected])} }}")
+        assert "errors" not in answer, answer
+        return spoken(kind, answer["data"][field])
+    assert isinstance(named, GraphQLObjectType)
+    edge = get_named_type(named.fields["edges"].type)
+    assert isinstance(edge, GraphQLObjectType)
+    node = edge.fields["node"].type
+    items = selection(SCHEMA, node, [expected["items"]])
+    answer = doors.graphql(f"{{ {call} {{ edges {{ node {items} }} pageInfo {{ hasNextPage }} }} }}")
+    assert "errors" not in answer, answer
+    found = answer["data"][field]
+    assert found["pageInfo"]["hasNextPage"] == (expected["next"] is not None)
+    return {"items": [spoken(node, one["node"]) for one in found["edges"]], "next": expected["next"]}
+
+
+THEN = "2026-03-02T00:00:00Z"
+AT = AsOf(valid_at=datetime(2026, 3, 2, tzinfo=UTC))
+AS_OF = f'asOf: {{validAt: "{THEN}"}}'
+ASKED: list[tuple[str, str, list[str], Any]] = [
+    ("decision", '(key: "lane:d2")', ["decision", "lane:d2"], lambda m: m.decision("lane:d2")),
+    ("decision", '(key: "lane:d1")', ["decision", "lane:d1"], lambda m: m.decision("lane:d1")),
+    ("decisions", "", ["decisions"], lambda m: m.decisions()),
+    ("decisions", "(first: 2)", ["decisions", "--first", "2"], lambda m: m.decisions(first=2)),
+    (
+        "decisions", '(status: [SUPERSEDED], about: "carrier:B")',
+        ["decisions", "--status", "superseded", "--about", "carrier:B"],
+        lambda m: m.decisions(status=[DecisionStatus.SUPERSEDED], about="carrier:B"),
+    ),
+    ("entity", '(key: "carrier:A")', ["entity", "carrier:A"], lambda m: m.entity("carrier:A")),
+    (
+        "entity", f'(key: "carrier:A", {AS_OF})', ["entity", "carrier:A", "--valid-at", THEN],
+        lambda m: m.entity("carrier:A", None, AT),
+    ),
+    ("entities", "(kind: ENTITY)", ["entities", "--kind", "entity"], lambda m: m.nodes(kind=NodeKind.ENTITY)),
+    ("why", '(id: "lane:d2")', ["why", "lane:d2"], lambda m: m.why("lane:d2")),
+    ("why", '(about: "carrier:A")', ["why", "--about", "carrier:A"], lambda m: m.why_about("carrier:A")),
+    ("timeline", '(key: "carrier:A")', ["timeline", "carrier:A"], lambda m: m.timeline("carrier:A")),
+    (
+        "diff", '(since: "2020-01-01", until: "2100-01-01")', ["diff", "2020-01-01", "2100-01-01"],
+        lambda m: m.diff(EARLY, LATE),
+    ),
+    ("find", '(text: "lyon")', ["find", "lyon"], lambda m: m.find("lyon")),
+    ("spaces", "", ["spaces", "list"], lambda m: m.spaces()),
+    ("verifyLedger", "", ["ledger", "verify"], lambda m: m.verify()),
+]  # fmt: skip
+
+
+@pytest.mark.parametrize(("field", "arguments", "words", "ask"), ASKED, ids=[f"{one[0]}{one[1]}" for one in ASKED])
+def test_the_three_doors_give_equal_json(doors: Doors, field: str, arguments: str, words: list[str], ask: Any) -> None:
+    expected = as_json(ask(doors.python))
+
+    assert doors.cli(*words) == (0, expected)
+    # GraphQL always answers why with a list: it may be about many.
+    wanted = [expected] if field == "why" and isinstance(expected, dict) else expected
+    assert through_graphql(doors, field, arguments, wanted) == wanted
+
+
+def test_a_receipt_is_the_same_at_every_door(doors: Doors) -> None:
+    written = doors.python.observe("carrier:C", "rate", 1, valid_to=datetime(2200, 1, 1, tzinfo=UTC))
+    expected = as_json(doors.python.receipt(written.receipt.id))
+
+    assert doors.cli("receipt", written.receipt.id) == (0, expected)
+    assert through_graphql(doors, "receipt", f'(id: "{written.receipt.id}")', expected) == expected
+
+
+@pytest.mark.parametrize(
+    ("query", "words", "exit_code", "code"),
+    [
+        ('{ decisions(space: "defualt") { edges { cursor } } }', ["decisions", "--space", "defualt"], 3, "space.unknown"),
+        (
+            '{ entity(key: "carrier:A", asOf: {knownAt: "2026-01-01T00:00:00"}) { id } }',
+            ["entity", "carrier:A", "--known-at", "2026-01-01T00:00:00"], 2, "time.naive",
+        ),
+        (
+            '{ diff(since: "2026-02-01", until: "2026-01-01") { edges { cursor } } }',
+            ["diff", "2026-02-01", "2026-01-01"], 2, "period.empty",
+        ),
+        ('{ decisions(after: "nonsense") { edges { cursor } } }', ["decisions", "--after", "nonsense"], 2, "cursor.invalid"),
+        ('{ why(id: "lane:d2", about: "x") { truncated } }', ["why", "lane:d2", "--about", "x"], 2, "query.invalid"),
+    ],
+)  # fmt: skip
+def test_errors_have_the_same_code_at_every_door(
+    doors: Doors, query: str, words: list[str], exit_code: int, code: str
+) -> None:
+    status, document = doors.cli(*words)
+    (error,) = doors.graphql(query)["errors"]
+
+    assert (status, document["error"]["code"]) == (exit_code, code)
+    assert error["extensions"]["code"] == code
+    assert error["extensions"]["branch"] == document["error"]["branch"] == "refused"
+
+
+def test_python_raises_the_same_code(doors: Doors) -> None:
+    with pytest.raises(LatewoodError) as raised:
+        doors.python.within(space="defualt").decisions()
+
+    status, document = doors.cli("decisions", "--space", "defualt")
+    assert status == 3
+    assert document["error"] == {
+        "code": raised.value.code, "message": raised.value.message, "branch": raised.value.branch,
+        "details": as_json(raised.value.details),
+    }  # fmt: skip
