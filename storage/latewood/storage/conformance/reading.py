@@ -263,7 +263,7 @@ async def check_near_keys_are_suggested(make: MakeStore) -> None:
         )
 
         assert (await scene.store.near_keys("default", "ADR:12"))[:2] == ("adr:12~a", "adr:12~b")
-        assert "carrier:Alpha" in await scene.store.near_keys("default", "carrier:alpah")
+        assert "carrier:Alpha" in await scene.store.near_keys("default", "carrier:alphax")
         assert await scene.store.near_keys("default", "qqqqqqqq") == ()
         assert len(await scene.store.near_keys("default", "adr:12", limit=1)) == 1
 
