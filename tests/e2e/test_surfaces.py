@@ -219,7 +219,7 @@ def test_a_receipt_is_the_same_at_every_door(doors: Doors) -> None:
 @pytest.mark.parametrize(
     ("query", "words", "exit_code", "code"),
     [
-        ('{ decisions(space: "defualt") { edges { cursor } } }', ["decisions", "--space", "defualt"], 3, "space.unknown"),
+        ('{ decisions(space: "default1") { edges { cursor } } }', ["decisions", "--space", "default1"], 3, "space.unknown"),
         (
             '{ entity(key: "carrier:A", asOf: {knownAt: "2026-01-01T00:00:00"}) { id } }',
             ["entity", "carrier:A", "--known-at", "2026-01-01T00:00:00"], 2, "time.naive",
@@ -245,9 +245,9 @@ def test_errors_have_the_same_code_at_every_door(
 
 def test_python_raises_the_same_code(doors: Doors) -> None:
     with pytest.raises(LatewoodError) as raised:
-        doors.python.within(space="defualt").decisions()
+        doors.python.within(space="default1").decisions()
 
-    status, document = doors.cli("decisions", "--space", "defualt")
+    status, document = doors.cli("decisions", "--space", "default1")
     assert status == 3
     assert document["error"] == {
         "code": raised.value.code, "message": raised.value.message, "branch": raised.value.branch,

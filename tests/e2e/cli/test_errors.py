@@ -24,7 +24,7 @@ MISSING = "01900000-0000-7000-8000-000000000000"
         (("decision", "carrier:A"), "node.not_found", 3),
         (("receipt", MISSING), "node.not_found", 3),
         (("retract", MISSING), "node.not_found", 3),
-        (("decisions", "--space", "defualt"), "space.unknown", 3),
+        (("decisions", "--space", "default1"), "space.unknown", 3),
         (("observe", "a:1", "p", "1", "--space", "nowhere"), "space.unknown", 3),
         (("ledger", "tail", "--space", "nowhere"), "space.unknown", 3),
         (("why",), "query.invalid", 2),
@@ -57,7 +57,7 @@ def test_bad_input_is_refused_by_name(seeded: Any, words: tuple[str, ...], code:
 
 def test_near_names_are_suggested(seeded: Any) -> None:
     assert "carrier:A" in seeded.refused("entity", "carrier:AA", exit_code=3)["details"]["suggestions"]
-    assert "default" in seeded.refused("decisions", "--space", "defualt", exit_code=3)["message"]
+    assert "default" in seeded.refused("decisions", "--space", "default1", exit_code=3)["message"]
 
 
 def test_a_refused_write_has_a_receipt(seeded: Any) -> None:

@@ -61,6 +61,10 @@ class Answered:
     variables: Mapping[str, Any]
 
 
+def _shipped() -> Path:
+    return Path(str(resources.files("latewood.memory"))) / "demo" / "adr"
+
+
 def records_folder() -> Path:
     """Return where Latewood's own records are: in the checkout with their history, else as they ship in the wheel.
 
@@ -68,7 +72,7 @@ def records_folder() -> Path:
         NotFoundError: code ``demo.data_missing``.
     """
     checkout = Path(__file__).parents[4]
-    shipped = Path(str(resources.files("latewood.memory"))) / "demo" / "adr"
+    shipped = _shipped()
     # A folder above an installed package may be anyone's; ours has this file where it belongs.
     own = checkout / "clients" / "latewood" / "clients" / "cli" / "demo.py"
     candidates = [checkout / "docs" / "adr"] if own == Path(__file__) else []
