@@ -4,14 +4,17 @@ from __future__ import annotations
 
 import json
 import os
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import apsw
 import pytest
+from typer.main import get_command
 
-from latewood.clients.cli import main
+from latewood.clients.cli import app, main
 from latewood.graph_schema.errors import CODES
+from latewood.memory import Memory
 
 MISSING = "01900000-0000-7000-8000-000000000000"
 
@@ -151,3 +154,46 @@ def test_an_error_ends_main_with_its_code(tmp_path: Path, capsys: pytest.Capture
 
     assert left.value.code == 3
     assert json.loads(capsys.readouterr().out)["error"]["code"] == "file.unreadable"
+
+
+def test_a_fault_of_ours_is_one_document_too(seeded: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    async def boom(_self: object) -> None:
+        raise RuntimeError("boom")
+
+    monkeypatch.setattr(Memory, "spaces", boom)
+
+    done = seeded.run("spaces", "list", "--json")
+    assert done.exit_code == 1
+    assert json.loads(done.stdout)["error"]["code"] == "internal"
+    assert json.loads(done.stdout)["error"]["branch"] == "internal"
+    assert "Traceback" in done.stderr
+    assert seeded.run("spaces", "list").exit_code == 1
+
+
+def leaves(command: Any, path: str = "latewood") -> Iterator[tuple[str, Any]]:
+    children = getattr(command, "commands", None)
+    if not children:
+        yield path, command
+        return
+    for name, child in children.items():
+        yield from leaves(child, f"{path} {name}")
+
+
+def test_every_command_helps_with_an_example_and_has_the_common_options() -> None:
+    commands = dict(leaves(get_command(app)))
+
+    assert len(commands) > 25
+    for path, command in commands.items():
+        assert f"`{path}" in command.help, path
+        options = {name for parameter in command.params for name in parameter.opts}
+        assert {"--db", "--space", "--by", "--json"} <= options, path
+        assert all(getattr(parameter, "help", None) for parameter in command.params), path
+
+
+@pytest.mark.parametrize("words", [["--help"], ["ingest", "--help"], ["observe", "-h"], ["--version"]])
+def test_help_and_version_end_well(words: list[str], capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit) as left:
+        main(words)
+
+    assert left.value.code == 0
+    assert "latewood" in capsys.readouterr().out

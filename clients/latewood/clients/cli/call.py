@@ -12,6 +12,7 @@ import getpass
 import inspect
 import json
 import sys
+import traceback
 from collections.abc import Awaitable, Callable, Coroutine, Generator, Mapping
 from dataclasses import dataclass
 from functools import cached_property
@@ -285,6 +286,14 @@ def _add(group: typer.Typer, name: str | None, run: Callable[..., object], clock
         except LatewoodError as error:
             _report(call, error)
             raise typer.Exit(exit_code_of(error)) from None
+        except BrokenPipeError:
+            raise
+        except Exception as error:  # noqa: BLE001 - the last resort, and it is told
+            # A program that reads JSON gets its one document even now; people get the whole traceback.
+            traceback.print_exc()
+            if call.as_json:
+                print_json(error_document(LatewoodError(f"{type(error).__name__}: {error}", code="internal")))
+            raise typer.Exit(EXIT_INTERNAL) from None
         if status != EXIT_OK:
             raise typer.Exit(status)
 
