@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
+from latewood.graph_schema.errors import NotFoundError
 from latewood.ingestion.adr import AdrReport
 from latewood.ingestion.adr import ingest_adr as _ingest_adr
 from latewood.ingestion.importing import TableReport
@@ -23,10 +24,18 @@ async def ensure_space(memory: Memory) -> bool:
     return True
 
 
+def _check_there(path: Path) -> None:
+    """Refuse a path that leads nowhere before a space is made for it."""
+    if not path.exists():
+        msg = f"{path} is not there; name a folder of decision records or a table's file"
+        raise NotFoundError(msg, code="file.unreadable", path=str(path))
+
+
 async def ingest_adr(
     memory: Memory, path: Path, *, history: bool = True, progress: Progress | None = None
 ) -> AdrReport:
     """Import a folder of decision records; see `latewood.ingestion.adr.ingest_adr`. Raises as it does."""
+    _check_there(path)
     created = await ensure_space(memory)
     report = await _ingest_adr(memory, path, history=history, progress=progress)
     report.space_created = created
@@ -38,6 +47,7 @@ async def ingest_table(
 ) -> TableReport:
     """Import a table by a map (a file, or the name of one that comes along). Raises as its parts do."""
     read = load_map(table_map)
+    _check_there(path)
     created = await ensure_space(memory)
     report = await _ingest_table(memory, path, read, progress=progress)
     report.space_created = created

@@ -223,3 +223,11 @@ async def test_a_map_that_is_wrong_is_refused_with_its_place(memory: Memory, tmp
     mapped.write_text("[node]\nkey='a:{b}'")
     with pytest.raises(InvalidError, match="no row"):
         await ingest_table(memory, rows, mapped)
+
+
+async def test_a_path_that_leads_nowhere_makes_no_space(memory: Memory, tmp_path: Path) -> None:
+    with pytest.raises(NotFoundError) as caught:
+        await ingest_table(memory, tmp_path / "nowhere.csv", "pep")
+
+    assert caught.value.code == "file.unreadable"
+    assert [space.name for space in await memory.spaces()] == ["default"]
