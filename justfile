@@ -33,7 +33,7 @@ wheel:
 
 # The long suites: crash runs, and every property with many more examples.
 slow:
-    LATEWOOD_EXAMPLES=20 uv run pytest -q -m "slow or hypothesis" --timeout=1800 tests
+    LATEWOOD_EXAMPLES=5 uv run pytest -q -m "slow or hypothesis" --timeout=1800 tests
 
 bench *args:
     uv run python bench/store.py {{args}}
