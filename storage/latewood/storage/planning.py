@@ -38,7 +38,7 @@ from latewood.graph_schema.ids import IdSource, is_id
 from latewood.graph_schema.ledger import key_id
 from latewood.graph_schema.model import Cardinality, NodeKind, Predicate, Trust
 from latewood.graph_schema.packs.loader import Vocabulary
-from latewood.graph_schema.values import Json, canonical_json, check_text, normal_key
+from latewood.graph_schema.values import Json, Value, canonical_json, check_text, normal_key
 from latewood.storage.names import predicate_key, session_key
 from latewood.storage.rows import FactRow, Known, Needs, NodeRow, SpaceRow
 
@@ -72,13 +72,15 @@ def predicate_attributes(predicate: Predicate) -> dict[str, Json]:
 def predicate_of(attributes: Mapping[str, Json]) -> Predicate:
     """Read a predicate's definition from the attributes of its node."""
     unit = attributes.get("unit")
-    return Predicate(
-        str(attributes["name"]),
-        Cardinality(str(attributes["cardinality"])),
-        None if unit is None else str(unit),
-        Trust(str(attributes["authority"])),
-        bool(attributes.get("relation", False)),
-    )
+    return _predicate(
+        str(attributes["name"]), str(attributes["cardinality"]), None if unit is None else str(unit),
+        str(attributes["authority"]), bool(attributes.get("relation", False)),
+    )  # fmt: skip
+
+
+@lru_cache(maxsize=4096)
+def _predicate(name: str, cardinality: str, unit: str | None, authority: str, relation: bool) -> Predicate:  # noqa: FBT001
+    return Predicate(name, Cardinality(cardinality), unit, Trust(authority), relation)
 
 
 @dataclass(slots=True)
@@ -325,10 +327,14 @@ class _Planner:
             payload["source_time"] = iso(from_micros(self._unit.history.time))
         return payload
 
-    def _competes_for(self, subject: str, predicate: Predicate, said: str) -> bytes:
+    def _competes_for(self, subject: str, predicate: Predicate, value: Value | None, target: str | None) -> bytes:
         parts = [subject, predicate.name]
         if predicate.cardinality is Cardinality.MULTI:
-            parts.append(said)
+            if value is None:
+                parts.append(f"@{target}")
+            else:
+                in_unit = Value(value.kind, value.data, value.unit or predicate.unit)
+                parts.append(in_unit.canonical(self._words.units))
         return key_id(self._known.space.secret, canonical_json(parts))
 
     def say(self, command: Assert) -> None:
@@ -339,13 +345,10 @@ class _Planner:
         subject = self._node(command.subject, or_fact=False)
         target = self._node(command.object, or_fact=True) if command.object is not None else None
         value: Json = None
-        said = f"@{target}"
         if command.value is not None:
-            unit = command.value.unit or predicate.unit
             value = {"kind": command.value.kind, "data": command.value.data}
             if command.value.unit is not None:
                 value["unit"] = command.value.unit
-            said = type(command.value)(command.value.kind, command.value.data, unit).canonical(self._words.units)
         valid_from = self.plan.recorded_at if command.valid_from is None else command.valid_from
         if command.valid_to is not None and command.valid_to <= valid_from:
             start, end = iso(from_micros(valid_from)), iso(from_micros(command.valid_to))
@@ -359,7 +362,7 @@ class _Planner:
         self._emit(
             Event(
                 EventKind.ASSERTED, command.id, subject, len(self.plan.events), payload,
-                key=self._competes_for(subject, predicate, said), tier=self._tier(predicate),
+                key=self._competes_for(subject, predicate, command.value, target), tier=self._tier(predicate),
                 trust=self._unit.trust.level, known=command.known, valid_from=valid_from, valid_to=command.valid_to,
             )
         )  # fmt: skip

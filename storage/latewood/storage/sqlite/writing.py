@@ -389,7 +389,7 @@ class GroupWriter:
                 return KeyState(0, origin, contested=False, top=claim_class(event.tier, int(event.known)), stored=False)
             k, first_origin, contested, top = cast("tuple[int, bytes, int, int]", row)
             found = KeyState(k, first_origin, bool(contested), top)
-        return replace(found)
+        return KeyState(found.k, found.origin, found.contested, found.top, stored=True, tail=found.tail)
 
     def _claim_of(self, space: _Space, fact_id: str) -> Claim:
         row = self._db.execute(self._sql["claim_of_fact"], (space.n, id_bytes(fact_id))).fetchone()
