@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from latewood.graph_schema.clock import parse_instant
-from latewood.graph_schema.errors import ConflictError, InvalidError
+from latewood.graph_schema.errors import ConflictError, InvalidError, UnavailableError
 from latewood.memory import AsOf, DecisionStatus, Memory
 from latewood.memory.exports import export_adr
 from latewood.memory.imports import ingest_adr
@@ -256,3 +256,30 @@ async def test_a_branch_that_edits_words_does_not_take_back_a_status(memory: Mem
     statuses = [(await memory.decision("adr:1", known(f"2020-0{month}-15"))).status.value for month in (1, 2, 3, 4)]
     assert statuses == ["proposed", "accepted", "accepted", "accepted"]
     assert "It is fast." in ((await memory.decision("adr:1")).consequences or "")
+
+
+async def test_an_interrupted_fill_goes_on_with_the_historys_own_time(
+    memory: Memory, repository: Repository, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("latewood.ingestion.adr._BATCH_UNITS", 2)
+    submit, calls = Memory.submit_many, 0
+
+    async def cut(self: Memory, units):
+        nonlocal calls
+        calls += 1
+        if calls == 2:
+            raise UnavailableError("the power went", code="store.unavailable")
+        return await submit(self, units)
+
+    monkeypatch.setattr(Memory, "submit_many", cut)
+    with pytest.raises(UnavailableError):
+        await ingest_adr(memory, repository.path / "adr")
+    (half,) = [space for space in await memory.spaces() if space.name == "records"]
+    monkeypatch.setattr(Memory, "submit_many", submit)
+    report = await ingest_adr(memory, repository.path / "adr")
+    (whole,) = [space for space in await memory.spaces() if space.name == "records"]
+
+    assert (half.state, whole.state) == ("filling", "live")
+    assert (report.replayed, report.late) == (2, 0)
+    assert (await memory.decision("adr:1", known("2020-02-02"))).status is DecisionStatus.ACCEPTED
+    assert [one.key for one in (await memory.decision("adr:1", known("2020-06-02"))).superseded_by] == ["adr:3"]
