@@ -58,8 +58,11 @@ def _translate(error: apsw.Error, path: Path) -> LatewoodError:
 class Engine:
     """One database file, shared by every handle of the process."""
 
-    def __init__(self, path: Path, *, sync: Literal["full", "normal"]) -> None:
-        """Take the path; `start` opens it."""
+    def __init__(
+        self, path: Path, *, sync: Literal["full", "normal"], prepare: Callable[[Database], None]
+    ) -> None:  # fmt: skip
+        """Take the path; `start` opens it. *prepare* is called once for each connection."""
+        self._prepare_connection = prepare
         self.path = path
         self.sync = sync
         self.read_only = False
@@ -100,6 +103,7 @@ class Engine:
             connection.pragma("secure_delete", 1)
             connection.pragma("synchronous", self.sync)
             connection.pragma("wal_autocheckpoint", 4_000)
+        self._prepare_connection(connection)
         with self._lock:
             self._connections.append(connection)
         return connection

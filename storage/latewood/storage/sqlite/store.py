@@ -76,7 +76,7 @@ class SqliteStore:
             InvalidError: code ``file.not_a_store``.
             UnavailableError: codes ``schema.newer``, ``file.unreadable``.
         """
-        engine = Engine(Path(path), sync=sync)
+        engine = Engine(Path(path), sync=sync, prepare=listing.register_functions)
         await engine.start()
         store = cls(
             engine, tenant=tenant, clock=clock or SystemClock(), ids=ids or RandomIds(), words=words or vocabulary()
@@ -101,7 +101,6 @@ class SqliteStore:
         engine = self._engine
 
         def run(connection: Database) -> T:
-            listing.register_functions(connection)
             return work(Reading(connection, engine.sql, self._tenant, space, self._clock, self._words))
 
         try:
