@@ -455,6 +455,10 @@ def plan(unit: Unit, known: Known, words: Vocabulary, clock: Clock, ids: IdSourc
         raise LimitError(msg, limit="COMMANDS_MAX", maximum=COMMANDS_MAX)
     if unit.op is not None and not 0 < len(unit.op) <= _OP_CHARS_MAX:
         raise InvalidError(f"an idempotency key has 1 to {_OP_CHARS_MAX} characters", code="query.invalid")
+    named = {unit.id, *(command.id for command in unit.commands)}
+    if len(named) <= len(unit.commands) or not all(is_id(one) for one in named):
+        msg = "a unit and its commands need an id each, no two the same, in the form of a UUID"
+        raise InvalidError(msg, code="query.invalid", unit=unit.id[:80])
     planner = _Planner(unit, known, words, clock, ids)
     planner.expectations()
     planner.sources()

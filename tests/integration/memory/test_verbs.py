@@ -458,3 +458,17 @@ async def test_a_decision_taken_earlier_still_takes_the_place_of_one_dated_later
     await memory.decide("Use ECR", because="less work", decided_at=day(2, 1), supersedes=[old])
 
     assert (await memory.decision(old)).status is DecisionStatus.SUPERSEDED
+
+
+async def test_a_unit_whose_ids_are_no_ids_fails_alone(memory: Memory) -> None:
+    from latewood.graph_schema.commands import Assert, Ref
+    from latewood.graph_schema.values import Value
+
+    good = Assert(memory.ids.new(), Ref(key="carrier:A"), "state", Value("text", "late"))
+    same = Assert(good.id, Ref(key="carrier:B"), "state", Value("text", "late"))
+    odd = Assert("one", Ref(key="carrier:C"), "state", Value("text", "late"))
+    units = [memory.unit(commands, "a test") for commands in ([good, same], [odd], [good])]
+    answers = await memory.store.commit(units)
+
+    assert [getattr(answer, "code", "kept") for answer in answers[:2]] == ["query.invalid", "query.invalid"]
+    assert await current(memory, "carrier:A", "state") == ["late"]

@@ -186,7 +186,7 @@ select c.e, c.valid_from, c.valid_to, c.tier, c.known, c.trust, c.recorded_at, c
 from claim c join event f on f.e = c.e
 where c.k = ?1 and c.valid_from <= ?2 and c.valid_from >= ?4 and c.valid_to > ?2 and c.recorded_at <= ?3
   and c.retracted_at > ?3
-limit 10000;
+order by c.e <> ?5 limit 10000;
 
 -- name: facts_by_row
 -- Assertions by their row numbers (a JSON list).
@@ -310,3 +310,8 @@ where f.space = ?1 and f.id = ?2 and f.kind in ('asserted', 'absent');
 select f.id, k.k from json_each(?2) i
 cross join event f on f.id = unhex(i.value) and f.space = ?1 and f.kind in ('asserted', 'absent')
 join key k on k.space = f.space and k.id = f.key;
+
+-- name: evict_refusals
+-- Forget a tenant's oldest refusals above a bound.
+delete from refusal where tenant = ?1 and n <= (
+  select n from refusal where tenant = ?1 order by n desc limit 1 offset ?2);

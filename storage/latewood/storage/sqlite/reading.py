@@ -211,7 +211,7 @@ class Reading:
     def _conflict(self, k: int, e: int, holder: Fact, valid_at: Micros, known_at: Micros) -> Conflict | None:
         """Find the claims of another origin that say otherwise and start no earlier than the holder."""
         start = to_micros(holder.valid_from)
-        rows = self.db.execute(self.sql["challengers"], (k, valid_at, known_at, start)).fetchall()
+        rows = self.db.execute(self.sql["challengers"], (k, valid_at, known_at, start, e)).fetchall()
         payloads: dict[int, dict[str, Json]] = {
             cast("int", row[0]): json.loads(cast("str", row[10])) for row in rows if row[10]
         }

@@ -41,6 +41,7 @@ create table refusal(
   n integer primary key, id blob not null, tenant text not null, space text not null, code text not null,
   actor text not null, body blob not null, message text not null, at int not null);
 create unique index refusal_id on refusal(id);
+create index refusal_tenant on refusal(tenant, n);
 create table lease(
   space int not null, name text not null, owner text, fence int not null, until int not null,
   primary key(space, name)) without rowid;

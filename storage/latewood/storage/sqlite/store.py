@@ -327,7 +327,7 @@ class SqliteStore:
                     refusal.message, self._clock.now(),
                 ),
             )  # fmt: skip
-            connection.execute("delete from refusal where n <= (select max(n) from refusal) - ?", (REFUSALS_MAX,))
+            connection.execute(self._engine.sql["evict_refusals"], (self._tenant, REFUSALS_MAX))
 
         await self._engine.write(work)
 
