@@ -59,6 +59,7 @@ CODES: Final[Mapping[str, str]] = {
     "schema.newer": "The database was written by a newer Latewood. Upgrade before you open it.",
     "setting.invalid": "A setting cannot be honoured.",
     "space.exists": "The space exists already.",
+    "space.filling": "The space is being filled by another history; let that end, or name another space.",
     "space.name_invalid": "A space name is 1-64 of a-z, 0-9, '.', '_', '-', and starts with a letter or a digit.",
     "space.unknown": "No such space; spaces are made on purpose with `latewood spaces create`.",
     "store.busy": "Another process held the store for too long. Try again.",

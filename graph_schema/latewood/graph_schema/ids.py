@@ -7,14 +7,21 @@ import re
 import time
 from typing import Final, Protocol
 
-__all__ = ["IdSource", "RandomIds", "SequentialIds", "id_bytes", "id_text", "is_id"]
+__all__ = ["IdSource", "RandomIds", "SequentialIds", "id_bytes", "id_text", "is_id", "normal_id"]
 
+_SPELLED: Final = re.compile(r"[0-9a-fA-F]{8}(-?)[0-9a-fA-F]{4}\1[0-9a-fA-F]{4}\1[0-9a-fA-F]{4}\1[0-9a-fA-F]{12}")
 _PATTERN: Final = re.compile(r"[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}")
 
 
 def is_id(text: str) -> bool:
     """Tell whether *text* has the form of an id (36 lower-case characters)."""
     return _PATTERN.fullmatch(text) is not None
+
+
+def normal_id(text: str) -> str:
+    """Return *text* as an id is written, when it is one in upper case or without dashes; else unchanged."""
+    digits = text.replace("-", "").lower()
+    return id_text(bytes.fromhex(digits)) if _SPELLED.fullmatch(text) is not None else text
 
 
 def id_text(raw: bytes) -> str:

@@ -15,6 +15,7 @@ from dataclasses import dataclass
 from typing import Final
 
 from latewood.graph_schema.clock import Micros
+from latewood.graph_schema.errors import InvalidError
 from latewood.graph_schema.events import Event, LedgerEntry
 from latewood.graph_schema.model import LedgerName
 from latewood.graph_schema.values import canonical_json
@@ -38,6 +39,14 @@ _FORMAT: Final = "latewood/1"
 _encode = json.JSONEncoder(separators=(",", ":")).encode
 
 
+def _bytes(text: str, where: str) -> bytes:
+    try:
+        return text.encode()
+    except UnicodeEncodeError as error:
+        msg = f"{where} holds half a surrogate pair; mend the text"
+        raise InvalidError(msg, code="value.invalid", where=where) from error
+
+
 def payload_digest(salt: bytes, payload: bytes) -> bytes:
     """Digest a payload under its salt."""
     return hashlib.sha256(salt + payload).digest()
@@ -45,17 +54,17 @@ def payload_digest(salt: bytes, payload: bytes) -> bytes:
 
 def key_id(secret: bytes, canonical: str) -> bytes:
     """Name a key without saying it: 16 bytes of HMAC-SHA256 under the space's secret."""
-    return hmac.digest(secret, canonical.encode(), "sha256")[:16]
+    return hmac.digest(secret, _bytes(canonical, "a name, a key or a source"), "sha256")[:16]
 
 
 def op_hash(secret: bytes, op: str) -> bytes:
     """Hash an idempotency key for keeping."""
-    return hmac.digest(secret, b"op\0" + op.encode(), "sha256")
+    return hmac.digest(secret, b"op\0" + _bytes(op, "an idempotency key"), "sha256")
 
 
 def body_digest(body: object) -> bytes:
     """Digest what a caller asked for, so that the same key with another payload is noticed."""
-    return hashlib.sha256(canonical_json(body).encode()).digest()
+    return hashlib.sha256(_bytes(canonical_json(body), "the input")).digest()
 
 
 def header_bytes(

@@ -97,7 +97,8 @@ class Node:
         key: as first written, such as ``carrier:A``; None for what has none (most decisions, sources).
         type: the part of an entity's key before the colon; the sort of an actor (human, agent, model).
         attributes: what is fixed at declaration: of a predicate its definition, of a source its origin.
-        version: the ledger's seq of the last event about it; pass it back as `expected_version`.
+        version: the ledger's seq of the last event about it; pass it back as `expected_version`. 0 in a read with a
+            `known_at`: the past is no base for a write.
     """
 
     id: str

@@ -9,7 +9,7 @@ times.
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime, time
 from hashlib import sha256
 from pathlib import Path
@@ -43,64 +43,13 @@ from latewood.ingestion.records import (
     record_keys,
     scan_folder,
 )
-from latewood.ingestion.report import plain
+from latewood.ingestion.report import AdrReport, FileProblem, plain
 from latewood.ingestion.sink import Progress, Sink
 from latewood.ingestion.state import DELETED, FILE, Known, load_known
 
-__all__ = ["AdrReport", "FileProblem", "ingest_adr"]
+__all__ = ["ingest_adr"]
 
 _BATCH_UNITS: Final = 256
-
-
-@dataclass(frozen=True, slots=True)
-class FileProblem:
-    """Something in a file that a person should look at; the file was taken all the same, unless it says otherwise."""
-
-    path: str
-    line: int
-    code: str
-    message: str
-
-
-@dataclass(slots=True)
-class AdrReport:
-    """What an import of decision records found and wrote.
-
-    Attributes:
-        decisions: records that are in the folder now.
-        supersessions: edges between them, each once.
-        one_sided: supersessions that only one record mentions.
-        dangling: claims about records that are not there.
-        cyclic: rings of records that supersede each other.
-        duplicate_numbers: numbers that several files carry, with the full keys they got.
-        dead_links: links to files that do not exist.
-        index_stale: entries of an index that show a dead record as live.
-        deleted: records that the history has and the folder no longer.
-        uncommitted: files that differ from the last commit; not imported, commit them first.
-        skipped: Markdown files that are no records, with the reason.
-        written: units that were new; *replayed* units were known already, *late* ones came after the space went live.
-    """
-
-    path: str
-    space: str
-    history: bool = False
-    commits: int = 0
-    decisions: int = 0
-    supersessions: int = 0
-    one_sided: list[Json] = field(default_factory=list[Json])
-    dangling: list[Json] = field(default_factory=list[Json])
-    cyclic: list[Json] = field(default_factory=list[Json])
-    duplicate_numbers: list[Json] = field(default_factory=list[Json])
-    dead_links: list[Json] = field(default_factory=list[Json])
-    index_stale: list[Json] = field(default_factory=list[Json])
-    deleted: list[str] = field(default_factory=list[str])
-    uncommitted: list[Json] = field(default_factory=list[Json])
-    skipped: list[Json] = field(default_factory=list[Json])
-    problems: list[FileProblem] = field(default_factory=list[FileProblem])
-    written: int = 0
-    replayed: int = 0
-    late: int = 0
-    space_created: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -186,8 +135,13 @@ class _Importer:
         self._last_start[identity] = start
         return replace(stamp, valid_from=start)
 
-    async def version(self, identity: str, record: ParsedRecord | None, path: str, stamp: _Stamp, digest: str) -> None:
-        """Write what a version says that the one before it did not; *record* None for a deletion."""
+    async def version(
+        self, identity: str, record: ParsedRecord | None, path: str, stamp: _Stamp, digest: str
+    ) -> _Stamp:
+        """Write what a version says that the one before it did not; *record* None for a deletion.
+
+        Returns the stamp as it was dated.
+        """
         known, ids = self.known, self.sink.ids
         stamp = self._dated(identity, stamp)
         start, sure, where = stamp.valid_from, stamp.known, stamp.locator
@@ -195,7 +149,7 @@ class _Importer:
         fresh = identity not in known.nodes
         if fresh:
             if record is None:
-                return
+                return stamp
             known.nodes[identity] = ids.new()
             attributes: dict[str, Json] = {"identity": identity}
             commands.append(
@@ -244,6 +198,7 @@ class _Importer:
             )
         if commands:
             await self.put(self._unit(commands, stamp, identity, ["adr", identity, digest]))
+        return stamp
 
     async def edges(self, report: LinkReport, stamps: Mapping[str, _Stamp]) -> None:
         """Write the supersessions that are claimed now and were not before, and end those that nobody claims any more.
@@ -269,15 +224,25 @@ class _Importer:
                 valid_from=stamp.valid_from, known=stamp.known, locator=stamp.locator,
             )  # fmt: skip
             self.known.edges[pair] = made.id
+            if stamp.valid_from is not None:
+                self.known.edge_starts[pair] = stamp.valid_from
             await self.put(self._unit([made], stamp, f"{pair[0]}>{pair[1]}", ["adr edge", *pair]))
         for pair in sorted(gone):
             stamp = stamps[pair[0] if pair[0] in stamps else pair[1]]
-            ended = End(ids.new(), self.known.real(self.known.edges.pop(pair)), stamp.valid_from, "no longer claimed")
+            begun = self.known.edge_starts.pop(pair, None)
+            # Authors' clocks disagree: an edge does not end before it began.
+            at = None if stamp.valid_from is None else max(stamp.valid_from, begun or stamp.valid_from)
+            ended = End(ids.new(), self.known.real(self.known.edges.pop(pair)), at, "no longer claimed")
             await self.put(self._unit([ended], stamp, f"{pair[0]}>{pair[1]}:end", ["adr edge end", *pair]))
 
 
-def _keys(alive: Mapping[str, ParsedRecord], gone: Mapping[str, ParsedRecord]) -> dict[str, str]:
-    """Give each identity its key; a deleted record leaves its number to a living one that carries it."""
+def _keys(
+    alive: Mapping[str, ParsedRecord], gone: Mapping[str, ParsedRecord], given: Mapping[str, str]
+) -> dict[str, str]:
+    """Give each identity its key; a deleted record leaves its number to a living one that carries it.
+
+    A key once *given* stays: a record that comes later with the same number gets another.
+    """
     paths = {record.path: identity for identity, record in alive.items()}
     keys = {paths[path]: key for path, key in record_keys(list(alive.values())).items()}
     taken = set(keys.values()) | {key.partition("~")[0] for key in keys.values()}
@@ -289,6 +254,12 @@ def _keys(alive: Mapping[str, ParsedRecord], gone: Mapping[str, ParsedRecord]) -
             key += "~deleted"
         keys[identity] = key
         taken.add(key)
+    keys.update({identity: given[identity] for identity in keys if identity in given})
+    owners = {key: identity for identity, key in given.items()}
+    for identity, key in sorted(keys.items()):
+        if owners.get(key, identity) != identity:
+            record = alive.get(identity) or gone[identity]
+            keys[identity] = f"{key}~{Path(record.path).stem}"
     return keys
 
 
@@ -364,6 +335,7 @@ async def _replay(
     importer.keys = _keys(
         {identity: record for identity, record in finals.items() if record is not None and identity in real},
         {identity: last[identity] for identity, record in finals.items() if record is None and identity in real},
+        importer.known.keys,
     )
     _skip_others(importer.report, last, real)
     origin = f"git:{versions[0].commit[:12]}:{folder}"
@@ -376,7 +348,7 @@ async def _replay(
             aside = version.based_on != latest.get(version.identity)
             base = said.get((version.identity, version.based_on)) if aside else None
             heard = _only_changes(record, base, importer.state.get(version.identity))
-            await importer.version(version.identity, heard, version.path, stamp, _digest(version.text))
+            stamp = await importer.version(version.identity, heard, version.path, stamp, _digest(version.text))
             said[version.identity, version.commit] = record
             latest[version.identity] = version.commit
             if heard is None:
@@ -420,7 +392,7 @@ async def _settle_last(
             stamp = _stamp(last[identity], record, importer, origin)
             stamp = replace(stamp, op=f"{stamp.op}:last")
             importer.state[identity] = record
-            await importer.version(identity, record, last[identity].path, stamp, "last")
+            stamp = await importer.version(identity, record, last[identity].path, stamp, "last")
             await importer.edges(_report_of(importer), {identity: stamp})
 
 
@@ -462,13 +434,23 @@ def _digest(text: str | None) -> str:
     return "" if text is None else sha256(text.encode()).hexdigest()
 
 
+def _follow_renames(known: Known, real: Mapping[str, ParsedRecord]) -> None:
+    """Let a new file go on as a known record that is gone from the folder and had the same key."""
+    lost = {key: identity for identity, key in known.keys.items() if identity not in real}
+    for path, key in record_keys(list(real.values())).items():
+        identity = lost.get(key)
+        if identity is not None and path not in known.nodes:
+            known.rename(identity, path)
+
+
 async def _take_files(importer: _Importer, files: Sequence[tuple[str, bytes]], progress: Progress | None) -> None:
     """Write files as they lie; what the space already says of them is not written again."""
     order = day_order(raw for path, data in files if (raw := parse_bytes(data, path=path).date_raw))
     records = [parse_bytes(data, path=path, day_first=order) for path, data in files]
     real = {record.path: record for record in records if record.is_record}
+    _follow_renames(importer.known, real)
     _skip_others(importer.report, {record.path: record for record in records}, set(real))
-    importer.keys = _keys(real, {})
+    importer.keys = _keys(real, {}, importer.known.keys)
     step: dict[str, _Stamp] = {}
     for place, (path, record) in enumerate(sorted(real.items())):
         own = None if record.date is None else to_micros(datetime.combine(record.date, time(), UTC))
@@ -477,8 +459,7 @@ async def _take_files(importer: _Importer, files: Sequence[tuple[str, bytes]], p
             own if first else None, known=own is not None or not first, origin=path, locator=None, op=None, history=None
         )
         importer.state[path] = record
-        await importer.version(path, record, path, stamp, "")
-        step[path] = stamp
+        step[path] = await importer.version(path, record, path, stamp, "")
         if progress is not None:
             progress(place + 1, len(real))
     if step:

@@ -10,6 +10,7 @@ from typing import Final
 from latewood.graph_schema.clock import Micros
 from latewood.graph_schema.commands import Assert, Command, Declare, End, History, Ref, SourceSpec, Unit
 from latewood.graph_schema.decisions import DecisionText, text_assert
+from latewood.graph_schema.errors import InvalidError, LatewoodError
 from latewood.graph_schema.model import DecisionStatus, NodeKind
 from latewood.graph_schema.values import Json, normal_key
 from latewood.ingestion.findings import Claims
@@ -75,6 +76,7 @@ class TableImport:
         self._units: list[Unit] = []
         self._alias: dict[str, str] = {}
         self.edge_ids: dict[tuple[str, str, str], str] = {}
+        self.own: set[str] = set()
 
     def take(self, rows: Iterable[Row | Reject]) -> None:
         """Sort rows from rejects, and give each its key."""
@@ -83,6 +85,11 @@ class TableImport:
                 self.report.rejects.append(row)
                 continue
             key = fill(self.map.key, row.columns)
+            try:
+                normal_key(key or "none")
+            except LatewoodError as error:
+                self.report.rejects.append(Reject(row.line, error.code, error.message))
+                continue
             if key is None:
                 reason = f"a column of the key {self.map.key!r} is missing"
                 self.report.rejects.append(Reject(row.line, "import.malformed", reason))
@@ -141,25 +148,36 @@ class TableImport:
             history=history,
         )  # fmt: skip
 
+    def reject(self, key: str, row: Row, error: LatewoodError) -> None:
+        """Leave a row out, with all that would refer to it."""
+        self.report.rejects.append(Reject(row.line, error.code, error.message))
+        self.rows.pop(key, None)
+        self.report.rows = len(self.rows)
+
     def declare(self, key: str, row: Row, start: Micros | None, *, known: bool, locator: str | None) -> list[Command]:
         """Bring a node with its words and its plain facts."""
         ids, name = self.sink.ids, fill(self.map.name, row.columns) or key
         node_id = ids.new()
-        self.nodes[normal_key(key)] = node_id
         head = normal_key(key.partition(":")[0])
         node_type = "decision" if self.map.kind is NodeKind.DECISION else head
-        found: list[Command] = [Declare(node_id, self.map.kind, node_type, key, name[:500])]
+        attributes: dict[str, Json] = {"table": self.origin}
+        found: list[Command] = [Declare(node_id, self.map.kind, node_type, key, name[:500], attributes)]
         if self.map.kind is NodeKind.DECISION:
             found.append(
                 text_assert(ids, Ref(id=node_id), self.text(row, name), valid_from=start, known=known, locator=locator)
             )
-        return found + self.facts(Ref(id=node_id), row, start, known=known, locator=locator)
+        found += self.facts(Ref(id=node_id), row, start, known=known, locator=locator)
+        # Only now: a row with a cell that cannot be read brings no node that others could point to.
+        self.nodes[normal_key(key)] = node_id
+        return found
 
     def facts(
         self, subject: Ref, row: Row, start: Micros | None, *, known: bool, locator: str | None
     ) -> list[Command]:  # fmt: skip
         """Assert the plain facts of a row."""
         end = instant_of(row.columns.get(self.map.valid_to), "valid_to") if self.map.valid_to else None
+        if end is not None and start is not None and end <= start:
+            raise InvalidError("the row's period ends not after its start", code="period.empty")
         return [
             Assert(
                 self.sink.ids.new(), subject, column.predicate, value_of(row.columns[column.column], column),

@@ -1,15 +1,66 @@
-"""Parts of a report as plain JSON."""
+"""What an import of decision records reports, and reports as plain JSON."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import fields, is_dataclass
+from dataclasses import dataclass, field, fields, is_dataclass
 from enum import Enum
 from typing import cast
 
 from latewood.graph_schema.values import Json
 
-__all__ = ["plain"]
+__all__ = ["AdrReport", "FileProblem", "plain"]
+
+
+@dataclass(frozen=True, slots=True)
+class FileProblem:
+    """Something in a file that a person should look at; the file was taken all the same, unless it says otherwise."""
+
+    path: str
+    line: int
+    code: str
+    message: str
+
+
+@dataclass(slots=True)
+class AdrReport:
+    """What an import of decision records found and wrote.
+
+    Attributes:
+        decisions: records that are in the folder now.
+        supersessions: edges between them, each once.
+        one_sided: supersessions that only one record mentions.
+        dangling: claims about records that are not there.
+        cyclic: rings of records that supersede each other.
+        duplicate_numbers: numbers that several files carry, with the full keys they got.
+        dead_links: links to files that do not exist.
+        index_stale: entries of an index that show a dead record as live.
+        deleted: records that the history has and the folder no longer.
+        uncommitted: files that differ from the last commit; not imported, commit them first.
+        skipped: Markdown files that are no records, with the reason.
+        written: units that were new; *replayed* units were known already, *late* ones came after the space went live.
+    """
+
+    path: str
+    space: str
+    history: bool = False
+    commits: int = 0
+    decisions: int = 0
+    supersessions: int = 0
+    one_sided: list[Json] = field(default_factory=list[Json])
+    dangling: list[Json] = field(default_factory=list[Json])
+    cyclic: list[Json] = field(default_factory=list[Json])
+    duplicate_numbers: list[Json] = field(default_factory=list[Json])
+    dead_links: list[Json] = field(default_factory=list[Json])
+    index_stale: list[Json] = field(default_factory=list[Json])
+    deleted: list[str] = field(default_factory=list[str])
+    uncommitted: list[Json] = field(default_factory=list[Json])
+    skipped: list[Json] = field(default_factory=list[Json])
+    problems: list[FileProblem] = field(default_factory=list[FileProblem])
+    written: int = 0
+    replayed: int = 0
+    late: int = 0
+    space_created: bool = False
 
 
 def plain(thing: object) -> Json:

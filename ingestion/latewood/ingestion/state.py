@@ -26,6 +26,7 @@ class Known:
 
     Attributes:
         nodes: identity to node id.
+        keys: identity to the key that it was given.
         texts: identity to the document that holds.
         edges: (successor, predecessor) to the fact of the supersession.
     """
@@ -38,11 +39,22 @@ class Known:
     deciders: set[tuple[str, str]] = field(default_factory=set[tuple[str, str]])
     files: dict[str, str] = field(default_factory=dict[str, str])
     edges: dict[tuple[str, str], str] = field(default_factory=dict[tuple[str, str], str])
+    keys: dict[str, str] = field(default_factory=dict[str, str])
+    edge_starts: dict[tuple[str, str], int] = field(default_factory=dict[tuple[str, str], int])
     _alias: dict[str, str] = field(default_factory=dict[str, str])
 
     def alias(self, ids: Mapping[str, str]) -> None:
         """Learn which ids an earlier run gave to the facts that this one would have made."""
         self._alias.update({mine: theirs for mine, theirs in ids.items() if mine != theirs})
+
+    def rename(self, old: str, new: str) -> None:
+        """Let what is known under one identity be known under another."""
+        for names in (self.nodes, self.texts, self.statuses, self.files, self.keys):
+            if old in names:
+                names[new] = names.pop(old)  # type: ignore[assignment, arg-type]
+        self.deciders = {(new if identity == old else identity, who) for identity, who in self.deciders}
+        for pair in [pair for pair in self.edges if old in pair]:
+            self.edges[new if pair[0] == old else pair[0], new if pair[1] == old else pair[1]] = self.edges.pop(pair)
 
     def real(self, fact_id: str) -> str:
         """Return the id under which a fact is kept."""
@@ -57,6 +69,9 @@ async def load_known(sink: Sink, *, facts: bool) -> Known:
         page = await sink.store.list_nodes(sink.space, NodeQuery(NodeKind.DECISION, first=PAGE_MAX, after=after))
         owned = {node.id: str(node.attributes["identity"]) for node in page.items if "identity" in node.attributes}
         known.nodes.update({identity: node_id for node_id, identity in owned.items()})
+        known.keys.update(
+            {owned[node.id]: node.key for node in page.items if node.id in owned and node.key is not None}
+        )
         if owned and facts:
             await _load_facts(sink, known, owned)
         if page.next is None:

@@ -8,19 +8,18 @@ run finds every event known.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import cast
 
 from latewood.graph_schema.clock import Micros, from_micros, iso
-from latewood.graph_schema.commands import COMMANDS_MAX, Assert, Command, End, History, Ref
+from latewood.graph_schema.commands import COMMANDS_MAX, Assert, Command, Declare, End, History, Ref
 from latewood.graph_schema.decisions import SUPERSEDES, status_assert
 from latewood.graph_schema.errors import InvalidError, LatewoodError
-from latewood.graph_schema.ledger import body_digest
 from latewood.graph_schema.model import DecisionStatus, NodeKind
 from latewood.graph_schema.values import Json, Value, normal_key
 from latewood.ingestion.findings import find_cycles
-from latewood.ingestion.importing import TableImport, TableReport
+from latewood.ingestion.importing import ROWS_A_READ, TableImport, TableReport
 from latewood.ingestion.rows import Reject, Row, instant_of, items_of, read_rows
 from latewood.ingestion.sink import Progress, Sink
 from latewood.ingestion.tablemap import HistoryColumn, RelationColumn, TableMap, fill
@@ -108,23 +107,37 @@ async def ingest_table(sink: Sink, path: Path, table_map: TableMap, *, progress:
 
 
 async def _find_nodes(table: TableImport) -> None:
-    """Learn which of the rows' nodes the space has already."""
-    keys = list(table.rows)
-    for begin in range(0, len(keys), 1_000):
-        found = await table.sink.store.nodes(table.sink.space, keys=keys[begin : begin + 1_000])
+    """Learn which of the rows' nodes, and of those that they point to, the space has already."""
+    wanted = dict.fromkeys(table.rows)
+    for key, row in list(table.rows.items()):
+        shown = fill(table.map.key, row.columns) or key
+        try:
+            for _, a, b in table.pairs(shown, row.columns):
+                wanted |= dict.fromkeys((normal_key(a), normal_key(b)))
+        except LatewoodError as error:
+            table.reject(key, row, error)
+    keys = list(wanted)
+    for begin in range(0, len(keys), ROWS_A_READ):
+        found = await table.sink.store.nodes(table.sink.space, keys=keys[begin : begin + ROWS_A_READ])
         table.nodes.update({key: node.id for key, node in found.items()})
+        table.own |= {key for key, node in found.items() if node.attributes.get("table") == table.origin}
 
 
 async def _write_history(table: TableImport, items: Sequence[_Item], progress: Progress | None) -> None:
-    origin = f"table:{table.origin}:{body_digest([table.map.key, sorted(table.rows)[:1]]).hex()[:12]}"
-    known = dict(table.nodes)
-    table.nodes.clear()
+    origin = f"table:{table.origin}:{table.map.key}"
+    known = {key: table.nodes.pop(key) for key in list(table.nodes) if key in table.rows}
     for number, item in enumerate(items):
         key = fill(table.map.key, item.row.columns) or item.key
         op = f"{origin}:{key}:{iso(from_micros(item.time))}:{item.locator}:{item.status}"
-        commands = _commands(table, key, item)
+        if item.key not in table.rows:
+            continue
+        try:
+            commands = _commands(table, key, item)
+        except LatewoodError as error:
+            table.reject(item.key, item.row, error)
+            continue
         if item.first and item.key in known:
-            table.nodes[item.key] = known[item.key]
+            commands = _adopt(table, item.key, known[item.key], commands)
         for begin in range(0, len(commands), COMMANDS_MAX):
             part = commands[begin : begin + COMMANDS_MAX]
             await table.put(table.unit(part, key, f"{op}:{begin}", History(origin, item.time)))
@@ -135,6 +148,18 @@ async def _write_history(table: TableImport, items: Sequence[_Item], progress: P
             progress(number + 1, len(items))
     await table.flush()
     await table.sink.store.finish_fill(table.sink.space, origin)
+
+
+def _adopt(table: TableImport, key: str, node_id: str, commands: list[Command]) -> list[Command]:
+    """Go on with a node that the space has: this table's own is replayed, another's is not declared again."""
+    fresh, table.nodes[key] = table.nodes[key], node_id
+    if key in table.own:
+        return commands
+    kept = [one for one in commands if not isinstance(one, Declare)]
+    return [
+        replace(one, subject=Ref(id=node_id)) if isinstance(one, Assert) and one.subject.id == fresh else one
+        for one in kept
+    ]
 
 
 def _commands(table: TableImport, key: str, item: _Item) -> list[Command]:

@@ -4,17 +4,17 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 
-from latewood.graph_schema.clock import Micros
+from latewood.graph_schema.clock import Micros, to_micros
 from latewood.graph_schema.commands import COMMANDS_MAX, Assert, Command, Ref
 from latewood.graph_schema.decisions import status_assert, text_assert
 from latewood.graph_schema.errors import LatewoodError
 from latewood.graph_schema.model import Fact, NodeKind
 from latewood.graph_schema.values import normal_key
 from latewood.ingestion.importing import ROWS_A_READ, TableImport
-from latewood.ingestion.rows import Reject, Row, instant_of
+from latewood.ingestion.rows import Row, instant_of
 from latewood.ingestion.sink import Progress
 from latewood.ingestion.tablemap import fill
-from latewood.storage.port import FactQuery
+from latewood.storage.port import PAGE_MAX, FactQuery
 
 __all__ = ["write_rows"]
 
@@ -31,7 +31,7 @@ async def write_rows(table: TableImport, progress: Progress | None) -> None:
             try:
                 commands = _row_commands(table, key, row, held)
             except LatewoodError as error:
-                table.report.rejects.append(Reject(row.line, error.code, error.message))
+                table.reject(key, row, error)
                 continue
             finally:
                 done += 1
@@ -45,12 +45,28 @@ async def write_rows(table: TableImport, progress: Progress | None) -> None:
 
 
 async def _held(table: TableImport, ids: Sequence[str]) -> dict[tuple[str, str], list[Fact]]:
-    """Read what holds of nodes, by node and predicate."""
+    """Read what the space says of nodes, by node and predicate: what holds, and where rows are dated what ever did."""
     found: dict[tuple[str, str], list[Fact]] = {}
-    if ids:
-        for fact in await table.sink.store.facts(table.sink.space, FactQuery(subjects=ids)):
-            found.setdefault((fact.subject_id, fact.predicate), []).append(fact)
+    for fact in await said_of(table, ids, None):
+        found.setdefault((fact.subject_id, fact.predicate), []).append(fact)
     return found
+
+
+async def said_of(table: TableImport, ids: Sequence[str], predicates: Sequence[str] | None) -> list[Fact]:
+    """Return the facts that a row may repeat: undated rows those that hold, dated ones all that were not taken back."""
+    if not ids:
+        return []
+    store, space = table.sink.store, table.sink.space
+    if table.map.valid_from is None:
+        return list(await store.facts(space, FactQuery(subjects=ids, predicates=predicates)))
+    found: list[Fact] = []
+    after: str | None = None
+    while True:
+        page = await store.timeline(space, ids, predicates, first=PAGE_MAX, after=after)
+        found += [fact for fact in page.items if fact.retired_at is None and not fact.absent]
+        if page.next is None:
+            return found
+        after = page.next
 
 
 def _row_commands(
@@ -86,6 +102,7 @@ def _said_already(node_id: str, command: Command, held: Mapping[tuple[str, str],
         fact.value is not None
         and fact.value.canonical() == command.value.canonical()
         and fact.as_written == command.as_written
+        and command.valid_from in (None, to_micros(fact.valid_from))
         for fact in held.get((node_id, command.predicate), ())
     )
 
@@ -114,7 +131,6 @@ async def _edges_there(table: TableImport, predicates: Sequence[str]) -> set[tup
     ids = list(table.nodes.values())
     found: set[tuple[str, str | None, str | None]] = set()
     for begin in range(0, len(ids), ROWS_A_READ):
-        query = FactQuery(subjects=ids[begin : begin + ROWS_A_READ], predicates=predicates)
-        for fact in await table.sink.store.facts(table.sink.space, query):
+        for fact in await said_of(table, ids[begin : begin + ROWS_A_READ], predicates):
             found.add((fact.predicate, fact.subject_id, fact.object_id))
     return found

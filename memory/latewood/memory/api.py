@@ -32,7 +32,7 @@ from latewood.graph_schema.decisions import (
 )
 from latewood.graph_schema.errors import ConflictError, InvalidError
 from latewood.graph_schema.events import Receipt
-from latewood.graph_schema.ids import IdSource, is_id
+from latewood.graph_schema.ids import IdSource, is_id, normal_id
 from latewood.graph_schema.ledger import body_digest
 from latewood.graph_schema.model import Alternative, DecisionStatus, NodeKind, Trust
 from latewood.graph_schema.packs.loader import Pack
@@ -51,6 +51,7 @@ _KIND_TRUST: Final[Mapping[str, Trust]] = {"human": Trust.HUMAN, "system": Trust
 def _ref(thing: Identified, *, kind: NodeKind = NodeKind.ENTITY, create: bool = True) -> Ref:
     if not isinstance(thing, str):
         return Ref(id=thing.id)
+    thing = normal_id(thing)
     return Ref(id=thing) if is_id(thing) else Ref(key=thing, kind=kind, create=create)
 
 
@@ -215,7 +216,7 @@ class Memory(Reader):
             because: the rationale.
             about: entities it concerns, by key or id; declared when new.
             evidence: facts, decisions or sources that it rests on, pinned to what is known now.
-            supersedes: decisions it takes the place of; their status becomes superseded in the same unit.
+            supersedes: decisions it takes the place of; when it is accepted, they become superseded in the same unit.
             decided_by: who decided, when that is not who writes.
 
         Raises:
@@ -241,7 +242,9 @@ class Memory(Reader):
             session=None if session is None else _session_ref(session),
         )  # fmt: skip
         commands = decision_commands(draft, self._engine.ids)
-        commands += [await self._superseded(one, draft.valid_from) for one in old]
+        if status is DecisionStatus.ACCEPTED:
+            # A mere proposal takes nobody's place yet.
+            commands += [await self._superseded(one, draft.valid_from) for one in old]
         body = [
             "decide", text.document(), status.value, key, _said_time(decided_at), session,
             *([said(one) for one in group] for group in (about, evidence, trigger, old, decided_by)),

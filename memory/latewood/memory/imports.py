@@ -5,9 +5,9 @@ from __future__ import annotations
 from pathlib import Path
 
 from latewood.graph_schema.errors import NotFoundError
-from latewood.ingestion.adr import AdrReport
 from latewood.ingestion.adr import ingest_adr as _ingest_adr
 from latewood.ingestion.importing import TableReport
+from latewood.ingestion.report import AdrReport
 from latewood.ingestion.sink import Progress
 from latewood.ingestion.table import ingest_table as _ingest_table
 from latewood.ingestion.tablemap import load_map

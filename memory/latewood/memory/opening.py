@@ -34,9 +34,9 @@ class Engine:
     async def close(self) -> None:
         """Commit what waits, then let go of the store."""
         if self.open:
-            self.open = False
             await self.journal.close()
             await self.store.close()
+            self.open = False
 
 
 def _path(url: str) -> Path:

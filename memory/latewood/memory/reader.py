@@ -11,7 +11,7 @@ from latewood.graph_schema.clock import NOW, AsOf, iso, to_micros
 from latewood.graph_schema.decisions import ABOUT, STATUS
 from latewood.graph_schema.errors import ConflictError, InvalidError, NotFoundError
 from latewood.graph_schema.events import LedgerEntry, Receipt
-from latewood.graph_schema.ids import is_id
+from latewood.graph_schema.ids import is_id, normal_id
 from latewood.graph_schema.ledger import Verdict
 from latewood.graph_schema.model import Decision, DecisionStatus, Fact, LedgerName, Node, NodeKind
 from latewood.graph_schema.values import normal_key
@@ -48,7 +48,7 @@ Identified: TypeAlias = "str | Written | Node | Fact | Decision"
 
 def said(thing: Identified) -> str:
     """Return the id or key that *thing* goes by."""
-    return thing if isinstance(thing, str) else thing.id
+    return normal_id(thing) if isinstance(thing, str) else thing.id
 
 
 class Reader:
@@ -149,6 +149,7 @@ class Reader:
 
     async def fact(self, fact_id: str, *, known_at: datetime | None = None) -> Fact:
         """Return one assertion by id, retracted or not. Raises NotFoundError."""
+        fact_id = normal_id(fact_id)
         found = await self._store.facts_by_id(self._space, [fact_id], known_at=micros_or_none(known_at))
         if fact_id not in found:
             raise NotFoundError(f"nothing in space {self._space!r} has the fact id {fact_id!r}", id=fact_id)
@@ -256,7 +257,7 @@ class Reader:
 
     async def receipt(self, receipt_id: str) -> Receipt:
         """Return what became of a write: stored, or failed with its class. Raises NotFoundError."""
-        return await self._store.receipt(receipt_id)
+        return await self._store.receipt(normal_id(receipt_id))
 
     async def spaces(self) -> tuple[Space, ...]:
         """List the tenant's spaces."""

@@ -7,7 +7,7 @@ from dataclasses import replace
 from datetime import datetime
 from typing import Final, cast
 
-from latewood.graph_schema.clock import NOW, AsOf, parse_instant
+from latewood.graph_schema.clock import NOW, AsOf, parse_instant, to_micros
 from latewood.graph_schema.decisions import (
     ABOUT,
     BASED_ON,
@@ -40,15 +40,18 @@ def _moved(fact: Fact, holding: Fact | None) -> str | None:
     return "ended" if holding.absent else "superseded"
 
 
-async def evidence_of(store: GraphStore, space: str, edges: Sequence[Fact]) -> dict[str, Evidence]:
+async def evidence_of(store: GraphStore, space: str, edges: Sequence[Fact], at: AsOf = NOW) -> dict[str, Evidence]:
     """Resolve the targets of *edges* as they were known when each edge was recorded, by the edge's fact id."""
     targets = list(dict.fromkeys(fact.object_id for fact in edges if fact.object_id is not None))
     if not targets:
         return {}
-    facts = await store.facts_by_id(space, targets)
-    holding = dict(zip(facts, await store.held(space, [Point(one) for one in facts]), strict=True))
+    known_at = None if at.known_at is None else to_micros(at.known_at)
+    valid_at = None if at.valid_at is None else to_micros(at.valid_at)
+    facts = await store.facts_by_id(space, targets, known_at=known_at)
+    points = [Point(one, valid_at, known_at) for one in facts]
+    holding = dict(zip(facts, await store.held(space, points), strict=True))
     node_ids = {*(one for one in targets if one not in facts), *(fact.subject_id for fact in facts.values())}
-    nodes = await store.nodes(space, ids=sorted(node_ids))
+    nodes = await store.nodes(space, ids=sorted(node_ids), at=at)
     found: dict[str, Evidence] = {}
     for link in edges:
         if link.object_id is None:
@@ -141,7 +144,7 @@ async def decisions_by_id(store: GraphStore, space: str, ids: Sequence[str], at:
     related |= {fact.subject_id for fact in incoming}
     others = await store.nodes(space, ids=sorted(related - set(nodes)), at=at) if related - set(nodes) else {}
     known = {**nodes, **others}
-    evidence = await evidence_of(store, space, [fact for fact in facts if fact.predicate in _EVIDENCE])
+    evidence = await evidence_of(store, space, [fact for fact in facts if fact.predicate in _EVIDENCE], at)
     successors: dict[str, list[Node]] = {}
     for fact in incoming:
         if fact.object_id is not None and fact.subject_id in known:

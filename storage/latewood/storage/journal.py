@@ -119,6 +119,17 @@ class Journal:
 
     async def _write(self) -> None:
         """Commit group after group until nothing waits."""
+        try:
+            await self._groups()
+        finally:
+            self._writer = None
+            while self._waiting:
+                gone = UnavailableError("the store was closed before this was kept; repeat it", code="store.closed")
+                left = self._waiting.popleft()
+                if not left.done.done():
+                    left.done.set_exception(gone)
+
+    async def _groups(self) -> None:
         while group := self._take():
             by_tenant: dict[str, list[_Waiting]] = {}
             for waiting in group:
@@ -128,7 +139,6 @@ class Journal:
             if not self._waiting:
                 # One turn of the loop lets writers that were just answered hand in their next unit.
                 await asyncio.sleep(0)
-        self._writer = None
 
     async def _commit(self, part: list[_Waiting]) -> None:
         try:
@@ -140,10 +150,14 @@ class Journal:
                 return
             answers = tuple(error for _ in part)
         except Exception as error:  # noqa: BLE001 - see below
-            # Whatever it was, every waiting caller must hear of it: a silent writer would hang them all.
+            if len(part) > 1:
+                # One unit's fault must not become its neighbours'.
+                for waiting in part:
+                    await self._commit([waiting])
+                return
+            # Whatever it was, the waiting caller must hear of it: a silent writer would hang it.
             _log.exception("commit_failed", units=len(part))
-            failure = LatewoodError(f"the store failed unexpectedly: {error!r}", code="internal")
-            answers = tuple(failure for _ in part)
+            answers = (LatewoodError(f"the store failed unexpectedly: {error!r}", code="internal"),)
         for waiting, answer in zip(part, answers, strict=True):
             if waiting.done.done():
                 continue
@@ -156,4 +170,5 @@ class Journal:
         """Commit what waits, then stop. Later units are refused."""
         self._closed = True
         if self._writer is not None:
-            await self._writer
+            # Shielded: whoever stops waiting for the end must not stop the writes.
+            await asyncio.shield(self._writer)

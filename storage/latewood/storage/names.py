@@ -9,7 +9,7 @@ from typing import Final
 
 from latewood.graph_schema.errors import InvalidError, NotFoundError
 
-__all__ = ["check_space_name", "predicate_key", "session_key", "unknown_space"]
+__all__ = ["check_free", "check_space_name", "predicate_key", "session_key", "unknown_space"]
 
 _SPACE_NAME: Final = re.compile(r"[a-z0-9][a-z0-9._-]{0,63}")
 
@@ -37,3 +37,9 @@ def session_key(session: str) -> str:
 def predicate_key(name: str) -> str:
     """Return the key of a predicate's node."""
     return f"predicate:{name}"
+
+
+def check_free(normal: str) -> None:
+    """Keep the keys that Latewood gives itself for itself. Raises InvalidError (``key.taken``)."""
+    if normal.startswith(("predicate:", "source:")):
+        raise InvalidError(f"keys that begin like {normal[:20]!r} are Latewood's own; choose another", code="key.taken")

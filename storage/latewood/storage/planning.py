@@ -39,7 +39,7 @@ from latewood.graph_schema.ledger import key_id
 from latewood.graph_schema.model import Cardinality, NodeKind, Predicate, Trust
 from latewood.graph_schema.packs.loader import Vocabulary
 from latewood.graph_schema.values import Json, Value, canonical_json, check_text, normal_key
-from latewood.storage.names import predicate_key, session_key
+from latewood.storage.names import check_free, predicate_key, session_key
 from latewood.storage.rows import FactRow, Known, Needs, NodeRow, SpaceRow
 
 __all__ = [
@@ -190,8 +190,11 @@ class _Planner:
         if unit.history is not None and _fills(unit.history, space):
             return Plan(recorded_at, written_at, "filling", unit.history.origin, late=False, origin=origin)
         late = unit.history is not None
-        state, filling = (space.state, space.filling) if late and space.state == "filling" else ("live", None)
-        return Plan(recorded_at, written_at, state, filling, late=late, origin=origin)
+        if late and space.state == "filling":
+            raise ConflictError(
+                f"{space.name!r} is being filled by {space.filling}; end that first", code="space.filling"
+            )
+        return Plan(recorded_at, written_at, "live", None, late=late, origin=origin)
 
     def _emit(self, event: Event) -> None:
         self.plan.events.append(event)
@@ -225,6 +228,7 @@ class _Planner:
         normal = normal_key(key)
         found = self._find(normal)
         if found is None:
+            check_free(normal)
             if not ref.create:
                 raise NotFoundError(f"nothing in space {self._unit.space!r} has the key {key!r}", key=key)
             head, colon, _ = key.partition(":")
@@ -293,6 +297,10 @@ class _Planner:
         if done is not None:
             return done
         known, packed = self._known.predicates.get(name), self._words.predicates.get(name)
+        twin = self._find(normal_key(predicate_key(name)))
+        if known is None and twin is not None and twin.attributes.get("name") != name:
+            msg = f"the predicate {name!r} differs only in its case from {twin.name!r}; use that"
+            raise InvalidError(msg, predicate=name, known=twin.name)
         wanted = packed or known
         if wanted is None:
             if self._known.space.strict:
@@ -423,6 +431,7 @@ class _Planner:
         if command.id in self._known.by_id or command.id in self._known.facts:
             raise ConflictError(f"the id {command.id} is taken", code="key.taken", id=command.id)
         if command.key is not None:
+            check_free(normal_key(command.key))
             taken = self._find(normal_key(command.key))
             if taken is not None:
                 msg = f"the key {command.key!r} belongs to {taken.kind.value} {taken.id} already"

@@ -48,7 +48,7 @@ from latewood.storage.port import (
     StoreInfo,
 )
 from latewood.storage.reference_space import NO_BOUND, SpaceLog, texts_in
-from latewood.storage.rows import NodeRow, SpaceRow
+from latewood.storage.rows import NodeRow, SpaceRow, as_known
 
 __all__ = ["ReferenceStore"]
 
@@ -213,7 +213,7 @@ class ReferenceStore:
         _, known_at = self._instants(log, at)
         asked = {one: one for one in ids} | {key: log.by_key.get(normal_key(key), "") for key in keys}
         rows = {name: log.nodes[one] for name, one in asked.items() if one in log.nodes}
-        return {name: log.node(row) for name, row in rows.items() if row.recorded_at <= known_at}
+        return {name: as_known(log.node(row), at) for name, row in rows.items() if row.recorded_at <= known_at}
 
     async def near_keys(self, space: str, key: str, limit: int = 5) -> tuple[str, ...]:
         """Return keys of the space that resemble *key*."""
@@ -234,7 +234,7 @@ class ReferenceStore:
         shown = places[: query.first]
         rows = list(log.nodes.values())
         more = write_cursor("n", shown[-1]) if len(places) > query.first else None
-        return Page(tuple(log.node(rows[place - 1]) for place in shown), more)
+        return Page(tuple(as_known(log.node(rows[place - 1]), at) for place in shown), more)
 
     def _wanted(self, log: SpaceLog, row: NodeRow, query: NodeQuery, valid_at: Micros, known_at: Micros) -> bool:
         if (row.kind is not query.kind) if query.kind is not None else (row.kind in _HIDDEN):
@@ -373,7 +373,7 @@ class ReferenceStore:
                     found.append((len(asked & _words(texts_in(fact.value.data))), fact))
             score, best = max(found, key=lambda one: one[0])
             if score:
-                hits.append(Hit(log.node(row), best, float(score)))
+                hits.append(Hit(as_known(log.node(row), at), best, float(score)))
         return tuple(sorted(hits, key=lambda hit: -hit.score)[:first])
 
     async def feed(self, space: str, ledger: LedgerName, after_seq: int, limit: int = 100) -> tuple[LedgerEntry, ...]:

@@ -3,13 +3,18 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
-from latewood.graph_schema.clock import Micros
-from latewood.graph_schema.model import NodeKind, Predicate
+from latewood.graph_schema.clock import AsOf, Micros
+from latewood.graph_schema.model import Node, NodeKind, Predicate
 from latewood.graph_schema.values import Json
 
-__all__ = ["FactRow", "Known", "Needs", "NodeRow", "SpaceRow"]
+__all__ = ["FactRow", "Known", "Needs", "NodeRow", "SpaceRow", "as_known"]
+
+
+def as_known(node: Node, at: AsOf) -> Node:
+    """Show a node as of *at*: a read of the past has no version, which is today's and no base for a write."""
+    return node if at.known_at is None else replace(node, version=0)
 
 
 @dataclass(frozen=True, slots=True)

@@ -283,3 +283,40 @@ async def test_an_interrupted_fill_goes_on_with_the_historys_own_time(
     assert (report.replayed, report.late) == (2, 0)
     assert (await memory.decision("adr:1", known("2020-02-02"))).status is DecisionStatus.ACCEPTED
     assert [one.key for one in (await memory.decision("adr:1", known("2020-06-02"))).superseded_by] == ["adr:3"]
+
+
+async def test_an_edge_withdrawn_by_an_older_author_time_ends_where_it_began(memory: Memory, tmp_path: Path) -> None:
+    made = Repository(tmp_path / "skewed")
+    made.commit("2020-03-01T00:00:00Z", _0001_a=record(1, "one"), _0002_b=record(2, "two"))
+    made.commit("2020-03-10T00:00:00Z", _0001_a=record(1, "one", "Superseded by [2](0002-b.md)"))
+    (made.path / "adr" / "0001-a.md").write_text(record(1, "one"))
+    made.git("add", "-A")
+    made.git("commit", "-q", "-m", "back", "--date=2020-03-05T00:00:00Z", at="2020-03-20T00:00:00Z")
+    await ingest_adr(memory, made.path / "adr")
+
+    decision = await memory.decision("adr:1")
+    assert (decision.status, decision.superseded_by) == (DecisionStatus.ACCEPTED, ())
+
+
+async def test_a_number_used_again_gets_a_key_of_its_own(memory: Memory, tmp_path: Path) -> None:
+    made = Repository(tmp_path / "reused")
+    made.commit("2020-01-01T00:00:00Z", _0003_old=record(3, "something old"))
+    await ingest_adr(memory, made.path / "adr")
+    made.commit("2020-02-01T00:00:00Z", _0003_old=None)
+    made.commit("2020-03-01T00:00:00Z", _0003_new=record(3, "a wholly other matter", "Proposed"))
+    report = await ingest_adr(memory, made.path / "adr")
+
+    assert report.decisions == 1
+    assert (await memory.decision("adr:3")).title == "something old"
+    assert (await memory.decision("adr:3~0003-new")).title == "a wholly other matter"
+
+
+async def test_a_renamed_file_goes_on_as_the_same_decision(memory: Memory, tmp_path: Path) -> None:
+    folder = tmp_path / "adr"
+    folder.mkdir()
+    (folder / "0001-a.md").write_text(record(1, "one"))
+    await ingest_adr(memory, folder)
+    (folder / "0001-a.md").rename(folder / "0001-alpha.md")
+    await ingest_adr(memory, folder)
+
+    assert len((await memory.decisions()).items) == 1

@@ -231,3 +231,38 @@ async def test_a_path_that_leads_nowhere_makes_no_space(memory: Memory, tmp_path
 
     assert caught.value.code == "file.unreadable"
     assert [space.name for space in await memory.spaces()] == ["default"]
+
+
+async def test_rows_point_to_what_the_space_has_and_never_to_a_reject(memory: Memory, tmp_path: Path) -> None:
+    await memory.create_space("rules")
+    await memory.observe("lane:L1", "length", 400)
+    rows, mapped = tmp_path / "carriers.csv", tmp_path / "carriers.toml"
+    mapped.write_text(ENTITIES.replace('"lane:{value}"', '"{value}"'))
+    rows.write_text(
+        "code,name,from,on_time,active,serves\nA,Alpha,2020-01,80,yes,lane:L1;carrier:B\nB,Beta,2020-01,many,no,\n"
+        f"{'C' * 600},Gamma,2020-01,1,no,\n"
+    )
+    report = await ingest_table(memory, rows, mapped)
+    again = await ingest_table(memory, rows, mapped)
+
+    assert [one.line for one in report.rejects] == [4, 3]
+    assert [one["to"] for one in report.dangling] == ["carrier:b"]
+    assert [fact.predicate for fact in (await memory.entity("carrier:A", ["serves"])).facts] == ["serves"]
+    assert again.written == 0
+
+
+async def test_a_history_goes_on_with_rows_that_sort_first_and_nodes_of_others(
+    memory: Memory, table: tuple[Path, Path]
+) -> None:
+    await memory.create_space("rules")
+    rows, mapped = table
+    rows.write_text(json.dumps(ROWS[3]))
+    await ingest_table(memory, rows, mapped)
+    await memory.decide("Somebody else's", because="of this", key="rule:1")
+    rows.write_text("\n".join(json.dumps(row) for row in ROWS))
+    report = await ingest_table(memory, rows, mapped)
+
+    assert report.rejects == []
+    assert (await memory.decision("rule:4")).source_status == "Superseded"
+    successors = (await memory.decision("rule:1")).superseded_by
+    assert sorted(one.key or "" for one in successors) == ["rule:2", "rule:3"]

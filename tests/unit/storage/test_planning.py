@@ -6,7 +6,7 @@ import pytest
 
 from latewood.graph_schema.clock import ManualClock, from_micros
 from latewood.graph_schema.commands import ActorSpec, Assert, Declare, End, History, Ref, Retract, SourceSpec, Unit
-from latewood.graph_schema.errors import InvalidError, NotFoundError, RefusedError
+from latewood.graph_schema.errors import ConflictError, InvalidError, NotFoundError, RefusedError
 from latewood.graph_schema.events import EventKind
 from latewood.graph_schema.ids import SequentialIds
 from latewood.graph_schema.model import Cardinality, NodeKind, Predicate, Trust
@@ -98,7 +98,6 @@ def test_a_start_left_out_is_the_recording() -> None:
     [
         ("empty", None, "git", 10),
         ("filling", "git", "git", 10),
-        ("filling", "other", "git", 1_000),
         ("live", None, "git", 1_000),
         ("empty", None, None, 1_000),
     ],
@@ -112,6 +111,13 @@ def test_only_a_filling_takes_a_historys_time(
     assert recorded_time(one, space, 0, 1_000) == expected
     assert planned(one, space).recorded_at == expected
     assert recorded_time(one, space, 2_000, 1_000) == 2_001
+
+
+def test_a_history_waits_for_the_one_that_fills_the_space() -> None:
+    with pytest.raises(ConflictError) as caught:
+        planned(unit(say(), history=History("git", 10)), replace(SPACE, state="filling", filling="other"))
+
+    assert caught.value.code == "space.filling"
 
 
 def test_equal_sources_are_one_and_others_are_not() -> None:

@@ -28,7 +28,7 @@ from latewood.server.app import create_app
 from latewood.server.guard import BODY_BYTES_MAX
 
 if TYPE_CHECKING:
-    from latewood.ingestion.adr import AdrReport
+    from latewood.ingestion.report import AdrReport
 
 __all__ = ["Answered", "Asker", "answers", "records_folder", "run_demo"]
 

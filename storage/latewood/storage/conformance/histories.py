@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from latewood.graph_schema.clock import to_micros
 from latewood.graph_schema.commands import History
+from latewood.graph_schema.errors import ConflictError
 from latewood.graph_schema.events import Receipt
 from latewood.storage.conformance.scene import MakeStore, Scene, day, opened
 
@@ -65,17 +66,20 @@ async def check_the_first_ordinary_write_makes_a_space_live(make: MakeStore) -> 
         assert (await scene.store.receipt(late.id)).late
 
 
-async def check_another_history_is_late(make: MakeStore) -> None:
-    """While one history fills the space, another's units are stamped now and the filling goes on."""
+async def check_another_history_waits(make: MakeStore) -> None:
+    """While one history fills the space another is refused: stamped now, it would push the rest out of its own time."""
     async with opened(make) as scene:
         await _fill(scene, 1, -10)
-        other = await _fill(scene, 2, -9, "git:two")
+        code = None
+        try:
+            await _fill(scene, 2, -9, "git:two")
+        except ConflictError as error:
+            code = error.code
         again = await _fill(scene, 3, -8)
 
-        assert other.late
+        assert code == "space.filling"
         assert not again.late
-        assert _recorded(other) >= day(0)
-        assert _recorded(again) > _recorded(other)
+        assert _recorded(again) < day(0)
         assert await _state(scene) == ("filling", "git:one")
 
 
@@ -131,7 +135,7 @@ CHECKS = (
     check_an_empty_space_takes_a_historys_times,
     check_equal_history_times_stay_in_order,
     check_the_first_ordinary_write_makes_a_space_live,
-    check_another_history_is_late,
+    check_another_history_waits,
     check_a_filling_ends,
     check_an_interrupted_filling_goes_on,
     check_an_end_in_a_history_is_judged_by_its_time,

@@ -7,6 +7,7 @@ import contextlib
 import os
 import time
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Final, Literal, TypeVar, cast
 
@@ -38,7 +39,7 @@ from latewood.storage.port import (
     StoreInfo,
 )
 from latewood.storage.receipts import receipt_from_json
-from latewood.storage.rows import SpaceRow
+from latewood.storage.rows import SpaceRow, as_known
 from latewood.storage.sqlite import leases, ledgers, listing
 from latewood.storage.sqlite.database import Database, number
 from latewood.storage.sqlite.engine import SCHEMA_VERSION, Engine
@@ -221,7 +222,8 @@ class SqliteStore:
         self, space: str, *, ids: Sequence[str] = (), keys: Sequence[str] = (), at: AsOf = NOW
     ) -> dict[str, Node]:
         """Return the nodes that exist at `known_at`, by the id or key as asked."""
-        return await self._read(space, lambda one: one.nodes(ids=ids, keys=keys, known_at=one.instants(at)[1]))
+        found = await self._read(space, lambda one: one.nodes(ids=ids, keys=keys, known_at=one.instants(at)[1]))
+        return {asked: as_known(node, at) for asked, node in found.items()}
 
     async def near_keys(self, space: str, key: str, limit: int = 5) -> tuple[str, ...]:
         """Return keys of the space that resemble *key*."""
@@ -229,7 +231,8 @@ class SqliteStore:
 
     async def list_nodes(self, space: str, query: NodeQuery, at: AsOf = NOW) -> Page[Node]:
         """List nodes."""
-        return await self._read(space, lambda one: listing.list_nodes(one, query, *one.instants(at)))
+        page = await self._read(space, lambda one: listing.list_nodes(one, query, *one.instants(at)))
+        return Page(tuple(as_known(node, at) for node in page.items), page.next)
 
     async def predicates(self, space: str) -> Mapping[str, Predicate]:
         """Return the predicates in use in the space, by name."""
@@ -274,7 +277,8 @@ class SqliteStore:
         self, space: str, text: str, *, kinds: Sequence[NodeKind] | None = None, at: AsOf = NOW, first: int = 20
     ) -> tuple[Hit, ...]:
         """Return nodes whose names, keys or holding texts match."""
-        return await self._read(space, lambda one: listing.search_text(one, text, kinds, *one.instants(at), first))
+        hits = await self._read(space, lambda one: listing.search_text(one, text, kinds, *one.instants(at), first))
+        return tuple(replace(hit, node=as_known(hit.node, at)) for hit in hits)
 
     async def feed(self, space: str, ledger: LedgerName, after_seq: int, limit: int = 100) -> tuple[LedgerEntry, ...]:
         """Return the ledger's rows after *after_seq*."""
