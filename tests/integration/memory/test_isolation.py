@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncIterator
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import pytest
 
 from latewood.graph_schema.clock import ManualClock
 from latewood.graph_schema.errors import InvalidError, LatewoodError, UnavailableError
-from latewood.memory import AsOf, DecisionStatus, Memory
+from latewood.memory import AsOf, DecisionStatus, Memory, Trust
 
 
 @pytest.fixture(params=["sqlite", "reference"])
@@ -98,3 +99,20 @@ async def test_a_proposal_takes_nobodys_place_yet(memory: Memory) -> None:
     await memory.decide("Use ECR", because="less work", supersedes=[old], status=DecisionStatus.PROPOSED)
 
     assert (await memory.decision(old)).status is DecisionStatus.ACCEPTED
+
+
+async def test_a_flood_of_untrusted_claims_does_not_lock_the_owner_out(
+    memory: Memory, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for module in ("latewood.graph_schema.resolution", "latewood.storage.sqlite.stretches"):
+        monkeypatch.setattr(f"{module}.STRETCHES_MAX", 20)
+    start = datetime(2025, 1, 1, tzinfo=UTC)
+    price = await memory.observe("part:p", "price", 10, by="human:ada", valid_from=start)
+    for number in range(30):
+        at = start + timedelta(days=30 - number)
+        await memory.observe("part:p", "price", 99 + number, trust=Trust.UNTRUSTED, valid_from=at)
+
+    await memory.correct(price, 11, by="human:ada")
+    (fact,) = (await memory.entity("part:p", ["price"])).facts
+    assert fact.value is not None
+    assert fact.value.python == 11

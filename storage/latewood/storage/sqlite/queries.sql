@@ -88,9 +88,9 @@ where k = ? and valid_from <= ? and valid_to > ? and retracted_at = 922337203685
 order by valid_from desc;
 
 -- name: claims_starting
--- Claims that start inside a stretch, earliest first; read until the reader has seen enough.
+-- Claims of a class or a higher one that start inside a stretch, earliest first; read until enough was seen.
 select e, valid_from, valid_to, tier, known, trust, recorded_at, ordinal, absent from claim
-where k = ? and valid_from > ? and valid_from < ? and retracted_at = 9223372036854775807
+where k = ? and valid_from > ? and valid_from < ? and retracted_at = 9223372036854775807 and 2 * tier + known >= ?
 order by valid_from;
 
 -- name: row_before

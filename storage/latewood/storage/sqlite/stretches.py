@@ -104,10 +104,10 @@ def _covering(connection: Database, sql: Sql, change: KeyChange, window: Window)
     return found
 
 
-def _starting(connection: Database, sql: Sql, change: KeyChange, window: Window) -> Iterator[Claim]:
-    """Read the claims that start inside the window, earliest first."""
+def _starting(connection: Database, sql: Sql, change: KeyChange, window: Window, least: int) -> Iterator[Claim]:
+    """Read the claims of class *least* or higher that start inside the window, earliest first."""
     gone = {claim.fact for claim in change.removed}
-    rows = connection.execute(sql["claims_starting"], (change.state.k, window[0], window[1]))
+    rows = connection.execute(sql["claims_starting"], (change.state.k, window[0], window[1], least))
     for scanned, row in enumerate(rows):
         if scanned >= STRETCHES_MAX:
             msg = f"this touches more than {STRETCHES_MAX:,} stretches of one key; use a shorter period"
@@ -120,7 +120,7 @@ def _starting(connection: Database, sql: Sql, change: KeyChange, window: Window)
 def _window(connection: Database, sql: Sql, change: KeyChange, changed: Claim) -> Window:
     """Return where *changed* may hold: its period up to a claim of higher rank that covers the rest of it."""
     period = (changed.valid_from, changed.valid_to)
-    for claim in _starting(connection, sql, change, period):
+    for claim in _starting(connection, sql, change, period, claim_class(changed.tier, changed.known)):
         if claim.valid_to >= period[1] and claim.rank > changed.rank:
             return (period[0], claim.valid_from)
     return period
@@ -168,7 +168,10 @@ def settle_key(connection: Database, sql: Sql, change: KeyChange, recorded_at: M
     last_start: Micros | None = None
     for window in windows:
         claims = _covering(connection, sql, change, window) if state.stored else []
-        claims += [*_starting(connection, sql, change, window), *change.added]
+        # Where a new claim covers the whole window, one of a lower class holds nowhere in it, however many there are.
+        whole = (one for one in change.added if one.valid_from <= window[0] and one.valid_to >= window[1])
+        least = max((claim_class(one.tier, one.known) for one in whole), default=0)
+        claims += [*_starting(connection, sql, change, window, least), *change.added]
         last_start = max(claim.valid_from for claim in claims) if claims else None
         change.layout += sweep(claims, window)
         for row in _live_rows(connection, sql, state.k, window) if state.stored else ():
