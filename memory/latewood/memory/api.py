@@ -246,7 +246,7 @@ class Memory(Reader):
             # A mere proposal takes nobody's place yet.
             commands += [await self._superseded(one, draft.valid_from) for one in old]
         body = [
-            "decide", text.document(), status.value, key, _said_time(decided_at), session,
+            "decide", text.document(), status.value, key, micros_or_none(decided_at), session,
             *([said(one) for one in group] for group in (about, evidence, trigger, old, decided_by)),
         ]  # fmt: skip
         receipt = await self.write(
@@ -274,8 +274,8 @@ class Memory(Reader):
             valid_to=micros_or_none(valid_to), as_written=as_written, quote=quote,
         )  # fmt: skip
         body = [
-            "observe", said(subject), predicate, given.kind, given.data, given.unit, _said_time(valid_from),
-            _said_time(valid_to), as_written, quote,
+            "observe", said(subject), predicate, given.kind, given.data, given.unit, micros_or_none(valid_from),
+            micros_or_none(valid_to), as_written, quote,
         ]  # fmt: skip
         return await self._one(
             command, body, by=by, session=session, source=source, trust=trust,
@@ -293,7 +293,15 @@ class Memory(Reader):
             self._engine.ids.new(), _ref(subject), predicate, object=_ref(target), relation=True,
             valid_from=micros_or_none(valid_from), valid_to=micros_or_none(valid_to), quote=quote,
         )  # fmt: skip
-        body = ["relate", said(subject), predicate, said(target), _said_time(valid_from), _said_time(valid_to), quote]
+        body = [
+            "relate",
+            said(subject),
+            predicate,
+            said(target),
+            micros_or_none(valid_from),
+            micros_or_none(valid_to),
+            quote,
+        ]
         return await self._one(
             command, body, by=by, session=session, source=source, trust=trust,
             expects=self._expect(subject, expected_version), idempotency_key=idempotency_key,
@@ -326,7 +334,7 @@ class Memory(Reader):
         retraction = Retract(self._engine.ids.new(), old.id, because)
         body = [
             "correct", old.id, None if given is None else [given.kind, given.data, given.unit],
-            None if target is None else said(target), _said_time(valid_from), _said_time(valid_to), because,
+            None if target is None else said(target), micros_or_none(valid_from), micros_or_none(valid_to), because,
         ]  # fmt: skip
         receipt = await self.write(
             [retraction, assertion], body, by=by, session=session, source=source, idempotency_key=idempotency_key
@@ -344,7 +352,7 @@ class Memory(Reader):
         """
         command = End(self._engine.ids.new(), said(fact), micros_or_none(at), because)
         return await self._one(
-            command, ["end", said(fact), _said_time(at), because], by=by, session=session, source=source,
+            command, ["end", said(fact), micros_or_none(at), because], by=by, session=session, source=source,
             idempotency_key=idempotency_key,
         )  # fmt: skip
 
@@ -386,7 +394,7 @@ class Memory(Reader):
             await self._superseded(old_id, start),
         ]
         receipt = await self.write(
-            commands, ["supersede", old_id, new_id, _said_time(at)], by=by, session=session, source=source,
+            commands, ["supersede", old_id, new_id, micros_or_none(at)], by=by, session=session, source=source,
             idempotency_key=idempotency_key,
         )  # fmt: skip
         return Written(receipt.facts[0], receipt)
@@ -407,10 +415,6 @@ class Memory(Reader):
             idempotency_key=idempotency_key,
         )  # fmt: skip
         return Written(receipt.facts[0], receipt)
-
-
-def _said_time(instant: datetime | None) -> int | None:
-    return None if instant is None else to_micros(instant)
 
 
 class Opening:

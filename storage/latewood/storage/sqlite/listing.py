@@ -15,7 +15,7 @@ from latewood.graph_schema.values import normal_key
 from latewood.storage.cursors import check_first, near, read_cursor, write_cursor
 from latewood.storage.port import Axis, Change, Hit, NodeQuery, Page
 from latewood.storage.sqlite.database import Cell, Database, number
-from latewood.storage.sqlite.reading import NO_BOUND, Reading, check_count, hex_list, value_of
+from latewood.storage.sqlite.reading import NO_BOUND, Reading, check_count, hex_list, shown_row, value_of
 
 __all__ = ["changes", "list_nodes", "near_keys", "register_functions", "search_text", "timeline"]
 
@@ -95,7 +95,7 @@ def timeline(
         (reading.n, hex_list(subjects), named, known_at, start, recorded, ordinal, e, first + 1),
     ).fetchall()
     shown = rows[:first]
-    facts = reading.build([(*row[:12], None if row[12] == FOREVER else row[12], *row[13:]) for row in shown], known_at)
+    facts = reading.build([shown_row(row) for row in shown], known_at)
     more = None
     if len(rows) > first:
         last = shown[-1]

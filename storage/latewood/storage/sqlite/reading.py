@@ -20,7 +20,7 @@ from latewood.storage.sqlite.database import Database
 from latewood.storage.sqlite.stretches import holder_of_key
 from latewood.storage.sqlite.writing import find_space, node_row
 
-__all__ = ["NO_BOUND", "Reading", "check_count", "hex_list", "value_of"]
+__all__ = ["NO_BOUND", "Reading", "check_count", "hex_list", "shown_row", "value_of"]
 
 NO_BOUND: Final[Micros] = FOREVER - 1
 """The known_at of a read without one: after everything recorded, before `FOREVER`."""
@@ -239,12 +239,12 @@ class Reading:
         """Return assertions by id, retracted ones too."""
         check_count(len(ids))
         rows = self.db.execute(self.sql["facts_by_id"], (self.n, hex_list(ids), known_at)).fetchall()
-        return {fact.id: fact for fact in self.build([_shown(row) for row in rows], known_at)}
+        return {fact.id: fact for fact in self.build([shown_row(row) for row in rows], known_at)}
 
     def facts_by_row(self, numbers: Sequence[int], known_at: Micros) -> dict[int, Fact]:
         """Return assertions by their row numbers."""
         rows = self.db.execute(self.sql["facts_by_row"], (json.dumps(list(numbers)),)).fetchall()
-        built = self.build([_shown(row) for row in rows], known_at)
+        built = self.build([shown_row(row) for row in rows], known_at)
         return {cast("int", row[0]): fact for row, fact in zip(rows, built, strict=True)}
 
     def held(self, points: Sequence[Point]) -> tuple[Fact | None, ...]:
@@ -273,6 +273,6 @@ class Reading:
         )
 
 
-def _shown(row: Row) -> Row:
+def shown_row(row: Row) -> Row:
     """Show an open `retracted_at` as None."""
     return (*row[:12], None if row[12] == FOREVER else row[12], *row[13:])
