@@ -25,17 +25,9 @@ from latewood.storage.planning import Plan, needs_of, plan, predicate_of, receip
 from latewood.storage.port import Committed
 from latewood.storage.receipts import receipt_from_json, receipt_to_json
 from latewood.storage.rows import FactRow, Known, NodeRow, SpaceRow
+from latewood.storage.settling import KeyChange, KeyState, claim_class, not_held, open_end, settle_key
 from latewood.storage.sqlite.database import Database, number
-from latewood.storage.sqlite.stretches import (
-    KeyChange,
-    KeyState,
-    apply_repair,
-    claim_class,
-    holder_of_key,
-    not_held,
-    open_end,
-    settle_key,
-)
+from latewood.storage.sqlite.stretches import SqliteRows, apply_repair, holder_of_key
 
 __all__ = ["LEDGER_NUMBER", "Cache", "GroupWriter", "find_space", "node_row", "space_row", "texts_of"]
 
@@ -373,7 +365,7 @@ class GroupWriter:
         found: list[NotHolding] = []
         for key_id in sorted(changes):
             change = changes[key_id]
-            settle_key(self._db, self._sql, change, planned.recorded_at)
+            settle_key(SqliteRows(self._db, self._sql, change.state.k), change, planned.recorded_at)
             for claim in change.added:
                 found += self._not_holding(change, claim, fact_ids)
         order = {fact_id: place for place, fact_id in enumerate(planned.facts)}
