@@ -12,10 +12,11 @@ from latewood.graph_schema.events import EventKind
 from latewood.graph_schema.ids import id_bytes, id_text, is_id
 from latewood.graph_schema.model import Fact, Node, NodeKind
 from latewood.graph_schema.values import normal_key
+from latewood.storage.building import value_of
 from latewood.storage.cursors import check_first, near, read_cursor, write_cursor
 from latewood.storage.port import Axis, Change, Hit, NodeQuery, Page
 from latewood.storage.sqlite.database import Cell, Database, number
-from latewood.storage.sqlite.reading import NO_BOUND, Reading, check_count, hex_list, shown_row, value_of
+from latewood.storage.sqlite.reading import NO_BOUND, Reading, check_count, hex_list, shown_row
 
 __all__ = ["changes", "list_nodes", "near_keys", "register_functions", "search_text", "timeline"]
 

@@ -7,24 +7,31 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
 from typing import Final, TypeAlias, cast
 
-from latewood.graph_schema.clock import FOREVER, AsOf, Clock, Micros, from_micros, parse_instant, to_micros
+from latewood.graph_schema.clock import FOREVER, AsOf, Clock, Micros, to_micros
 from latewood.graph_schema.errors import LimitError
 from latewood.graph_schema.ids import id_text, is_id
-from latewood.graph_schema.model import Conflict, Fact, Node, Source, Trust
+from latewood.graph_schema.model import Conflict, Fact, Node, Source
 from latewood.graph_schema.packs.loader import Vocabulary
-from latewood.graph_schema.resolution import Claim, Voice, challengers
-from latewood.graph_schema.values import Json, Value, normal_key
+from latewood.graph_schema.resolution import Claim
+from latewood.graph_schema.values import Json, normal_key
+from latewood.storage.building import (
+    Challenger,
+    StoredFact,
+    build_facts,
+    conflict_of,
+    node_of,
+    reason_of,
+    said_by,
+)
 from latewood.storage.port import FACTS_MAX, IDS_MAX, FactQuery, Point
-from latewood.storage.rows import NodeRow
 from latewood.storage.sqlite.database import Database
 from latewood.storage.sqlite.stretches import holder_of_key
 from latewood.storage.sqlite.writing import find_space, node_row
 
-__all__ = ["NO_BOUND", "Reading", "check_count", "hex_list", "shown_row", "value_of"]
+__all__ = ["NO_BOUND", "Reading", "check_count", "hex_list", "shown_row"]
 
 NO_BOUND: Final[Micros] = FOREVER - 1
 """The known_at of a read without one: after everything recorded, before `FOREVER`."""
-_TRUST: Final[Mapping[int, Trust]] = {trust.level: trust for trust in Trust}
 Row: TypeAlias = Sequence[object]
 
 
@@ -41,24 +48,15 @@ def check_count(count: int) -> None:
         )
 
 
-def _node(row: NodeRow) -> Node:
-    return Node(
-        row.id, row.kind, row.type, row.key, row.name, row.attributes, from_micros(row.recorded_at), row.version
-    )
-
-
-def value_of(payload: Mapping[str, Json]) -> Value | None:
-    """Read a payload's value."""
-    value = payload.get("value")
-    if not isinstance(value, dict):
-        return None
-    unit = value.get("unit")
-    return Value(cast("str", value["kind"]), value["data"], unit if isinstance(unit, str) else None)
-
-
-def _text(payload: Mapping[str, Json], key: str) -> str | None:
-    found = payload.get(key)
-    return found if isinstance(found, str) else None
+def _stored(row: Row) -> StoredFact:
+    """Read a row of the fact queries (all of one shape)."""
+    _, raw_id, subject, predicate, kind, trust, known, start, end, recorded, _, payload, retracted, why = row[:14]
+    return StoredFact(
+        id_text(cast("bytes", raw_id)), id_text(cast("bytes", subject)), cast("str", predicate), kind == "absent",
+        cast("int", trust), bool(known), cast("int", start), cast("int | None", end), cast("int", recorded),
+        json.loads(cast("str", payload)) if payload else {}, cast("int | None", retracted),
+        reason_of(cast("str | None", why)),
+    )  # fmt: skip
 
 
 class Reading:
@@ -74,7 +72,7 @@ class Reading:
         self.n, self.space = find_space(connection, sql, tenant, space)
         self._clock = clock
         self._words = words
-        self._sources: dict[str, tuple[Source, str]] = {}
+        self._sources: dict[str, Source] = {}
 
     def instants(self, at: AsOf) -> tuple[Micros, Micros]:
         """Return (valid, known) for a read: now is max(clock, head), and no bound on what is known."""
@@ -95,7 +93,7 @@ class Reading:
             for row in self.db.execute(self.sql["nodes_by_id"], (self.n, hex_list(ids))):
                 node = node_row(row)
                 if node.recorded_at <= known_at:
-                    found[node.id] = _node(node)
+                    found[node.id] = node_of(node)
         if keys:
             asked: dict[str, list[str]] = {}
             for key in keys:
@@ -104,71 +102,26 @@ class Reading:
                 node = node_row(row)
                 if node.recorded_at <= known_at:
                     for key in asked[cast("str", row[9])]:
-                        found[key] = _node(node)
+                        found[key] = node_of(node)
         return found
 
     def nodes_by_row(self, numbers: Sequence[int]) -> dict[int, Node]:
         """Return nodes by their row numbers."""
         rows = self.db.execute(self.sql["node_rows"], (json.dumps(list(numbers)),))
-        return {cast("int", row[0]): _node(node_row(row)) for row in rows}
+        return {cast("int", row[0]): node_of(node_row(row)) for row in rows}
 
-    def _load_sources(self, ids: Iterable[str]) -> None:
+    def sources(self, ids: Iterable[str]) -> Mapping[str, Source]:
+        """Return sources by their node ids."""
         missing = [one for one in dict.fromkeys(ids) if one not in self._sources]
-        if not missing:
-            return
-        for row in self.db.execute(self.sql["nodes_by_id"], (self.n, hex_list(missing))):
-            node = node_row(row)
-            said = node.attributes
-            origin = _text(said, "origin") or ""
-            source = Source(
-                node.id, origin, _text(said, "method") or "asserted", _text(said, "actor") or "",
-                _text(said, "session"), model=_text(said, "model"), prompt_version=_text(said, "prompt_version"),
-                on_behalf_of=_text(said, "on_behalf_of"),
-            )  # fmt: skip
-            self._sources[node.id] = (source, origin)
-
-    def _source(self, payload: Mapping[str, Json]) -> Source:
-        source, _ = self._sources[cast("str", payload["source"])]
-        quote, locator, time = _text(payload, "quote"), _text(payload, "locator"), _text(payload, "source_time")
-        if quote is None and locator is None and time is None:
-            return source
-        return Source(
-            source.id, source.origin, source.method, source.actor_id, source.session_id, quote, source.model,
-            source.prompt_version, None if time is None else parse_instant(time), locator, source.on_behalf_of,
-        )  # fmt: skip
+        if missing:
+            for row in self.db.execute(self.sql["nodes_by_id"], (self.n, hex_list(missing))):
+                source = said_by(node_row(row))
+                self._sources[source.id] = source
+        return self._sources
 
     def build(self, rows: Sequence[Row], known_at: Micros) -> list[Fact]:
-        """Make facts of rows of the fact queries (all of one shape)."""
-        payloads: list[dict[str, Json]] = [json.loads(cast("str", row[11])) if row[11] else {} for row in rows]
-        self._load_sources(cast("str", payload["source"]) for payload in payloads if payload)
-        return [self._fact(row, payload, known_at) for row, payload in zip(rows, payloads, strict=True)]
-
-    def _fact(self, row: Row, payload: Mapping[str, Json], known_at: Micros) -> Fact:
-        _, raw_id, subject, predicate, kind, trust, known, start, end, recorded, _, _, retracted, why = row[:14]
-        retired_at: Micros | None = cast("int | None", retracted)
-        if retired_at is not None and retired_at > known_at:
-            retired_at = None
-        reason: str | None = None
-        if retired_at is not None and why is not None:
-            reason = _text(json.loads(cast("str", why)), "reason")
-        return Fact(
-            id=id_text(cast("bytes", raw_id)),
-            subject_id=id_text(cast("bytes", subject)),
-            predicate=cast("str", predicate),
-            value=value_of(payload),
-            object_id=_text(payload, "object"),
-            valid_from=from_micros(cast("int", start)),
-            valid_to=None if end is None else from_micros(cast("int", end)),
-            valid_from_known=bool(known),
-            recorded_at=from_micros(cast("int", recorded)),
-            trust=_TRUST[cast("int", trust)],
-            source=self._source(payload),
-            absent=kind == "absent",
-            as_written=_text(payload, "as_written"),
-            retired_at=None if retired_at is None else from_micros(retired_at),
-            retired_reason=reason,
-            replaces=_text(payload, "replaces"),
-        )
+        """Make facts of rows of the fact queries."""
+        return build_facts((_stored(row) for row in rows), known_at, self.sources)
 
     def facts(self, query: FactQuery, at: AsOf) -> tuple[Fact, ...]:
         """Return the facts that hold, with their conflicts."""
@@ -199,41 +152,15 @@ class Reading:
                     facts[place] = replace(facts[place], conflict=conflict)
         return tuple(facts)
 
-    def _said(self, payload: Mapping[str, Json], predicate: str) -> str:
-        value = value_of(payload)
-        if value is None:
-            return f"@{payload.get('object')}"
-        if value.unit is None:
-            defined = self._words.predicates.get(predicate)
-            value = Value(value.kind, value.data, defined.unit if defined else None)
-        return value.canonical(self._words.units)
-
     def _conflict(self, k: int, e: int, holder: Fact, valid_at: Micros, known_at: Micros) -> Conflict | None:
         """Find the claims of another origin that say otherwise and start no earlier than the holder."""
         start = to_micros(holder.valid_from)
-        rows = self.db.execute(self.sql["challengers"], (k, valid_at, known_at, start, e)).fetchall()
-        payloads: dict[int, dict[str, Json]] = {
-            cast("int", row[0]): json.loads(cast("str", row[10])) for row in rows if row[10]
-        }
-        self._load_sources(cast("str", payload["source"]) for payload in payloads.values())
-
-        def origin(row: int) -> str:
-            return self._sources[cast("str", payloads[row]["source"])][1]
-
-        voices: dict[int, Voice] = {}
-        for row in rows:
-            number = cast("int", row[0])
-            if number in payloads:
-                claim = Claim(*cast("tuple[int, int, int, int, int, int, int, int]", row[:8]), absent=bool(row[8]))
-                said = None if claim.absent else self._said(payloads[number], holder.predicate)
-                voices[number] = Voice(claim, origin(number), said)
-        against = challengers(voices[e], voices.values(), valid_at, known_at)
-        if not against:
-            return None
-        strongest = against[0].claim.fact
-        fact_id = next(id_text(cast("bytes", row[9])) for row in rows if row[0] == strongest)
-        payload = payloads[strongest]
-        return Conflict(fact_id, value_of(payload), _text(payload, "object"), len(against) - 1)
+        found: list[Challenger] = []
+        for row in self.db.execute(self.sql["challengers"], (k, valid_at, known_at, start, e)).fetchall():
+            claim = Claim(*cast("tuple[int, int, int, int, int, int, int, int]", row[:8]), absent=bool(row[8]))
+            payload: dict[str, Json] = json.loads(cast("str", row[10])) if row[10] else {}
+            found.append(Challenger(claim, id_text(cast("bytes", row[9])), payload))
+        return conflict_of(holder, found, valid_at, known_at, self._words, self.sources)
 
     def facts_by_id(self, ids: Sequence[str], known_at: Micros) -> dict[str, Fact]:
         """Return assertions by id, retracted ones too."""
