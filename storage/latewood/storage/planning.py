@@ -44,6 +44,7 @@ from latewood.storage.rows import FactRow, Known, Needs, NodeRow, SpaceRow
 
 __all__ = [
     "Plan",
+    "competes_for",
     "needs_of",
     "plan",
     "predicate_attributes",
@@ -164,6 +165,22 @@ def recorded_time(unit: Unit, space: SpaceRow, head: Micros, now: Micros) -> Mic
     """Return when *unit* is recorded: by the store's clock, or, while an empty space is filled, by the history's."""
     history = unit.history
     return max(head + 1, history.time if history is not None and _fills(history, space) else now)
+
+
+def competes_for(
+    secret: bytes, words: Vocabulary, subject: str, predicate: Predicate, value: Value | None, target: str | None
+) -> bytes:
+    """Return the id of the key that an assertion competes for: its subject and predicate, and of a multi-valued
+    predicate the value (canonical, in the predicate's unit) or the object.
+    """
+    parts = [subject, predicate.name]
+    if predicate.cardinality is Cardinality.MULTI:
+        if value is None:
+            parts.append(f"@{target}")
+        else:
+            in_unit = Value(value.kind, value.data, value.unit or predicate.unit)
+            parts.append(in_unit.canonical(words.units))
+    return key_id(secret, canonical_json(parts))
 
 
 class _Planner:
@@ -335,15 +352,8 @@ class _Planner:
             payload["source_time"] = iso(from_micros(self._unit.history.time))
         return payload
 
-    def _competes_for(self, subject: str, predicate: Predicate, value: Value | None, target: str | None) -> bytes:
-        parts = [subject, predicate.name]
-        if predicate.cardinality is Cardinality.MULTI:
-            if value is None:
-                parts.append(f"@{target}")
-            else:
-                in_unit = Value(value.kind, value.data, value.unit or predicate.unit)
-                parts.append(in_unit.canonical(self._words.units))
-        return key_id(self._known.space.secret, canonical_json(parts))
+    def _key(self, subject: str, predicate: Predicate, value: Value | None, target: str | None) -> bytes:
+        return competes_for(self._known.space.secret, self._words, subject, predicate, value, target)
 
     def say(self, command: Assert) -> None:
         """Plan an assertion of a value or an object."""
@@ -370,7 +380,7 @@ class _Planner:
         self._emit(
             Event(
                 EventKind.ASSERTED, command.id, subject, len(self.plan.events), payload,
-                key=self._competes_for(subject, predicate, command.value, target), tier=self._tier(predicate),
+                key=self._key(subject, predicate, command.value, target), tier=self._tier(predicate),
                 trust=self._unit.trust.level, known=command.known, valid_from=valid_from, valid_to=command.valid_to,
             )
         )  # fmt: skip

@@ -7,6 +7,7 @@ a claim that starts inside, or one that covers its beginning and outranks the ot
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import Final, Protocol
@@ -25,7 +26,7 @@ from latewood.graph_schema.resolution import (
     sweep,
 )
 
-__all__ = ["KeyChange", "KeyRows", "KeyState", "claim_class", "not_held", "open_end", "settle_key"]
+__all__ = ["KeyChange", "KeyRows", "KeyState", "claim_class", "not_held", "open_end", "origin_hash", "settle_key"]
 
 
 class KeyRows(Protocol):
@@ -44,6 +45,11 @@ class KeyRows(Protocol):
     def live(self, window: Window) -> Iterable[Stretch]:
         """Return the live rows that overlap the window; others may be among them."""
         ...
+
+
+def origin_hash(origin: str) -> bytes:
+    """Shorten an origin to what tells two apart."""
+    return hashlib.sha256(origin.encode()).digest()[:8]
 
 
 def claim_class(tier: int, known: int) -> int:

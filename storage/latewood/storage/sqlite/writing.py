@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import json
 import os
 from collections.abc import Iterable, Mapping, Sequence
@@ -25,7 +24,7 @@ from latewood.storage.planning import Plan, needs_of, plan, predicate_of, receip
 from latewood.storage.port import Committed
 from latewood.storage.receipts import receipt_from_json, receipt_to_json
 from latewood.storage.rows import FactRow, Known, NodeRow, SpaceRow
-from latewood.storage.settling import KeyChange, KeyState, claim_class, not_held, open_end, settle_key
+from latewood.storage.settling import KeyChange, KeyState, claim_class, not_held, open_end, origin_hash, settle_key
 from latewood.storage.sqlite.database import Database, number
 from latewood.storage.sqlite.stretches import SqliteRows, apply_repair, holder_of_key
 
@@ -77,10 +76,6 @@ def texts_of(document: Json) -> Iterable[str]:
     elif isinstance(document, dict):
         for item in document.values():
             yield from texts_of(item)
-
-
-def _origin_hash(origin: str) -> bytes:
-    return hashlib.sha256(origin.encode()).digest()[:8]
 
 
 @dataclass(slots=True)
@@ -347,7 +342,7 @@ class GroupWriter:
     def _settle(self, space: _Space, planned: Plan) -> tuple[list[KeyChange], list[NotHolding]]:
         """Find what the unit does to every key it touches, in order of key, and where its facts do not hold."""
         changes: dict[bytes, KeyChange] = {}
-        origin = _origin_hash(planned.origin)
+        origin = origin_hash(planned.origin)
         fact_ids: dict[int, str] = {}
         for event in planned.events:
             if event.key is None:
