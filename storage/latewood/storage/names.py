@@ -8,8 +8,12 @@ from collections.abc import Sequence
 from typing import Final
 
 from latewood.graph_schema.errors import InvalidError, NotFoundError
+from latewood.graph_schema.ledger import key_id
+from latewood.graph_schema.model import Cardinality, Predicate
+from latewood.graph_schema.packs.loader import Vocabulary
+from latewood.graph_schema.values import Value, canonical_json
 
-__all__ = ["check_free", "check_space_name", "predicate_key", "session_key", "unknown_space"]
+__all__ = ["check_free", "check_space_name", "competes_for", "predicate_key", "session_key", "unknown_space"]
 
 _SPACE_NAME: Final = re.compile(r"[a-z0-9][a-z0-9._-]{0,63}")
 
@@ -43,3 +47,19 @@ def check_free(normal: str) -> None:
     """Keep the keys that Latewood gives itself for itself. Raises InvalidError (``key.taken``)."""
     if normal.startswith(("predicate:", "source:")):
         raise InvalidError(f"keys that begin like {normal[:20]!r} are Latewood's own; choose another", code="key.taken")
+
+
+def competes_for(
+    secret: bytes, words: Vocabulary, subject: str, predicate: Predicate, value: Value | None, target: str | None
+) -> bytes:
+    """Return the id of the key that an assertion competes for: its subject and predicate, and of a multi-valued
+    predicate the value (canonical, in the predicate's unit) or the object.
+    """
+    parts = [subject, predicate.name]
+    if predicate.cardinality is Cardinality.MULTI:
+        if value is None:
+            parts.append(f"@{target}")
+        else:
+            in_unit = Value(value.kind, value.data, value.unit or predicate.unit)
+            parts.append(in_unit.canonical(words.units))
+    return key_id(secret, canonical_json(parts))

@@ -39,12 +39,11 @@ from latewood.graph_schema.ledger import key_id
 from latewood.graph_schema.model import Cardinality, NodeKind, Predicate, Trust
 from latewood.graph_schema.packs.loader import Vocabulary
 from latewood.graph_schema.values import Json, Value, canonical_json, check_text, normal_key
-from latewood.storage.names import check_free, predicate_key, session_key
+from latewood.storage.names import check_free, competes_for, predicate_key, session_key
 from latewood.storage.rows import FactRow, Known, Needs, NodeRow, SpaceRow
 
 __all__ = [
     "Plan",
-    "competes_for",
     "needs_of",
     "plan",
     "predicate_attributes",
@@ -165,22 +164,6 @@ def recorded_time(unit: Unit, space: SpaceRow, head: Micros, now: Micros) -> Mic
     """Return when *unit* is recorded: by the store's clock, or, while an empty space is filled, by the history's."""
     history = unit.history
     return max(head + 1, history.time if history is not None and _fills(history, space) else now)
-
-
-def competes_for(
-    secret: bytes, words: Vocabulary, subject: str, predicate: Predicate, value: Value | None, target: str | None
-) -> bytes:
-    """Return the id of the key that an assertion competes for: its subject and predicate, and of a multi-valued
-    predicate the value (canonical, in the predicate's unit) or the object.
-    """
-    parts = [subject, predicate.name]
-    if predicate.cardinality is Cardinality.MULTI:
-        if value is None:
-            parts.append(f"@{target}")
-        else:
-            in_unit = Value(value.kind, value.data, value.unit or predicate.unit)
-            parts.append(in_unit.canonical(words.units))
-    return key_id(secret, canonical_json(parts))
 
 
 class _Planner:
