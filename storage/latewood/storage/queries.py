@@ -10,7 +10,7 @@ from typing import Final
 
 __all__ = ["load_queries"]
 
-_NAME: Final = re.compile(r"^-- name: (\w+)$", re.MULTILINE)
+_NAME: Final = re.compile(r"^(?:--|//) name: (\w+)$", re.MULTILINE)
 
 
 @cache
@@ -25,7 +25,7 @@ def load_queries(package: str, filename: str) -> Mapping[str, str]:
     found: dict[str, str] = {}
     for name, body in zip(parts[::2], parts[1::2], strict=True):
         sentence, _, query = body.strip().partition("\n")
-        if name in found or not sentence.startswith("-- ") or not query.strip():
+        if name in found or not sentence.startswith(("-- ", "// ")) or not query.strip():
             raise ValueError(f"{filename}: query {name!r} is doubled, has no sentence, or is empty")
         found[name] = query.strip().rstrip(";")
     return found

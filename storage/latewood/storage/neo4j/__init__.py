@@ -1,0 +1,1 @@
+"""The shared store: the port over one Neo4j database."""

@@ -1,0 +1,281 @@
+"""The database behind the store: address, driver, threads, transactions, and Neo4j's errors in our words.
+
+The driver's synchronous side runs in threads of ours: one writer, a few readers. A read of Neo4j sees what is committed
+when each of its statements runs; a reader that needs one state for several statements bounds them by the head it read
+first, since rows and stamps carry the time at which they were recorded.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import re
+import threading
+import time
+from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from typing import Any, Final, LiteralString, Protocol, TypeVar, cast
+from urllib.parse import quote, unquote, urlsplit
+
+from neo4j import READ_ACCESS, WRITE_ACCESS, Driver, GraphDatabase, NotificationMinimumSeverity, Session
+from neo4j.exceptions import (
+    AuthError,
+    ClientError,
+    ConfigurationError,
+    ConstraintError,
+    DriverError,
+    Neo4jError,
+    ServiceUnavailable,
+    SessionExpired,
+    TransientError,
+)
+
+from latewood.graph_schema.errors import InvalidError, LatewoodError, UnavailableError
+from latewood.storage.queries import load_queries
+
+__all__ = ["Address", "Engine", "LostReplyError", "Query", "Row"]
+
+_PACKAGE: Final = "latewood.storage.neo4j"
+_READERS: Final = 6
+_RETRIES: Final = 3
+_TRANSACTION_S: Final = 60.0
+_CONNECT_S: Final = 5.0
+_SCHEMES: Final = ("neo4j", "neo4j+s", "neo4j+ssc", "bolt", "bolt+s", "bolt+ssc")
+_MACRO: Final = re.compile(r"\{(us|visible|node|fact|claim):([\w.]+)\}")
+
+T = TypeVar("T")
+Row = Sequence[Any]
+"""One row of an answer; the reader of a query knows its columns."""
+
+
+class Query(Protocol):
+    """Runs one named query and returns its rows."""
+
+    def __call__(self, name: str, /, **parameters: object) -> list[Row]:
+        """Run the query *name*."""
+        ...
+
+
+class LostReplyError(UnavailableError):
+    """The connection broke while a transaction was being committed: whether it was kept is not known."""
+
+
+def _micros(expression: str) -> str:
+    return f"({expression}.epochSeconds * 1000000 + {expression}.microsecond)"
+
+
+def _expand(match: re.Match[str]) -> str:
+    """Write out what many queries share: instants as microseconds, visibility, and the columns of rows."""
+    what, name = match.groups()
+    if what == "us":
+        return _micros(name)
+    if what == "visible":
+        return (
+            f"{name}.recorded_at <= $r AND ({name}.retired_at IS NULL OR {name}.retired_at > $r) "
+            f"AND {name}.valid_from <= $t "
+            f"AND ({name}.valid_to IS NULL OR {name}.valid_to > $t OR {name}.closed_at > $r)"
+        )
+    if what == "node":
+        plain = ", ".join(f"{name}.{one}" for one in ("id", "kind", "type", "key", "name", "attributes"))
+        return f"{plain}, {_micros(f'{name}.recorded_at')}, {name}.version, {name}.norm"
+    if what == "fact":
+        plain = ", ".join(f"{name}.{one}" for one in ("id", "subject", "predicate", "absent", "trust", "known"))
+        times = ", ".join(_micros(f"{name}.{one}") for one in ("valid_from", "valid_to", "recorded_at"))
+        return (
+            f"{plain}, {times}, {name}.payload, {_micros(f'{name}.retracted_at')}, {name}.retired_reason, "
+            f"{name}.ordinal, {name}.place"
+        )
+    times = ", ".join(_micros(f"{name}.{one}") for one in ("valid_from", "valid_to"))
+    return (
+        f"[{name}.place, {times}, {name}.tier, {name}.known, {name}.trust, {_micros(f'{name}.recorded_at')}, "
+        f"{name}.ordinal, {name}.absent, {name}.id, {name}.object]"
+    )
+
+
+@dataclass(frozen=True, slots=True)
+class Address:
+    """Where a database is: the driver's address, who asks, and the database's name (None: the user's own)."""
+
+    uri: str
+    user: str
+    password: str
+    database: str | None
+
+    @classmethod
+    def parse(cls, url: str) -> Address:
+        """Read ``neo4j://user:password@host:7687/database``. Raises InvalidError (``store.url_invalid``)."""
+        form = "neo4j://user:password@host:7687/database (neo4j+s:// with TLS, bolt:// without routing)"
+        try:
+            parts = urlsplit(url)
+            port = parts.port
+        except ValueError as error:
+            raise InvalidError(f"the address cannot be read: {error}; use {form}", code="store.url_invalid") from error
+        database = parts.path.strip("/")
+        if parts.scheme not in _SCHEMES or not parts.hostname or "/" in database or parts.query or parts.fragment:
+            msg = f"this is not the address of a Neo4j database; use {form}"
+            raise InvalidError(msg, code="store.url_invalid")
+        host = f"[{parts.hostname}]" if ":" in parts.hostname else parts.hostname
+        uri = f"{parts.scheme}://{host}:{port or 7687}"
+        return cls(uri, unquote(parts.username or "neo4j"), unquote(parts.password or ""), unquote(database) or None)
+
+    @property
+    def shown(self) -> str:
+        """The address without the password."""
+        scheme, _, rest = self.uri.partition("://")
+        return f"{scheme}://{quote(self.user)}@{rest}/{quote(self.database or '')}".rstrip("/")
+
+
+class Engine:
+    """One database, shared by every handle of the process."""
+
+    def __init__(self, address: Address) -> None:
+        """Take the address; the first use connects."""
+        self.address = address
+        self.read_only = False
+        self.retries = 0
+        self.lost_replies = 0
+        self.tenants_met: set[str] = set()
+        self._queries = {
+            name: _MACRO.sub(_expand, text) for name, text in load_queries(_PACKAGE, "queries.cypher").items()
+        }
+        self._lock = threading.Lock()
+        self._writer = ThreadPoolExecutor(1, thread_name_prefix="latewood-neo4j-writer")
+        self._readers = ThreadPoolExecutor(_READERS, thread_name_prefix="latewood-neo4j-reader")
+        self._closed = False
+        logging.getLogger("neo4j").setLevel(logging.ERROR)
+        try:
+            self._driver: Driver = GraphDatabase.driver(  # pyright: ignore[reportUnknownMemberType]
+                address.uri, auth=(address.user, address.password), connection_timeout=_CONNECT_S,
+                connection_acquisition_timeout=_TRANSACTION_S, max_connection_pool_size=2 * _READERS + 4,
+                liveness_check_timeout=30, max_transaction_retry_time=0, user_agent="latewood",
+                notifications_min_severity=NotificationMinimumSeverity.OFF, telemetry_disabled=True,
+            )  # fmt: skip
+        except (ConfigurationError, ValueError) as error:
+            msg = f"{address.shown} cannot be used: {error}"
+            raise InvalidError(msg, code="store.url_invalid") from error
+
+    def composed(self, name: str, **parts: str) -> str:
+        """Return the query *name* with its ``{parts}`` written out; never with words of a caller."""
+        text = self._queries[name]
+        for part, written in parts.items():
+            text = text.replace("{" + part + "}", written)
+        return _MACRO.sub(_expand, text)
+
+    def _translate(self, error: Exception) -> LatewoodError:
+        """Say in our words what Neo4j or its driver reports."""
+        where = self.address.shown
+        if isinstance(error, AuthError):
+            msg = f"{where} refused the user or the password; check them in the store's address"
+            return UnavailableError(msg, code="store.login")
+        if isinstance(error, ClientError) and "DatabaseNotFound" in (error.code or ""):
+            msg = f"{where}: there is no such database; leave the name out to use the server's own"
+            return InvalidError(msg, code="store.url_invalid")
+        if isinstance(error, ConstraintError):
+            return UnavailableError(f"another process wrote the same to {where}; try again", code="store.busy")
+        if isinstance(error, TransientError):
+            return UnavailableError(f"{where} is busy: {error.message}; try again", code="store.busy")
+        if isinstance(error, Neo4jError) and ("ReadOnly" in (error.code or "") or "NotALeader" in (error.code or "")):
+            return UnavailableError(f"{where} is read-only here; nothing was written", code="store.read_only")
+        if isinstance(error, Neo4jError) and "General.OutOfDisk" in (error.code or ""):
+            return UnavailableError(f"the disk of {where} is full; free space, then repeat", code="disk.full")
+        if isinstance(error, ServiceUnavailable | SessionExpired | DriverError | OSError):
+            said = f"{type(error).__name__}: {error}"[:300]
+            return UnavailableError(
+                f"{where} cannot be reached ({said}); nothing was accepted", code="store.unavailable"
+            )
+        if isinstance(error, Neo4jError) and "DatabaseUnavailable" in (error.code or ""):
+            return UnavailableError(f"{where} is not available: {error.message}", code="store.unavailable")
+        said = f"{error.code}: {error.message}" if isinstance(error, Neo4jError) else repr(error)
+        return LatewoodError(f"Neo4j failed: {said}"[:2_000], code="internal")
+
+    def _check_open(self) -> None:
+        if self._closed:
+            raise UnavailableError(f"the store on {self.address.shown} is closed; open it again", code="store.closed")
+
+    def _session(self, access: str) -> Session:
+        return self._driver.session(  # pyright: ignore[reportUnknownMemberType]
+            database=self.address.database, default_access_mode=access, fetch_size=5_000
+        )
+
+    def once(self, text: str, **parameters: object) -> list[Row]:
+        """Run a statement of the schema in its own transaction."""
+        try:
+            with self._session(WRITE_ACCESS) as session:
+                return [record.values() for record in session.run(cast("LiteralString", text), dict(parameters))]
+        except (Neo4jError, DriverError, OSError) as error:
+            raise self._translate(error) from error
+
+    def run(self, work: Callable[[Query], T], *, write: bool) -> T:
+        """Run *work* in one transaction, in the calling thread.
+
+        Raises:
+            LostReplyError: the connection broke during the commit of a write.
+        """
+        access = WRITE_ACCESS if write else READ_ACCESS
+        session = self._session(access)
+        committing = False
+        try:
+            with session, session.begin_transaction(timeout=_TRANSACTION_S) as transaction:
+
+                def query(name: str, /, **parameters: object) -> list[Row]:
+                    text = self._queries.get(name) or name
+                    result = transaction.run(cast("LiteralString", text), cast("dict[str, Any]", parameters))
+                    return [record.values() for record in result]
+
+                answer = work(query)
+                committing = write
+                transaction.commit()
+        except (Neo4jError, DriverError, OSError) as error:
+            if committing and not isinstance(error, Neo4jError):
+                msg = f"the connection to {self.address.shown} broke while it committed; ask for the receipt"
+                raise LostReplyError(msg, code="store.unavailable") from error
+            raise self._translate(error) from error
+        return answer
+
+    def _retrying(self, work: Callable[[Query], T], *, write: bool) -> T:
+        """Run *work*, again when nothing was kept and the reason passes by itself."""
+        for left in reversed(range(_RETRIES)):
+            try:
+                return self.run(work, write=write)
+            except LostReplyError:
+                self.lost_replies += 1
+                raise
+            except UnavailableError as error:
+                passing = error.code == "store.busy" or (error.code == "store.unavailable" and not write)
+                if not left or not passing:
+                    raise
+                with self._lock:
+                    self.retries += 1
+                time.sleep(0.05 * (_RETRIES - left))
+        raise AssertionError
+
+    async def read(self, work: Callable[[Query], T]) -> T:
+        """Run *work* in a reader thread."""
+        self._check_open()
+        loop = asyncio.get_running_loop()
+        return await loop.run_in_executor(self._readers, lambda: self._retrying(work, write=False))
+
+    async def write(self, work: Callable[[Query], T]) -> T:
+        """Run *work* in the writer thread, in one transaction that is kept whole or not at all."""
+        self._check_open()
+        loop = asyncio.get_running_loop()
+        return await loop.run_in_executor(self._writer, lambda: self._retrying(work, write=True))
+
+    async def call(self, work: Callable[[], T]) -> T:
+        """Run *work*, which makes its own transactions, in the writer thread."""
+        self._check_open()
+        return await asyncio.get_running_loop().run_in_executor(self._writer, work)
+
+    async def close(self) -> None:
+        """Finish what runs and close the driver."""
+        if self._closed:
+            return
+        self._closed = True
+
+        def stop() -> None:
+            self._writer.shutdown(wait=True)
+            self._readers.shutdown(wait=True)
+            self._driver.close()
+
+        await asyncio.to_thread(stop)

@@ -1,0 +1,52 @@
+"""The schema of a Neo4j database: what to run when it is opened, and what to refuse."""
+
+from __future__ import annotations
+
+from importlib import metadata, resources
+from typing import Final
+
+from latewood.graph_schema.errors import UnavailableError
+from latewood.storage.neo4j.database import Engine
+from latewood.storage.neo4j.names import index_name, space_label
+
+__all__ = ["SCHEMA_VERSION", "ensure_words_index", "prepare"]
+
+SCHEMA_VERSION: Final = 1
+_ONLINE_S: Final = 60
+
+
+def _statements() -> list[str]:
+    text = resources.files("latewood.storage.neo4j").joinpath("schema.cypher").read_text(encoding="utf-8")
+    code = "\n".join(line for line in text.splitlines() if not line.startswith("//"))
+    return [statement.strip() for statement in code.split(";") if statement.strip()]
+
+
+def prepare(engine: Engine) -> None:
+    """Bring the database to this schema.
+
+    Raises:
+        UnavailableError: ``schema.newer`` when a newer Latewood wrote it; ``store.*`` when it cannot be reached.
+    """
+    found: int | None = engine.run(lambda query: query("schema_version")[0][0], write=False)
+    if found is not None and found > SCHEMA_VERSION:
+        msg = (
+            f"{engine.address.shown} has schema {found}, this Latewood knows up to {SCHEMA_VERSION}; "
+            "upgrade Latewood first"
+        )
+        raise UnavailableError(msg, code="schema.newer", schema=found, known=SCHEMA_VERSION)
+    if found == SCHEMA_VERSION:
+        return
+    for statement in _statements():
+        engine.once(statement)
+    engine.once(f"CALL db.awaitIndexes({_ONLINE_S})")
+    version = metadata.version("latewood")
+    engine.run(lambda query: query("set_schema", schema=SCHEMA_VERSION, version=version), write=True)
+
+
+def ensure_words_index(engine: Engine, space: int) -> None:
+    """Make a space's full-text index: names and keys of nodes, words of facts."""
+    engine.once(
+        f"CREATE FULLTEXT INDEX {index_name(space)} IF NOT EXISTS FOR (n:{space_label(space)}) "
+        "ON EACH [n.name, n.key, n.text] OPTIONS {indexConfig: {`fulltext.analyzer`: 'english'}}"
+    )
+    engine.once("CALL db.awaitIndex($name, $seconds)", name=index_name(space), seconds=_ONLINE_S)

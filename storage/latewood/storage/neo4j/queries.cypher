@@ -1,0 +1,376 @@
+// name: space
+// A space of the tenant by name, with the heads of its ledgers.
+MATCH (s:Space {tenant: $tenant, name: $name})
+CALL (s) { MATCH (l:Ledger {space: s.space}) RETURN collect([l.ledger, l.seq, l.recorded_at, l.hash]) AS heads }
+RETURN s.space, s.id, s.name, s.secret, s.strict, s.state, s.filling, heads;
+
+// name: spaces
+// The tenant's spaces with the number of their nodes and the heads of their ledgers.
+MATCH (s:Space {tenant: $tenant})
+CALL (s) { MATCH (l:Ledger {space: s.space}) RETURN collect([l.ledger, l.seq]) AS heads }
+CALL (s) { MATCH (n:Node) WHERE n.space = s.space RETURN count(n) AS nodes }
+RETURN s.space, s.id, s.name, s.secret, s.strict, s.state, s.filling, nodes, heads ORDER BY s.name;
+
+// name: next_space
+// Take the number of a new space; the counter is the lock.
+MERGE (c:Latewood {name: 'Latewood'})
+SET c.spaces = coalesce(c.spaces, 0) + 1
+RETURN c.spaces;
+
+// name: create_space
+// Keep a new space with its two ledgers.
+CREATE (s:Space) SET s = $space
+WITH s UNWIND $ledgers AS name
+CREATE (l:Ledger {space: s.space, ledger: name, name: name, seq: 0, hash: $genesis, recorded_at: $never});
+
+// name: set_state
+// Change a space's state.
+MATCH (s:Space {space: $space}) SET s.state = $state, s.filling = $filling;
+
+// name: lock_heads
+// Lock ledgers in the order given (sorted by the caller) and read their heads and spaces under the lock.
+UNWIND $heads AS one
+MATCH (s:Space {tenant: $tenant, name: one[0]})
+MATCH (l:Ledger {space: s.space, ledger: one[1]})
+SET l.lock = $lock
+WITH s, l
+RETURN s.space, s.id, s.name, s.secret, s.strict, s.state, s.filling, l.ledger, l.seq, l.hash, l.recorded_at;
+
+// name: look_up
+// Everything that planning a group needs: replays by idempotency key, nodes by key and by id, assertions by id.
+CALL () {
+  UNWIND $ops AS one MATCH (r:Receipt {space: one[0], op: one[1]})
+  RETURN collect([r.space, r.op, r.body, r.receipt]) AS replays
+}
+CALL () {
+  UNWIND $units AS one MATCH (r:Receipt {space: one[0], id: one[1]})
+  RETURN collect([r.space, r.id, r.body, r.receipt]) AS kept
+}
+CALL () {
+  UNWIND $keys AS one MATCH (n:Node {space: one[0], norm: one[1]})
+  RETURN collect([n.space, {node:n}]) AS by_key
+}
+CALL () {
+  UNWIND $ids AS one MATCH (n:Node {space: one[0], id: one[1]})
+  RETURN collect([n.space, {node:n}]) AS by_id
+}
+CALL () {
+  UNWIND $ids AS one MATCH (f:Fact {space: one[0], id: one[1]})
+  RETURN collect([f.space, f.id, f.subject, f.predicate, f.key, f.tier, f.absent, {us:f.valid_from},
+    {us:f.retracted_at}, f.place, f.object]) AS facts
+}
+RETURN replays, kept, by_key, by_id, facts;
+
+// name: key_states
+// What the writer must know of keys.
+UNWIND $keys AS one MATCH (k:Key {space: one[0], id: one[1]})
+RETURN k.space, k.id, k.subject, k.predicate, k.origin, k.contested, k.top, k.tail, k.tail_facts;
+
+// name: key_claims
+// The claims of keys that count, and the number of the key's facts; at most $most a key.
+UNWIND $keys AS one
+CALL (one) {
+  MATCH (f:Fact {space: one[0], key: one[1]}) WHERE f.retracted_at IS NULL
+  WITH f ORDER BY f.valid_from DESC LIMIT $most
+  RETURN collect({claim:f}) AS claims
+}
+RETURN one[0], one[1], claims;
+
+// name: key_rows
+// The live stretches of keys, of values and of relations.
+UNWIND $keys AS one
+CALL (one) {
+  MATCH (f:Fact {space: one[0], key: one[1]})<-[h:HAS_FACT]-() WHERE h.retired_at IS NULL AND f.object IS NULL
+  RETURN f, h
+  UNION ALL
+  MATCH (f:Fact {space: one[0], key: one[1]}) WHERE f.object IS NOT NULL
+  MATCH (s:Node {space: one[0], id: f.subject})
+  MATCH (o:Node|Fact {space: one[0], id: f.object})
+  WITH f, s, o MATCH (s)-[h]->(o) WHERE h.fact_id = f.id AND h.retired_at IS NULL
+  RETURN f, h
+}
+RETURN one[0], one[1], f.place, {us:h.valid_from}, {us:h.valid_to}, {us:h.recorded_at}, {us:h.closed_at}, f.id, f.object;
+
+// name: covering
+// Claims of one key that cover an instant, latest start first; read until the reader has seen enough.
+MATCH (f:Fact {space: $space, key: $key})
+WHERE f.valid_from <= $at AND (f.valid_to IS NULL OR f.valid_to > $at) AND f.retracted_at IS NULL
+RETURN {claim:f} ORDER BY f.valid_from DESC;
+
+// name: starting
+// Claims of one key, of a class or a higher one, that start inside a stretch, earliest first.
+MATCH (f:Fact {space: $space, key: $key})
+WHERE f.valid_from > $start AND ($end IS NULL OR f.valid_from < $end) AND f.retracted_at IS NULL
+  AND 2 * f.tier + CASE WHEN f.known THEN 1 ELSE 0 END >= $least
+RETURN {claim:f} ORDER BY f.valid_from;
+
+// name: live_values
+// Live stretches of one key of values that overlap a window.
+MATCH (f:Fact {space: $space, key: $key})<-[h:HAS_FACT]-()
+WHERE h.retired_at IS NULL AND (h.valid_to IS NULL OR h.valid_to > $start) AND ($end IS NULL OR h.valid_from < $end)
+RETURN f.place, {us:h.valid_from}, {us:h.valid_to}, {us:h.recorded_at}, {us:h.closed_at}, f.id, f.object;
+
+// name: live_relations
+// Live stretches of one key of relations that overlap a window.
+MATCH (f:Fact {space: $space, key: $key})
+MATCH (s:Node {space: $space, id: f.subject})
+MATCH (o:Node|Fact {space: $space, id: f.object})
+WITH f, s, o MATCH (s)-[h]->(o)
+WHERE h.fact_id = f.id AND h.retired_at IS NULL
+  AND (h.valid_to IS NULL OR h.valid_to > $start) AND ($end IS NULL OR h.valid_from < $end)
+RETURN f.place, {us:h.valid_from}, {us:h.valid_to}, {us:h.recorded_at}, {us:h.closed_at}, f.id, f.object;
+
+// name: claim_of_fact
+// The claim of an assertion, for taking it back.
+MATCH (f:Fact {space: $space, id: $id}) RETURN {claim:f};
+
+// name: keep
+// Write a group: ledger rows, nodes, facts with their source, stretches, keys, receipts, and last the heads.
+CALL () { UNWIND $events AS row CREATE (e:Event) SET e = row }
+CALL () {
+  UNWIND $nodes AS row
+  MERGE (n:Node {space: row.space, id: row.id})
+  ON CREATE SET n:$(row.labels), n.born = row.born, n.recorded_at = row.recorded_at, n.version = 0
+  SET n += row.properties
+}
+CALL () {
+  UNWIND $links AS row
+  MATCH (a:Node {space: row.space, id: row.from}) MATCH (b:Node {space: row.space, id: row.to})
+  CREATE (a)-[:$(row.type)]->(b)
+}
+CALL () {
+  UNWIND $facts AS row
+  CREATE (f:Fact) SET f = row.properties, f:$(row.labels)
+  WITH f, row MATCH (s:Node {space: row.properties.space, id: row.properties.source})
+  CREATE (f)-[:SAID_BY]->(s)
+}
+CALL () {
+  UNWIND $alternatives AS row
+  MATCH (f:Fact {space: row.space, id: row.fact})
+  CREATE (f)-[:CONSIDERED]->(a:Alternative) SET a = row.properties
+}
+CALL () {
+  UNWIND $references AS row
+  MATCH (a:Fact {space: row.space, id: row.from}) MATCH (b:Fact {space: row.space, id: row.to})
+  CREATE (a)-[:$(row.type)]->(b)
+}
+CALL () {
+  UNWIND $values AS row
+  MATCH (s:Node {space: row.space, id: row.subject}) MATCH (f:Fact {space: row.space, id: row.stamps.fact_id})
+  CREATE (s)-[h:HAS_FACT]->(f) SET h = row.stamps
+}
+CALL () {
+  UNWIND $relations AS row
+  MATCH (s:Node {space: row.space, id: row.subject}) MATCH (o:Node|Fact {space: row.space, id: row.object})
+  CREATE (s)-[h:$(row.type)]->(o) SET h = row.stamps
+}
+CALL () {
+  UNWIND $value_stamps AS row
+  MATCH (f:Fact {space: row.space, id: row.fact_id})<-[h:HAS_FACT]-()
+  WHERE h.valid_from = row.valid_from AND h.recorded_at = row.recorded_at
+  SET h += row.stamps
+}
+CALL () {
+  UNWIND $relation_stamps AS row
+  MATCH (s:Node {space: row.space, id: row.subject}) MATCH (o:Node|Fact {space: row.space, id: row.object})
+  WITH row, s, o MATCH (s)-[h]->(o)
+  WHERE h.fact_id = row.fact_id AND h.valid_from = row.valid_from AND h.recorded_at = row.recorded_at
+  SET h += row.stamps
+}
+CALL () {
+  UNWIND $retractions AS row
+  MATCH (f:Fact {space: row.space, id: row.fact}) SET f += row.stamps
+}
+CALL () {
+  UNWIND $keys AS row MERGE (k:Key {space: row.space, id: row.id}) SET k += row.properties
+}
+CALL () {
+  UNWIND $versions AS row MATCH (n:Node {space: row.space, id: row.id}) SET n.version = row.version
+}
+CALL () { UNWIND $receipts AS row CREATE (r:Receipt) SET r = row }
+CALL () {
+  UNWIND $states AS row MATCH (s:Space {space: row.space}) SET s.state = row.state, s.filling = row.filling
+}
+CALL () {
+  UNWIND $heads AS row MATCH (l:Ledger {space: row.space, ledger: row.ledger})
+  SET l.seq = row.seq, l.hash = row.hash, l.recorded_at = row.recorded_at
+}
+RETURN 1;
+
+// name: nodes_by_id
+// Nodes by their ids.
+UNWIND $ids AS id MATCH (n:Node {space: $space, id: id}) RETURN {node:n};
+
+// name: nodes_by_key
+// Nodes by their normal keys.
+UNWIND $keys AS key MATCH (n:Node {space: $space, norm: key}) RETURN {node:n};
+
+// name: holding_of_subjects
+// The facts that hold of nodes at (t, r), and whether their key is contested; predicates may be null for all.
+UNWIND $ids AS id
+MATCH (n:Node {space: $space, id: id})-[h]->()
+WHERE h.fact_id IS NOT NULL AND {visible:h} AND ($predicates IS NULL OR h.predicate IN $predicates)
+WITH DISTINCT h.fact_id AS fact LIMIT $most
+MATCH (f:Fact {space: $space, id: fact})
+MATCH (k:Key {space: $space, id: f.key})
+RETURN {fact:f}, k.contested;
+
+// name: holding_of_objects
+// The facts that point at nodes or facts and hold at (t, r); predicates may be null for all.
+UNWIND $ids AS id
+MATCH (o:Node|Fact {space: $space, id: id})<-[h]-()
+WHERE h.fact_id IS NOT NULL AND type(h) <> 'HAS_FACT' AND {visible:h}
+  AND ($predicates IS NULL OR h.predicate IN $predicates)
+WITH DISTINCT h.fact_id AS fact LIMIT $most
+MATCH (f:Fact {space: $space, id: fact})
+MATCH (k:Key {space: $space, id: f.key})
+RETURN {fact:f}, k.contested;
+
+// name: facts_by_id
+// Assertions by id, retracted ones too.
+UNWIND $ids AS id MATCH (f:Fact {space: $space, id: id}) WHERE f.recorded_at <= $r RETURN {fact:f};
+
+// name: holders
+// The claim that holds for the key of a fact at an instant, an absence too: the greatest rank, by the definition.
+UNWIND $points AS one
+MATCH (p:Fact {space: $space, id: one.fact})
+CALL (p, one) {
+  MATCH (f:Fact {space: $space, key: p.key})
+  WHERE f.valid_from <= one.t AND (f.valid_to IS NULL OR f.valid_to > one.t) AND f.recorded_at <= one.r
+    AND (f.retracted_at IS NULL OR f.retracted_at > one.r)
+  RETURN f ORDER BY f.tier DESC, f.known DESC, f.valid_from DESC, f.trust DESC, f.recorded_at DESC, f.ordinal DESC
+  LIMIT 1
+}
+RETURN one.n, {fact:f};
+
+// name: challengers
+// Claims of a fact's key that cover an instant and start no earlier than the fact itself, which is among them.
+UNWIND $facts AS one
+MATCH (p:Fact {space: $space, id: one})
+CALL (p) {
+  MATCH (f:Fact {space: $space, key: p.key})
+  WHERE f.valid_from <= $t AND f.valid_from >= p.valid_from AND (f.valid_to IS NULL OR f.valid_to > $t)
+    AND f.recorded_at <= $r AND (f.retracted_at IS NULL OR f.retracted_at > $r)
+  RETURN f ORDER BY f.id <> p.id LIMIT 10000
+}
+RETURN one, {claim:f}, f.payload;
+
+// name: timeline
+// Assertions about nodes in valid order, after a cursor.
+UNWIND $subjects AS subject
+MATCH (f:Fact {space: $space, subject: subject})
+WHERE f.valid_from >= $start AND f.recorded_at <= $r AND ($predicates IS NULL OR f.predicate IN $predicates)
+WITH f, {us:f.valid_from} AS valid_from, {us:f.recorded_at} AS recorded_at
+WHERE valid_from > $after[0] OR (valid_from = $after[0] AND (recorded_at > $after[1] OR (recorded_at = $after[1]
+  AND (f.ordinal > $after[2] OR (f.ordinal = $after[2] AND f.place > $after[3])))))
+WITH f, valid_from, recorded_at ORDER BY valid_from, recorded_at, f.ordinal, f.place LIMIT $first
+RETURN {fact:f} ORDER BY valid_from, recorded_at, f.ordinal, f.place;
+
+// name: seq_recorded
+// The recorded time of a ledger row.
+MATCH (e:Event {space: $space, ledger: $ledger, seq: $seq}) RETURN e.recorded_at;
+
+// name: changes
+// What was asserted, ended and retracted in a stretch of the knowledge ledger.
+MATCH (e:Event {space: $space, ledger: 'knowledge'})
+WHERE e.seq > $after AND e.seq <= $last AND e.kind IN ['asserted', 'absent', 'retracted']
+RETURN e.seq, e.kind, e.recorded_at, e.id, e.target, e.payload ORDER BY e.seq LIMIT $first;
+
+// name: changes_of
+// The same for some nodes.
+UNWIND $subjects AS subject
+MATCH (f:Fact {space: $space, subject: subject})
+UNWIND [f.place, f.retraction] AS place
+WITH DISTINCT place WHERE place IS NOT NULL AND place % 2 = 0 AND place > 2 * $after AND place <= 2 * $last
+MATCH (e:Event {space: $space, ledger: 'knowledge', seq: place / 2})
+RETURN e.seq, e.kind, e.recorded_at, e.id, e.target, e.payload ORDER BY e.seq LIMIT $first;
+
+// name: beginnings
+// Assertions not retracted whose period starts in a stretch of valid time; nodes may be null for all.
+MATCH (f:Fact) WHERE f.space = $space AND f.valid_from > $since AND f.valid_from <= $until AND f.retracted_at IS NULL
+  AND f.place % 2 = 0 AND ($subjects IS NULL OR f.subject IN $subjects)
+WITH f, {us:f.valid_from} AS valid_from, f.place / 2 AS seq
+WHERE valid_from > $after[0] OR (valid_from = $after[0] AND seq > $after[1])
+WITH f, valid_from, seq ORDER BY valid_from, seq LIMIT $first
+MATCH (e:Event {space: $space, ledger: 'knowledge', seq: seq})
+RETURN e.seq, e.kind, e.recorded_at, e.id, e.target, e.payload, valid_from ORDER BY valid_from, seq;
+
+// name: beginnings_of
+// The same for some nodes.
+UNWIND $subjects AS subject
+MATCH (f:Fact {space: $space, subject: subject})
+WHERE f.valid_from > $since AND f.valid_from <= $until AND f.retracted_at IS NULL AND f.place % 2 = 0
+WITH f, {us:f.valid_from} AS valid_from, f.place / 2 AS seq
+WHERE valid_from > $after[0] OR (valid_from = $after[0] AND seq > $after[1])
+WITH f, valid_from, seq ORDER BY valid_from, seq LIMIT $first
+MATCH (e:Event {space: $space, ledger: 'knowledge', seq: seq})
+RETURN e.seq, e.kind, e.recorded_at, e.id, e.target, e.payload, valid_from ORDER BY valid_from, seq;
+
+// name: feed
+// Ledger rows after a seq.
+MATCH (e:Event {space: $space, ledger: $ledger}) WHERE e.seq > $after
+RETURN e.seq, e.unit, e.ordinal, e.recorded_at, e.written_at, e.kind, e.id, e.subject, e.key, e.target, e.tier, e.trust,
+  e.known, e.valid_from, e.valid_to, e.op, e.body, e.digest, e.hash, e.salt, e.payload
+ORDER BY e.seq LIMIT $first;
+
+// name: list_nodes
+// Nodes in the order they were recorded; {source} and {conditions} are the reader's, words of callers are only bound.
+{source} WHERE n.space = $space AND n.born > $after AND n.recorded_at <= $r AND {conditions}
+RETURN {node:n}, n.born ORDER BY n.born LIMIT $first;
+
+// name: near_keys
+// Keys that begin like a key, then the latest keys.
+CALL () {
+  MATCH (n:Node) WHERE n.space = $space AND n.norm STARTS WITH $prefix RETURN n.key AS key ORDER BY n.norm LIMIT $first
+  UNION ALL
+  MATCH (n:Node) WHERE n.space = $space AND n.born > '' AND n.norm IS NOT NULL
+    AND n.kind IN ['entity', 'decision', 'actor', 'session']
+  RETURN n.key AS key ORDER BY n.born DESC LIMIT 5000
+}
+RETURN key;
+
+// name: search
+// Nodes by their words, or by those of a fact that holds at (t, r), best first.
+CALL db.index.fulltext.queryNodes($index, $words, {limit: $scan}) YIELD node, score
+CALL (node) {
+  MATCH (node:Node) WHERE node.recorded_at <= $r RETURN node AS n, null AS fact
+  UNION ALL
+  MATCH (node:Fact)<-[h:HAS_FACT]-(s) WHERE {visible:h}
+  RETURN s AS n, node.id AS fact LIMIT 1
+}
+WITH n, fact, score WHERE n.kind <> 'predicate' AND n.kind <> 'source' AND ($kinds IS NULL OR n.kind IN $kinds)
+WITH n, collect(coalesce(fact, '')) AS hits, max(score) AS best
+RETURN {node:n}, CASE WHEN hits[0] = '' THEN null ELSE hits[0] END, best ORDER BY best DESC LIMIT $first;
+
+// name: receipt
+// A kept write by its receipt id.
+MATCH (s:Space {tenant: $tenant}) MATCH (r:Receipt {space: s.space, id: $id}) RETURN r.receipt;
+
+// name: refusal
+// A refused write by its receipt id.
+MATCH (r:Refusal {tenant: $tenant, id: $id}) RETURN r.space, r.code, r.message, r.at;
+
+// name: refuse
+// Keep a refusal, and forget the tenant's oldest above a bound.
+MERGE (r:Refusal {tenant: $tenant, id: $refusal.id}) ON CREATE SET r += $refusal
+WITH r CALL () {
+  MATCH (o:Refusal) WHERE o.tenant = $tenant AND o.at IS NOT NULL
+  WITH o ORDER BY o.at DESC SKIP $most DELETE o
+};
+
+// name: lease
+// Lock a lease, making it when there is none, and read it under the lock.
+MERGE (l:Lease {space: $space, name: $name}) SET l.lock = $lock
+WITH l RETURN l.owner, l.fence, l.until;
+
+// name: set_lease
+// Change a lease.
+MATCH (l:Lease {space: $space, name: $name}) SET l += $lease;
+
+// name: schema_version
+// The schema that the database was last brought to.
+OPTIONAL MATCH (c:Latewood {name: 'Latewood'}) RETURN c.schema;
+
+// name: set_schema
+// Note the schema.
+MERGE (c:Latewood {name: 'Latewood'}) SET c.schema = $schema, c.written_by = $version;

@@ -1,0 +1,21 @@
+// Schema 1. Constraints and indexes of Neo4j Community; and each statement may run any number of times.
+// `Event` is the ledger and the truth; everything else can be rebuilt. `space` is the number of a space.
+CREATE CONSTRAINT latewood_space_name IF NOT EXISTS FOR (n:Space) REQUIRE (n.tenant, n.name) IS UNIQUE;
+CREATE CONSTRAINT latewood_space_number IF NOT EXISTS FOR (n:Space) REQUIRE n.space IS UNIQUE;
+CREATE CONSTRAINT latewood_ledger IF NOT EXISTS FOR (n:Ledger) REQUIRE (n.space, n.ledger) IS UNIQUE;
+CREATE CONSTRAINT latewood_event_seq IF NOT EXISTS FOR (n:Event) REQUIRE (n.space, n.ledger, n.seq) IS UNIQUE;
+CREATE CONSTRAINT latewood_receipt_id IF NOT EXISTS FOR (n:Receipt) REQUIRE (n.space, n.id) IS UNIQUE;
+CREATE CONSTRAINT latewood_receipt_op IF NOT EXISTS FOR (n:Receipt) REQUIRE (n.space, n.op) IS UNIQUE;
+CREATE CONSTRAINT latewood_node_id IF NOT EXISTS FOR (n:Node) REQUIRE (n.space, n.id) IS UNIQUE;
+CREATE CONSTRAINT latewood_node_key IF NOT EXISTS FOR (n:Node) REQUIRE (n.space, n.norm) IS UNIQUE;
+CREATE CONSTRAINT latewood_fact_id IF NOT EXISTS FOR (n:Fact) REQUIRE (n.space, n.id) IS UNIQUE;
+CREATE CONSTRAINT latewood_fact_place IF NOT EXISTS FOR (n:Fact) REQUIRE (n.space, n.place) IS UNIQUE;
+CREATE CONSTRAINT latewood_key IF NOT EXISTS FOR (n:Key) REQUIRE (n.space, n.id) IS UNIQUE;
+CREATE CONSTRAINT latewood_lease IF NOT EXISTS FOR (n:Lease) REQUIRE (n.space, n.name) IS UNIQUE;
+CREATE CONSTRAINT latewood_refusal IF NOT EXISTS FOR (n:Refusal) REQUIRE (n.tenant, n.id) IS UNIQUE;
+CREATE INDEX latewood_node_born IF NOT EXISTS FOR (n:Node) ON (n.space, n.born);
+CREATE INDEX latewood_fact_subject IF NOT EXISTS FOR (n:Fact) ON (n.space, n.subject, n.valid_from);
+CREATE INDEX latewood_fact_object IF NOT EXISTS FOR (n:Fact) ON (n.space, n.object);
+CREATE INDEX latewood_fact_key IF NOT EXISTS FOR (n:Fact) ON (n.space, n.key, n.valid_from);
+CREATE INDEX latewood_fact_began IF NOT EXISTS FOR (n:Fact) ON (n.space, n.valid_from);
+CREATE INDEX latewood_refusal_tenant IF NOT EXISTS FOR (n:Refusal) ON (n.tenant, n.at);

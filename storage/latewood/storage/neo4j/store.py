@@ -1,0 +1,383 @@
+"""The shared store: the port over one Neo4j database."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import os
+import time
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
+from typing import Final, TypeVar
+
+from latewood.graph_schema.clock import NOW, AsOf, Clock, Micros, SystemClock, from_micros
+from latewood.graph_schema.commands import Unit
+from latewood.graph_schema.errors import ConflictError, LimitError, NotFoundError, UnavailableError
+from latewood.graph_schema.events import LedgerEntry, Receipt
+from latewood.graph_schema.ids import IdSource, RandomIds, is_id, normal_id
+from latewood.graph_schema.ledger import GENESIS, Verdict, Verifier
+from latewood.graph_schema.model import LEDGERS, Fact, LedgerName, Node, NodeKind, Predicate
+from latewood.graph_schema.packs.loader import Vocabulary, vocabulary
+from latewood.storage.names import check_space_name, unknown_space
+from latewood.storage.neo4j import leases, listing
+from latewood.storage.neo4j.database import Address, Engine, LostReplyError, Query
+from latewood.storage.neo4j.migrations import SCHEMA_VERSION, ensure_words_index, prepare
+from latewood.storage.neo4j.reading import NO_BOUND, Reading
+from latewood.storage.neo4j.writing import Cache, GroupWriter, space_row
+from latewood.storage.planning import predicate_of
+from latewood.storage.port import (
+    PAGE_MAX,
+    Axis,
+    Change,
+    Committed,
+    FactQuery,
+    Hit,
+    Lease,
+    NodeQuery,
+    Page,
+    Point,
+    Refusal,
+    Space,
+    StoreInfo,
+)
+from latewood.storage.receipts import receipt_from_json
+from latewood.storage.rows import as_known
+
+__all__ = ["REFUSALS_MAX", "SPACES_MAX", "Neo4jStore"]
+
+SPACES_MAX: Final = 500
+"""Most spaces of a database: each has a full-text index of its own."""
+REFUSALS_MAX: Final = 10_000
+_POLL_S: Final = 0.05
+_TRIES: Final = 4
+_REJOIN_S: Final = 15.0
+
+T = TypeVar("T")
+
+
+class Neo4jStore:
+    """A graph store over one Neo4j database, which several processes may share; made by `open`."""
+
+    def __init__(
+        self, engine: Engine, cache: Cache, *, tenant: str, clock: Clock, ids: IdSource, words: Vocabulary
+    ) -> None:
+        """Bind *engine* to a tenant; use `open`."""
+        self._engine = engine
+        self._cache = cache
+        self._tenant = tenant
+        self._clock = clock
+        self._ids = ids
+        self._words = words
+
+    @classmethod
+    async def open(
+        cls, url: str, *, tenant: str = "local", clock: Clock | None = None, ids: IdSource | None = None,
+        words: Vocabulary | None = None,
+    ) -> Neo4jStore:  # fmt: skip
+        """Open ``neo4j://user:password@host:7687/database``, bringing it to this schema.
+
+        Raises:
+            InvalidError: code ``store.url_invalid``.
+            UnavailableError: codes ``store.unavailable``, ``store.login``, ``schema.newer``.
+        """
+        engine = Engine(Address.parse(url))
+        store = cls(
+            engine, Cache(), tenant=tenant, clock=clock or SystemClock(), ids=ids or RandomIds(),
+            words=words or vocabulary(),
+        )  # fmt: skip
+        try:
+            await engine.call(lambda: prepare(engine))
+            await store._ensure_default()
+        except BaseException:
+            await engine.close()
+            raise
+        return store
+
+    @property
+    def tenant(self) -> str:
+        """Whose data this handle reaches."""
+        return self._tenant
+
+    def for_tenant(self, tenant: str) -> Neo4jStore:
+        """Return a handle on another tenant's data over the same database."""
+        return Neo4jStore(self._engine, self._cache, tenant=tenant, clock=self._clock, ids=self._ids, words=self._words)
+
+    async def _read(self, space: str, work: Callable[[Reading], T]) -> T:
+        def run(query: Query) -> T:
+            return work(Reading(query, self._tenant, space, self._clock, self._words))
+
+        try:
+            return await self._engine.read(run)
+        except NotFoundError as error:
+            # Every tenant has the space `default`; it is made when it is first looked at.
+            if error.code == "space.unknown" and space == "default":
+                self._engine.tenants_met.discard(self._tenant)
+                await self._ensure_default()
+                return await self._engine.read(run)
+            raise
+
+    async def info(self) -> StoreInfo:
+        """Describe the store."""
+        engine = self._engine
+        components = await engine.call(
+            lambda: engine.once("CALL dbms.components() YIELD name, versions, edition RETURN name, versions, edition")
+        )
+        name, versions, edition = next(row for row in components if row[0] == "Neo4j Kernel")
+        return StoreInfo(
+            "neo4j", engine.address.shown, SCHEMA_VERSION, engine.read_only,
+            {
+                "neo4j": str(versions[0]), "edition": str(edition), "component": str(name), "retries": engine.retries,
+                "lost_replies": engine.lost_replies,
+            },
+        )  # fmt: skip
+
+    async def spaces(self) -> tuple[Space, ...]:
+        """List the tenant's spaces by name."""
+        await self._ensure_default()
+        rows = await self._engine.read(lambda query: query("spaces", tenant=self._tenant))
+        found: list[Space] = []
+        for row in rows:
+            _, space = space_row(row)
+            seqs: dict[LedgerName, int] = dict.fromkeys(LEDGERS, 0) | dict(row[8])
+            found.append(Space(space.id, space.name, space.state, space.filling, space.strict, row[7], seqs))
+        return tuple(found)
+
+    async def _ensure_default(self) -> None:
+        """Make the space that every tenant has; asked once a tenant, since a space never goes away."""
+        if self._tenant in self._engine.tenants_met:
+            return
+        if not await self._engine.read(lambda query: query("space", tenant=self._tenant, name="default")):
+            with contextlib.suppress(ConflictError):
+                await self.create_space("default")
+        self._engine.tenants_met.add(self._tenant)
+
+    async def create_space(self, name: str, *, strict: bool = False) -> Space:
+        """Make a space."""
+        check_space_name(name)
+        return await self._engine.call(lambda: self._create_space(name, strict=strict))
+
+    def _create_space(self, name: str, *, strict: bool) -> Space:
+        engine = self._engine
+        if engine.run(lambda query: query("space", tenant=self._tenant, name=name), write=False):
+            raise ConflictError(f"the space {name!r} exists already", code="space.exists", space=name)
+        number: int = engine.run(lambda query: query("next_space")[0][0], write=True)
+        if number > SPACES_MAX:
+            msg = f"the database has had {SPACES_MAX:,} spaces, the most it may"
+            raise LimitError(msg, limit="SPACES_MAX", maximum=SPACES_MAX)
+        # The index comes first: a space without it could not be searched, an index without a space harms nobody.
+        ensure_words_index(engine, number)
+        properties = {
+            "space": number, "id": self._ids.new(), "tenant": self._tenant, "name": name, "secret": os.urandom(32),
+            "strict": strict, "state": "empty", "filling": None, "created_at": from_micros(self._clock.now()),
+        }  # fmt: skip
+        try:
+            engine.run(
+                lambda query: query(
+                    "create_space", space=properties, ledgers=list(LEDGERS), genesis=GENESIS, never=-(2**63)
+                ),
+                write=True,
+            )
+        except UnavailableError as error:
+            if error.code == "store.busy":
+                raise ConflictError(f"the space {name!r} exists already", code="space.exists", space=name) from error
+            raise
+        return Space(str(properties["id"]), name, "empty", None, strict, 0, dict.fromkeys(LEDGERS, 0))
+
+    async def finish_fill(self, space: str, origin: str) -> None:
+        """End the filling of *space* by the history *origin*."""
+        await self._ensure_default()
+
+        def work(query: Query) -> None:
+            rows = query("lock_heads", tenant=self._tenant, heads=[[space, ledger] for ledger in LEDGERS], lock=0)
+            if not rows:
+                raise unknown_space(space, [row[2] for row in query("spaces", tenant=self._tenant)])
+            number, row = space_row(rows[0])
+            if row.state == "filling" and row.filling == origin:
+                query("set_state", space=number, state="live", filling=None)
+
+        await self._engine.write(work)
+
+    async def commit(self, units: Sequence[Unit]) -> tuple[Committed, ...]:
+        """Keep each unit whole or not at all."""
+        if any(unit.space == "default" for unit in units):
+            await self._ensure_default()
+        return await self._engine.call(lambda: self._commit(units))
+
+    def _commit(self, units: Sequence[Unit]) -> tuple[Committed, ...]:
+        """Commit, again when nothing was kept for a passing reason, or to learn what a lost reply said."""
+        resumed, tries, give_up = False, 0, 0.0
+        while True:
+            tries += 1
+            try:
+                return self._engine.run(
+                    lambda query: GroupWriter(
+                        query, self._cache, self._tenant, self._clock, self._ids, self._words,
+                        resumed=resumed,  # noqa: B023 - run at once
+                    ).commit(units),
+                    write=True,
+                )  # fmt: skip
+            except LostReplyError:
+                self._cache.clear()
+                self._engine.lost_replies += 1
+                resumed, give_up = True, give_up or time.monotonic() + _REJOIN_S
+            except UnavailableError as error:
+                self._cache.clear()
+                if resumed and time.monotonic() >= give_up:
+                    msg = (
+                        f"{self._engine.address.shown} was lost while it kept this write: it may or may not have been "
+                        "kept. Ask for its receipt, or repeat it with the same idempotency key"
+                    )
+                    raise UnavailableError(msg, code="store.outcome_unknown", receipts=[u.id for u in units]) from error
+                if not resumed and (error.code != "store.busy" or tries >= _TRIES):
+                    raise
+                self._engine.retries += error.code == "store.busy"
+            except BaseException:
+                # What the cache learned in this transaction is undone with it.
+                self._cache.clear()
+                raise
+            time.sleep(min(1.0, 0.05 * 2**tries))
+
+    async def nodes(
+        self, space: str, *, ids: Sequence[str] = (), keys: Sequence[str] = (), at: AsOf = NOW
+    ) -> dict[str, Node]:
+        """Return the nodes that exist at `known_at`, by the id or key as asked."""
+        found = await self._read(space, lambda one: one.nodes(ids=ids, keys=keys, known_at=one.instants(at)[1]))
+        return {asked: as_known(node, at) for asked, node in found.items()}
+
+    async def near_keys(self, space: str, key: str, limit: int = 5) -> tuple[str, ...]:
+        """Return keys of the space that resemble *key*."""
+        return await self._read(space, lambda one: listing.near_keys(one, key, limit))
+
+    async def list_nodes(self, space: str, query: NodeQuery, at: AsOf = NOW) -> Page[Node]:
+        """List nodes."""
+        compose = self._engine.composed
+        page = await self._read(space, lambda one: listing.list_nodes(one, compose, query, *one.instants(at)))
+        return Page(tuple(as_known(node, at) for node in page.items), page.next)
+
+    async def predicates(self, space: str) -> Mapping[str, Predicate]:
+        """Return the predicates in use in the space, by name."""
+        found: dict[str, Predicate] = {}
+        after: str | None = None
+        while True:
+            page = await self.list_nodes(space, NodeQuery(NodeKind.PREDICATE, first=PAGE_MAX, after=after))
+            found.update({one.name: one for one in (predicate_of(node.attributes) for node in page.items)})
+            if page.next is None:
+                return found
+            after = page.next
+
+    async def facts(self, space: str, query: FactQuery, at: AsOf = NOW) -> tuple[Fact, ...]:
+        """Return the facts that hold at *at*."""
+        return await self._read(space, lambda one: one.facts(query, at))
+
+    async def facts_by_id(self, space: str, ids: Sequence[str], *, known_at: Micros | None = None) -> dict[str, Fact]:
+        """Return assertions by id."""
+        known = NO_BOUND if known_at is None else known_at
+        return await self._read(space, lambda one: one.facts_by_id(ids, known))
+
+    async def held(self, space: str, points: Sequence[Point]) -> tuple[Fact | None, ...]:
+        """Return, for each point, the fact that holds for its key."""
+        return await self._read(space, lambda one: one.held(points))
+
+    async def timeline(
+        self, space: str, subjects: Sequence[str], predicates: Sequence[str] | None = None, *,
+        known_at: Micros | None = None, first: int = 100, after: str | None = None,
+    ) -> Page[Fact]:  # fmt: skip
+        """Return every assertion about *subjects* that was known at *known_at*."""
+        known = NO_BOUND if known_at is None else known_at
+        return await self._read(space, lambda one: listing.timeline(one, subjects, predicates, known, first, after))
+
+    async def changes(
+        self, space: str, since: Micros, until: Micros, *, axis: Axis = "known", subjects: Sequence[str] | None = None,
+        first: int = 100, after: str | None = None,
+    ) -> Page[Change]:  # fmt: skip
+        """Return what was asserted, ended and retracted in (since, until]."""
+        return await self._read(space, lambda one: listing.changes(one, since, until, axis, subjects, first, after))
+
+    async def search_text(
+        self, space: str, text: str, *, kinds: Sequence[NodeKind] | None = None, at: AsOf = NOW, first: int = 20
+    ) -> tuple[Hit, ...]:
+        """Return nodes whose names, keys or holding texts match."""
+        hits = await self._read(space, lambda one: listing.search_text(one, text, kinds, *one.instants(at), first))
+        return tuple(replace(hit, node=as_known(hit.node, at)) for hit in hits)
+
+    async def feed(self, space: str, ledger: LedgerName, after_seq: int, limit: int = 100) -> tuple[LedgerEntry, ...]:
+        """Return the ledger's rows after *after_seq*."""
+        return await self._read(space, lambda one: listing.feed(one, ledger, after_seq, limit))
+
+    async def wait(self, space: str, ledger: LedgerName, after_seq: int, seconds_max: float) -> bool:
+        """Return True as soon as the ledger has rows after *after_seq*."""
+        end = time.monotonic() + seconds_max
+        while True:
+            if await self._read(space, lambda one: one.seqs.get(ledger, 0)) > after_seq:
+                return True
+            if time.monotonic() >= end:
+                return False
+            await asyncio.sleep(min(_POLL_S, max(0.0, end - time.monotonic())))
+
+    async def receipt(self, receipt_id: str) -> Receipt:
+        """Return a receipt, of a refused write too."""
+
+        def work(query: Query) -> Receipt | None:
+            if not is_id(receipt_id):
+                return None
+            stored = query("receipt", tenant=self._tenant, id=normal_id(receipt_id))
+            if stored:
+                return receipt_from_json(stored[0][0])
+            for space, code, message, at in query("refusal", tenant=self._tenant, id=normal_id(receipt_id)):
+                return Receipt(receipt_id, space, "failed", "knowledge", 0, from_micros(at), code=code, message=message)
+            return None
+
+        found = await self._engine.read(work)
+        if found is None:
+            msg = f"no write has the receipt {receipt_id[:80]!r}; refusals are kept for the last {REFUSALS_MAX:,}"
+            raise NotFoundError(msg, id=receipt_id[:80])
+        return found
+
+    async def refuse(self, refusal: Refusal) -> None:
+        """Keep a refusal."""
+        row = {
+            "id": normal_id(refusal.id), "space": refusal.space, "code": refusal.code, "actor": refusal.actor,
+            "body": refusal.body, "message": refusal.message, "at": self._clock.now(), "name": refusal.code,
+        }  # fmt: skip
+        await self._engine.write(lambda query: query("refuse", tenant=self._tenant, refusal=row, most=REFUSALS_MAX))
+
+    async def verify(self, space: str, ledger: LedgerName) -> Verdict:
+        """Check the chain from its first row to its head."""
+
+        def work(reading: Reading) -> Verdict:
+            verifier, after = Verifier(reading.space.id, ledger), 0
+            while (last := listing.verify_page(reading, verifier, ledger, after, PAGE_MAX)) is not None:
+                after = last
+            return verifier.verdict(*reading.head(ledger))
+
+        return await self._read(space, work)
+
+    async def acquire(self, space: str, name: str, owner: str, ttl_s: float) -> Lease | None:
+        """Take a lease, or renew one's own; None when another has it."""
+        await self._ensure_default()
+        return await self._engine.write(
+            lambda query: leases.acquire(
+                query, self._number(query, space), space, name, owner, self._clock.now(), ttl_s
+            )
+        )
+
+    async def renew(self, lease: Lease, ttl_s: float) -> Lease:
+        """Prolong a lease."""
+        await self._ensure_default()
+        return await self._engine.write(
+            lambda query: leases.renew(query, self._number(query, lease.space), lease, self._clock.now(), ttl_s)
+        )
+
+    async def release(self, lease: Lease) -> bool:
+        """Give a lease back."""
+        await self._ensure_default()
+        return await self._engine.write(
+            lambda query: leases.release(query, self._number(query, lease.space), lease, self._clock.now())
+        )
+
+    def _number(self, query: Query, space: str) -> int:
+        return Reading(query, self._tenant, space, self._clock, self._words).n
+
+    async def close(self) -> None:
+        """Finish what runs and let go of the database."""
+        await self._engine.close()
