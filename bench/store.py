@@ -329,6 +329,7 @@ async def write_rates(folder: Path, sync: str, count: int) -> dict[str, float]:
 async def histories(folder: Path, keys: int, stories: int, seed: int) -> dict[str, object]:
     """Compare with the definition: *keys* random histories of one key, and *stories* through both stores."""
     sys.path.insert(0, str(Path(__file__).parents[1] / "tests"))
+    from conformance.stores import MakeSqlite
     from properties.histories import run_many
     from properties.single import check_keys
 
@@ -336,7 +337,7 @@ async def histories(folder: Path, keys: int, stories: int, seed: int) -> dict[st
     rows = await asyncio.to_thread(check_keys, keys, seed)
     single = time.perf_counter() - begun
     begun = time.perf_counter()
-    told = await run_many(stories, seed, folder)
+    told = await run_many(stories, seed, MakeSqlite(folder))
     return {
         "seed": seed,
         "single_key": keys,

@@ -3,17 +3,31 @@
 from __future__ import annotations
 
 import itertools
+import os
 from collections.abc import Callable
 from pathlib import Path
-from typing import Final
+from typing import Final, Protocol
+
+from neo4j import GraphDatabase
 
 from latewood.graph_schema.clock import Clock
 from latewood.graph_schema.ids import IdSource
 from latewood.graph_schema.packs.loader import Vocabulary
-from latewood.storage.conformance.scene import MakeStore
+from latewood.storage.neo4j.database import Address
+from latewood.storage.neo4j.store import Neo4jStore
 from latewood.storage.port import GraphStore
 from latewood.storage.reference import ReferenceStore
 from latewood.storage.sqlite.store import SqliteStore
+
+
+class Maker(Protocol):
+    """Makes fresh stores for the kit, opens them again, and clears up after long runs."""
+
+    async def fresh(self, *, clock: Clock, ids: IdSource, words: Vocabulary) -> GraphStore: ...
+
+    async def again(self, store: GraphStore, *, clock: Clock, ids: IdSource, words: Vocabulary) -> GraphStore: ...
+
+    def discard(self, store: GraphStore) -> None: ...
 
 
 class MakeReference:
@@ -26,6 +40,9 @@ class MakeReference:
     async def again(self, store: GraphStore, *, clock: Clock, ids: IdSource, words: Vocabulary) -> GraphStore:
         assert isinstance(store, ReferenceStore)
         return store.opened_again(clock=clock, ids=ids, words=words)
+
+    def discard(self, store: GraphStore) -> None:
+        pass
 
 
 class MakeSqlite:
@@ -45,5 +62,40 @@ class MakeSqlite:
     async def again(self, store: GraphStore, *, clock: Clock, ids: IdSource, words: Vocabulary) -> GraphStore:
         return await self._open(self._paths[id(store)], clock, ids, words)
 
+    def discard(self, store: GraphStore) -> None:
+        path = self._paths.pop(id(store))
+        for part in path.parent.glob(path.name + "*"):
+            part.unlink()
 
-STORES: Final[dict[str, Callable[[Path], MakeStore]]] = {"reference": MakeReference, "sqlite": MakeSqlite}
+
+class MakeNeo4j:
+    """Empties the one database of the server before each store; its indexes stay, spaces are numbered from 1 again."""
+
+    def __init__(self, folder: Path) -> None:
+        self._url = os.environ["LATEWOOD_NEO4J_URL"]
+
+    async def fresh(self, *, clock: Clock, ids: IdSource, words: Vocabulary) -> GraphStore:
+        empty_neo4j(self._url)
+        return await Neo4jStore.open(self._url, clock=clock, ids=ids, words=words)
+
+    async def again(self, store: GraphStore, *, clock: Clock, ids: IdSource, words: Vocabulary) -> GraphStore:
+        return await Neo4jStore.open(self._url, clock=clock, ids=ids, words=words)
+
+    def discard(self, store: GraphStore) -> None:
+        pass
+
+
+def empty_neo4j(url: str) -> None:
+    address = Address.parse(url)
+    with (
+        GraphDatabase.driver(address.uri, auth=(address.user, address.password)) as driver,
+        driver.session(database=address.database) as session,
+    ):
+        session.run("MATCH (n) CALL (n) { DETACH DELETE n } IN TRANSACTIONS OF 5000 ROWS").consume()
+
+
+STORES: Final[dict[str, Callable[[Path], Maker]]] = {
+    "reference": MakeReference,
+    "sqlite": MakeSqlite,
+    **({"neo4j": MakeNeo4j} if "LATEWOOD_NEO4J_URL" in os.environ else {}),
+}

@@ -1,4 +1,4 @@
-"""Holds SQLite to the reference over random histories, many in one space and many in one transaction.
+"""Holds a store to the reference over random histories, many in one space and many in one transaction.
 
 Run it for long with `python tests/properties/histories.py [HISTORIES] [SEED]`.
 """
@@ -25,9 +25,9 @@ from latewood.graph_schema.ids import SequentialIds
 from latewood.graph_schema.model import LEDGERS, Fact, NodeKind
 from latewood.storage.port import Committed, FactQuery, GraphStore, NodeQuery, Page, Point
 from latewood.storage.reference import ReferenceStore
-from latewood.storage.sqlite.store import SqliteStore
 
 sys.path.insert(0, str(Path(__file__).parents[1]))
+from conformance.stores import Maker, MakeSqlite
 from properties.stories import HOUR, SEARCHED, START, VALID, WORDS, Story
 
 BATCH: Final = 60
@@ -81,7 +81,7 @@ class Batch:
 
     seed: int
     reference: GraphStore
-    sqlite: GraphStore
+    store: GraphStore
     clocks: tuple[ManualClock, ManualClock]
     rng: random.Random
     stories: list[Story]
@@ -93,9 +93,9 @@ class Batch:
 
     async def same(self, what: str, ask: Callable[[GraphStore], Awaitable[T]]) -> T:
         """Ask both, compare, and return the answer."""
-        expected, found = await ask(self.reference), await ask(self.sqlite)
+        expected, found = await ask(self.reference), await ask(self.store)
         assert found == expected, (
-            f"seed {self.seed}, {what}:\n reference {expected!r:.3000}\n sqlite    {found!r:.3000}"
+            f"seed {self.seed}, {what}:\n reference {expected!r:.3000}\n found     {found!r:.3000}"
         )
         return expected
 
@@ -125,9 +125,9 @@ class Batch:
         assert await self.facts(None, None) == await self.facts(None, max(fresh))
 
     async def _commit(self, units: Sequence[Unit]) -> list[Committed]:
-        expected, found = await self.reference.commit(units), await self.sqlite.commit(units)
+        expected, found = await self.reference.commit(units), await self.store.commit(units)
         for unit, one, other in zip(units, expected, found, strict=True):
-            assert told(one) == told(other), f"seed {self.seed}, {unit}:\n reference {one!r}\n sqlite    {other!r}"
+            assert told(one) == told(other), f"seed {self.seed}, {unit}:\n reference {one!r}\n found     {other!r}"
         return list(expected)
 
     async def facts(self, valid_at: Micros | None, known_at: Micros | None) -> tuple[Fact, ...]:
@@ -212,7 +212,7 @@ class Batch:
             return found
 
         ledger = await self.same("feed", rows)
-        for store in (self.reference, self.sqlite):
+        for store in (self.reference, self.store):
             for name in LEDGERS:
                 verdict = await store.verify("default", name)
                 assert verdict.ok, f"seed {self.seed}: {verdict}"
@@ -223,48 +223,41 @@ class Batch:
 
     async def undone(self) -> None:
         """Invariant 3: a retracted fact holds nowhere from its retraction on, and did not vanish from before it."""
-        changes = await pages(lambda after: self.sqlite.changes("default", 0, 2**62, first=900, after=after))
+        changes = await pages(lambda after: self.store.changes("default", 0, 2**62, first=900, after=after))
         retracted = {one.fact.id: one.recorded_at for one in changes if one.kind is EventKind.RETRACTED}
         for valid_at in self.rng.sample(PROBES, 3):
             for known_at in self.heads:
-                facts = await self.sqlite.facts("default", FactQuery(subjects=self.subjects), asof(valid_at, known_at))
+                facts = await self.store.facts("default", FactQuery(subjects=self.subjects), asof(valid_at, known_at))
                 assert all(retracted.get(fact.id, known_at + 1) > known_at for fact in facts), f"seed {self.seed}"
 
 
 async def run_batch(
-    seed: int, folder: Path, *, histories: int = BATCH, rounds: int = ROUNDS, whole: bool = False
+    seed: int, make: Maker, *, histories: int = BATCH, rounds: int = ROUNDS, whole: bool = False
 ) -> None:
-    """Tell *histories* random stories to a fresh pair of stores and compare them."""
+    """Tell *histories* random stories to a fresh reference and a fresh store, and compare them."""
     rng = random.Random(seed)
     clocks = ManualClock(from_micros(START)), ManualClock(from_micros(START))
     reference = ReferenceStore(clock=clocks[0], ids=SequentialIds(1), words=WORDS)
-    path = folder / f"{seed}.db"
-    sqlite = await SqliteStore.open(path, clock=clocks[1], ids=SequentialIds(1), words=WORDS, sync="normal")
+    store = await make.fresh(clock=clocks[1], ids=SequentialIds(1), words=WORDS)
     ids = SequentialIds(2)
     stories = [Story(random.Random(rng.random()), f"{n}x", ids) for n in range(histories)]
-    batch = Batch(seed, reference, sqlite, clocks, rng, stories)
+    batch = Batch(seed, reference, store, clocks, rng, stories)
     try:
         for _ in range(rounds):
             await batch.round()
         await batch.compare(whole=whole)
         await batch.undone()
     finally:
-        await sqlite.close()
-        remove(folder, f"{seed}.db*")
+        await store.close()
+        make.discard(store)
 
 
-def remove(folder: Path, pattern: str) -> None:
-    """Delete a finished batch's files: a long run would otherwise fill the disk."""
-    for part in folder.glob(pattern):
-        part.unlink()
-
-
-async def run_many(histories: int, seed: int, folder: Path) -> int:
+async def run_many(histories: int, seed: int, make: Maker) -> int:
     """Run batches until *histories* were told; every tenth is compared at every boundary."""
     done = 0
     for number in range(-(-histories // BATCH)):
         size = min(BATCH, histories - done)
-        await run_batch(seed + number, folder, histories=size, whole=number % 10 == 0)
+        await run_batch(seed + number, make, histories=size, whole=number % 10 == 0)
         done += size
     return done
 
@@ -276,7 +269,7 @@ def main() -> None:
     sys.stdout.write(f"seed {seed}\n")
     start = time.monotonic()
     with tempfile.TemporaryDirectory() as folder:
-        done = asyncio.run(run_many(histories, seed, Path(folder)))
+        done = asyncio.run(run_many(histories, seed, MakeSqlite(Path(folder))))
     seconds = time.monotonic() - start
     sys.stdout.write(f"{done} histories, 0 differences, {seconds:.1f} s, {done / seconds:.0f} a second\n")
 

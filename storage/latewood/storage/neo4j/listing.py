@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import re
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any, Final
 
@@ -16,7 +15,7 @@ from latewood.graph_schema.values import normal_key
 from latewood.storage.building import node_of
 from latewood.storage.cursors import check_first, near, read_cursor, write_cursor
 from latewood.storage.neo4j.database import Row
-from latewood.storage.neo4j.names import index_name
+from latewood.storage.neo4j.names import index_name, spaced
 from latewood.storage.neo4j.pending import born
 from latewood.storage.neo4j.reading import NO_BOUND, Reading, check_count, ids_in, instant
 from latewood.storage.neo4j.writing import node_row
@@ -25,7 +24,6 @@ from latewood.storage.port import Axis, Change, Hit, NodeQuery, Page
 __all__ = ["changes", "feed", "list_nodes", "near_keys", "search_text", "timeline", "verify_page"]
 
 _BEGINNING: Final[Micros] = -(2**63)
-_WORD: Final = re.compile(r"\w+")
 _WORDS_MAX: Final = 64
 _SCAN_MAX: Final = 50_000
 Compose = Callable[..., str]
@@ -52,7 +50,7 @@ def _conditions(query: NodeQuery, parameters: dict[str, object]) -> tuple[str, s
         parameters[f"w{place}"] = [text[1:] for text in texts if text.startswith("=")]
         parts.append(
             f"EXISTS {{ MATCH (n)-[h:HAS_FACT]->(f:Fact) WHERE h.predicate = $p{place} AND {{visible:h}} "
-            f"AND (coalesce(f.said, f.text) IN $v{place} OR f.as_written IN $w{place}) }}"
+            f"AND (coalesce(f.said, f.value) IN $v{place} OR f.as_written IN $w{place}) }}"
         )
     return source, " AND ".join(parts)
 
@@ -161,7 +159,7 @@ def search_text(
 ) -> tuple[Hit, ...]:
     """Find nodes by words; every filter holds before the ranking ends, so no hidden row takes a visible one's place."""
     check_first(first)
-    words = list(dict.fromkeys(_WORD.findall(text.casefold())))[:_WORDS_MAX]
+    words = list(dict.fromkeys(spaced(text.casefold()).split()))[:_WORDS_MAX]
     if not words:
         return ()
     rows = reading.query(

@@ -47,6 +47,6 @@ def ensure_words_index(engine: Engine, space: int) -> None:
     """Make a space's full-text index: names and keys of nodes, words of facts."""
     engine.once(
         f"CREATE FULLTEXT INDEX {index_name(space)} IF NOT EXISTS FOR (n:{space_label(space)}) "
-        "ON EACH [n.name, n.key, n.text] OPTIONS {indexConfig: {`fulltext.analyzer`: 'english'}}"
+        "ON EACH [n.text] OPTIONS {indexConfig: {`fulltext.analyzer`: 'english'}}"
     )
     engine.once("CALL db.awaitIndex($name, $seconds)", name=index_name(space), seconds=_ONLINE_S)

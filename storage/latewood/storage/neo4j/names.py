@@ -8,8 +8,9 @@ from typing import Final
 
 from latewood.graph_schema.model import NodeKind
 
-__all__ = ["index_name", "labels_of", "relation_type", "space_label"]
+__all__ = ["index_name", "labels_of", "relation_type", "space_label", "spaced"]
 
+_WORD: Final = re.compile(r"[^\W_]+")
 _PART: Final = re.compile(r"[^0-9A-Za-z]+")
 _RESERVED: Final = frozenset({
     "Node", "Fact", "Event", "Key", "Space", "Ledger", "Receipt", "Refusal", "Lease", "Latewood", "Alternative",
@@ -26,6 +27,11 @@ def space_label(space: int) -> str:
 def index_name(space: int) -> str:
     """Return the name of a space's full-text index."""
     return f"latewood_words_{space}"
+
+
+def spaced(*texts: str) -> str:
+    """Write the words of texts with single spaces between, so that every analyzer splits them where we do."""
+    return " ".join(word for text in texts for word in _WORD.findall(text))
 
 
 @lru_cache(maxsize=4096)

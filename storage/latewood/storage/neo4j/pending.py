@@ -13,7 +13,7 @@ from latewood.graph_schema.resolution import Repair, Stretch
 from latewood.graph_schema.values import Json, canonical_json, normal_key
 from latewood.storage.building import value_of
 from latewood.storage.neo4j.keys import FactRef, KeyImage
-from latewood.storage.neo4j.names import labels_of, relation_type, space_label
+from latewood.storage.neo4j.names import labels_of, relation_type, space_label, spaced
 from latewood.storage.reference_space import texts_in
 from latewood.storage.rows import NodeRow
 
@@ -68,6 +68,7 @@ class Pending:
         properties = {
             "kind": node.kind.value, "type": node.type, "key": node.key, "name": node.name,
             "norm": None if node.key is None else normal_key(node.key), "attributes": canonical_json(node.attributes),
+            "text": spaced(node.key or "", node.name),
         }  # fmt: skip
         self.nodes.append({
             "space": space, "id": node.id, "labels": labels, "properties": properties,
@@ -85,7 +86,7 @@ class Pending:
         payload = event.payload
         properties: dict[str, Any] = {
             "space": space, "id": event.id, "place": place, "subject": event.subject,
-            "predicate": payload["predicate"], "key": event.key.hex() if event.key else None,
+            "predicate": payload["predicate"], "key_id": event.key.hex() if event.key else None,
             "absent": event.kind is EventKind.ABSENT, "tier": event.tier, "trust": event.trust, "known": event.known,
             "valid_from": from_micros(event.valid_from or 0),
             "valid_to": None if event.valid_to is None else from_micros(event.valid_to),
@@ -187,10 +188,9 @@ def _shown(event: Event) -> dict[str, Any]:
         return {"title": predicate}
     text = value.text()
     shown: dict[str, Any] = {"title": _short(f"{predicate}: {text}"), "unit": value.unit}
-    words = "\n".join(texts_in(value.data)) if value.kind in ("text", "json") else ""
-    if words:
-        shown["text"] = words
-    if value.kind != "text" or not words:
+    if value.kind in ("text", "json"):
+        shown["text"] = spaced(*texts_in(value.data)) or None
+    if value.kind != "text":
         shown["said"] = text
     data: Json = value.data
     if (

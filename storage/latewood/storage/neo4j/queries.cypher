@@ -56,7 +56,7 @@ CALL () {
 }
 CALL () {
   UNWIND $ids AS one MATCH (f:Fact {space: one[0], id: one[1]})
-  RETURN collect([f.space, f.id, f.subject, f.predicate, f.key, f.tier, f.absent, {us:f.valid_from},
+  RETURN collect([f.space, f.id, f.subject, f.predicate, f.key_id, f.tier, f.absent, {us:f.valid_from},
     {us:f.retracted_at}, f.place, f.object]) AS facts
 }
 RETURN replays, kept, by_key, by_id, facts;
@@ -70,7 +70,7 @@ RETURN k.space, k.id, k.subject, k.predicate, k.origin, k.contested, k.top, k.ta
 // The claims of keys that count, and the number of the key's facts; at most $most a key.
 UNWIND $keys AS one
 CALL (one) {
-  MATCH (f:Fact {space: one[0], key: one[1]}) WHERE f.retracted_at IS NULL
+  MATCH (f:Fact {space: one[0], key_id: one[1]}) WHERE f.retracted_at IS NULL
   WITH f ORDER BY f.valid_from DESC LIMIT $most
   RETURN collect({claim:f}) AS claims
 }
@@ -80,10 +80,10 @@ RETURN one[0], one[1], claims;
 // The live stretches of keys, of values and of relations.
 UNWIND $keys AS one
 CALL (one) {
-  MATCH (f:Fact {space: one[0], key: one[1]})<-[h:HAS_FACT]-() WHERE h.retired_at IS NULL AND f.object IS NULL
+  MATCH (f:Fact {space: one[0], key_id: one[1]})<-[h:HAS_FACT]-() WHERE h.retired_at IS NULL AND f.object IS NULL
   RETURN f, h
   UNION ALL
-  MATCH (f:Fact {space: one[0], key: one[1]}) WHERE f.object IS NOT NULL
+  MATCH (f:Fact {space: one[0], key_id: one[1]}) WHERE f.object IS NOT NULL
   MATCH (s:Node {space: one[0], id: f.subject})
   MATCH (o:Node|Fact {space: one[0], id: f.object})
   WITH f, s, o MATCH (s)-[h]->(o) WHERE h.fact_id = f.id AND h.retired_at IS NULL
@@ -93,26 +93,26 @@ RETURN one[0], one[1], f.place, {us:h.valid_from}, {us:h.valid_to}, {us:h.record
 
 // name: covering
 // Claims of one key that cover an instant, latest start first; read until the reader has seen enough.
-MATCH (f:Fact {space: $space, key: $key})
+MATCH (f:Fact {space: $space, key_id: $key})
 WHERE f.valid_from <= $at AND (f.valid_to IS NULL OR f.valid_to > $at) AND f.retracted_at IS NULL
 RETURN {claim:f} ORDER BY f.valid_from DESC;
 
 // name: starting
 // Claims of one key, of a class or a higher one, that start inside a stretch, earliest first.
-MATCH (f:Fact {space: $space, key: $key})
+MATCH (f:Fact {space: $space, key_id: $key})
 WHERE f.valid_from > $start AND ($end IS NULL OR f.valid_from < $end) AND f.retracted_at IS NULL
   AND 2 * f.tier + CASE WHEN f.known THEN 1 ELSE 0 END >= $least
 RETURN {claim:f} ORDER BY f.valid_from;
 
 // name: live_values
 // Live stretches of one key of values that overlap a window.
-MATCH (f:Fact {space: $space, key: $key})<-[h:HAS_FACT]-()
+MATCH (f:Fact {space: $space, key_id: $key})<-[h:HAS_FACT]-()
 WHERE h.retired_at IS NULL AND (h.valid_to IS NULL OR h.valid_to > $start) AND ($end IS NULL OR h.valid_from < $end)
 RETURN f.place, {us:h.valid_from}, {us:h.valid_to}, {us:h.recorded_at}, {us:h.closed_at}, f.id, f.object;
 
 // name: live_relations
 // Live stretches of one key of relations that overlap a window.
-MATCH (f:Fact {space: $space, key: $key})
+MATCH (f:Fact {space: $space, key_id: $key})
 MATCH (s:Node {space: $space, id: f.subject})
 MATCH (o:Node|Fact {space: $space, id: f.object})
 WITH f, s, o MATCH (s)-[h]->(o)
@@ -212,7 +212,7 @@ MATCH (n:Node {space: $space, id: id})-[h]->()
 WHERE h.fact_id IS NOT NULL AND {visible:h} AND ($predicates IS NULL OR h.predicate IN $predicates)
 WITH DISTINCT h.fact_id AS fact LIMIT $most
 MATCH (f:Fact {space: $space, id: fact})
-MATCH (k:Key {space: $space, id: f.key})
+MATCH (k:Key {space: $space, id: f.key_id})
 RETURN {fact:f}, k.contested;
 
 // name: holding_of_objects
@@ -223,7 +223,7 @@ WHERE h.fact_id IS NOT NULL AND type(h) <> 'HAS_FACT' AND {visible:h}
   AND ($predicates IS NULL OR h.predicate IN $predicates)
 WITH DISTINCT h.fact_id AS fact LIMIT $most
 MATCH (f:Fact {space: $space, id: fact})
-MATCH (k:Key {space: $space, id: f.key})
+MATCH (k:Key {space: $space, id: f.key_id})
 RETURN {fact:f}, k.contested;
 
 // name: facts_by_id
@@ -235,7 +235,7 @@ UNWIND $ids AS id MATCH (f:Fact {space: $space, id: id}) WHERE f.recorded_at <= 
 UNWIND $points AS one
 MATCH (p:Fact {space: $space, id: one.fact})
 CALL (p, one) {
-  MATCH (f:Fact {space: $space, key: p.key})
+  MATCH (f:Fact {space: $space, key_id: p.key_id})
   WHERE f.valid_from <= one.t AND (f.valid_to IS NULL OR f.valid_to > one.t) AND f.recorded_at <= one.r
     AND (f.retracted_at IS NULL OR f.retracted_at > one.r)
   RETURN f ORDER BY f.tier DESC, f.known DESC, f.valid_from DESC, f.trust DESC, f.recorded_at DESC, f.ordinal DESC
@@ -248,7 +248,7 @@ RETURN one.n, {fact:f};
 UNWIND $facts AS one
 MATCH (p:Fact {space: $space, id: one})
 CALL (p) {
-  MATCH (f:Fact {space: $space, key: p.key})
+  MATCH (f:Fact {space: $space, key_id: p.key_id})
   WHERE f.valid_from <= $t AND f.valid_from >= p.valid_from AND (f.valid_to IS NULL OR f.valid_to > $t)
     AND f.recorded_at <= $r AND (f.retracted_at IS NULL OR f.retracted_at > $r)
   RETURN f ORDER BY f.id <> p.id LIMIT 10000
@@ -286,9 +286,9 @@ MATCH (e:Event {space: $space, ledger: 'knowledge', seq: place / 2})
 RETURN e.seq, e.kind, e.recorded_at, e.id, e.target, e.payload ORDER BY e.seq LIMIT $first;
 
 // name: beginnings
-// Assertions not retracted whose period starts in a stretch of valid time; nodes may be null for all.
+// Assertions not retracted whose period starts in a stretch of valid time.
 MATCH (f:Fact) WHERE f.space = $space AND f.valid_from > $since AND f.valid_from <= $until AND f.retracted_at IS NULL
-  AND f.place % 2 = 0 AND ($subjects IS NULL OR f.subject IN $subjects)
+  AND f.place % 2 = 0
 WITH f, {us:f.valid_from} AS valid_from, f.place / 2 AS seq
 WHERE valid_from > $after[0] OR (valid_from = $after[0] AND seq > $after[1])
 WITH f, valid_from, seq ORDER BY valid_from, seq LIMIT $first
@@ -351,12 +351,12 @@ MATCH (s:Space {tenant: $tenant}) MATCH (r:Receipt {space: s.space, id: $id}) RE
 MATCH (r:Refusal {tenant: $tenant, id: $id}) RETURN r.space, r.code, r.message, r.at;
 
 // name: refuse
-// Keep a refusal, and forget the tenant's oldest above a bound.
-MERGE (r:Refusal {tenant: $tenant, id: $refusal.id}) ON CREATE SET r += $refusal
-WITH r CALL () {
-  MATCH (o:Refusal) WHERE o.tenant = $tenant AND o.at IS NOT NULL
-  WITH o ORDER BY o.at DESC SKIP $most DELETE o
-};
+// Keep a refusal in the next slot of the tenant's ring: the oldest makes room.
+OPTIONAL MATCH (kept:Refusal {tenant: $tenant, id: $refusal.id})
+WITH kept WHERE kept IS NULL
+MERGE (c:Refusals {tenant: $tenant}) SET c.count = coalesce(c.count, 0) + 1
+WITH c.count % $most AS slot
+MERGE (r:Refusal {tenant: $tenant, slot: slot}) SET r = $refusal, r.tenant = $tenant, r.slot = slot;
 
 // name: lease
 // Lock a lease, making it when there is none, and read it under the lock.

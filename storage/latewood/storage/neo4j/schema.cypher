@@ -12,10 +12,11 @@ CREATE CONSTRAINT latewood_fact_id IF NOT EXISTS FOR (n:Fact) REQUIRE (n.space, 
 CREATE CONSTRAINT latewood_fact_place IF NOT EXISTS FOR (n:Fact) REQUIRE (n.space, n.place) IS UNIQUE;
 CREATE CONSTRAINT latewood_key IF NOT EXISTS FOR (n:Key) REQUIRE (n.space, n.id) IS UNIQUE;
 CREATE CONSTRAINT latewood_lease IF NOT EXISTS FOR (n:Lease) REQUIRE (n.space, n.name) IS UNIQUE;
-CREATE CONSTRAINT latewood_refusal IF NOT EXISTS FOR (n:Refusal) REQUIRE (n.tenant, n.id) IS UNIQUE;
+CREATE CONSTRAINT latewood_refusal IF NOT EXISTS FOR (n:Refusal) REQUIRE (n.tenant, n.slot) IS UNIQUE;
+CREATE CONSTRAINT latewood_refusals IF NOT EXISTS FOR (n:Refusals) REQUIRE n.tenant IS UNIQUE;
 CREATE INDEX latewood_node_born IF NOT EXISTS FOR (n:Node) ON (n.space, n.born);
 CREATE INDEX latewood_fact_subject IF NOT EXISTS FOR (n:Fact) ON (n.space, n.subject, n.valid_from);
 CREATE INDEX latewood_fact_object IF NOT EXISTS FOR (n:Fact) ON (n.space, n.object);
-CREATE INDEX latewood_fact_key IF NOT EXISTS FOR (n:Fact) ON (n.space, n.key, n.valid_from);
+CREATE INDEX latewood_fact_key IF NOT EXISTS FOR (n:Fact) ON (n.space, n.key_id, n.valid_from);
 CREATE INDEX latewood_fact_began IF NOT EXISTS FOR (n:Fact) ON (n.space, n.valid_from);
-CREATE INDEX latewood_refusal_tenant IF NOT EXISTS FOR (n:Refusal) ON (n.tenant, n.at);
+CREATE INDEX latewood_refusal_id IF NOT EXISTS FOR (n:Refusal) ON (n.tenant, n.id);

@@ -176,11 +176,16 @@ class GroupWriter:
             space = self._spaces.get(unit.space)
             if space is None:
                 continue
-            n, need = space.number, needs_of(unit)
+            try:
+                n, need = space.number, needs_of(unit)
+                op = None if unit.op is None else op_hash(space.row.secret, unit.op).hex()
+            except RefusedError:
+                # Its own turn will say so.
+                continue
             needs.append((space, unit, need))
             wanted["units"].add((n, unit.id))
-            if unit.op is not None:
-                wanted["ops"].add((n, op_hash(space.row.secret, unit.op).hex()))
+            if op is not None:
+                wanted["ops"].add((n, op))
             keys = {*need.keys, *(normal_key(predicate_key(name)) for name in need.predicates)}
             fresh = bool(unit.expects)
             wanted["keys"] |= {(n, key) for key in keys if fresh or (n, key) not in self._cache.nodes}
@@ -329,7 +334,8 @@ class GroupWriter:
         return Known(space.row, ledger.recorded_at, by_key, by_id, facts, predicates, holders)
 
     def _node(self, n: int, key: str, *, fresh: bool) -> NodeRow | None:
-        node = self._fresh.get((n, key)) if fresh else self._cache.nodes.get((n, key))
+        # Only a node that a unit names can be expected at a version; the group read those afresh.
+        node = (self._fresh.get((n, key)) if fresh else None) or self._cache.nodes.get((n, key))
         return None if node is None else self._versioned(n, node)
 
     def _versioned(self, n: int, node: NodeRow) -> NodeRow:
