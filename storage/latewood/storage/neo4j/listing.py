@@ -15,10 +15,10 @@ from latewood.graph_schema.values import normal_key
 from latewood.storage.building import node_of
 from latewood.storage.cursors import check_first, near, read_cursor, write_cursor
 from latewood.storage.neo4j.database import Row
+from latewood.storage.neo4j.gathering import node_row
 from latewood.storage.neo4j.names import index_name, spaced
 from latewood.storage.neo4j.pending import born
 from latewood.storage.neo4j.reading import NO_BOUND, Reading, check_count, ids_in, instant
-from latewood.storage.neo4j.writing import node_row
 from latewood.storage.port import Axis, Change, Hit, NodeQuery, Page
 
 __all__ = ["changes", "feed", "list_nodes", "near_keys", "search_text", "timeline", "verify_page"]

@@ -17,8 +17,8 @@ from latewood.graph_schema.values import normal_key
 from latewood.storage.building import Challenger, StoredFact, build_facts, conflict_of, node_of, said_by
 from latewood.storage.names import unknown_space
 from latewood.storage.neo4j.database import Query, Row
+from latewood.storage.neo4j.gathering import node_row, space_row
 from latewood.storage.neo4j.keys import claim_of
-from latewood.storage.neo4j.writing import node_row, space_row
 from latewood.storage.port import FACTS_MAX, IDS_MAX, FactQuery, Point
 
 __all__ = ["NO_BOUND", "Reading", "check_count", "ids_in", "instant"]

@@ -21,9 +21,10 @@ from latewood.graph_schema.packs.loader import Vocabulary, vocabulary
 from latewood.storage.names import check_space_name, unknown_space
 from latewood.storage.neo4j import leases, listing
 from latewood.storage.neo4j.database import Address, Engine, LostReplyError, Query
+from latewood.storage.neo4j.gathering import Cache, space_row
 from latewood.storage.neo4j.migrations import SCHEMA_VERSION, ensure_words_index, prepare
 from latewood.storage.neo4j.reading import NO_BOUND, Reading
-from latewood.storage.neo4j.writing import Cache, GroupWriter, space_row
+from latewood.storage.neo4j.writing import GroupWriter
 from latewood.storage.planning import predicate_of
 from latewood.storage.port import (
     PAGE_MAX,

@@ -1,0 +1,354 @@
+"""What a group of units knows of the database while it is written: read at once, and kept up to date in memory."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from typing import Any, Final, cast
+
+from latewood.graph_schema.clock import Clock, Micros
+from latewood.graph_schema.commands import Assert, Unit
+from latewood.graph_schema.errors import CorruptError, RefusedError
+from latewood.graph_schema.ids import is_id, normal_id
+from latewood.graph_schema.ledger import op_hash
+from latewood.graph_schema.model import LEDGERS, LedgerName, NodeKind, Predicate
+from latewood.graph_schema.packs.loader import Vocabulary
+from latewood.graph_schema.resolution import Claim, Stretch, Window
+from latewood.graph_schema.values import Json, normal_key
+from latewood.storage.names import competes_for, predicate_key, unknown_space
+from latewood.storage.neo4j.database import Query, Row
+from latewood.storage.neo4j.keys import FactRef, ImageRows, KeyImage, WindowRows, claim_of, load_images, tail_row
+from latewood.storage.neo4j.pending import Pending
+from latewood.storage.planning import needs_of, predicate_of, recorded_time
+from latewood.storage.rows import FactRow, Known, Needs, NodeRow, SpaceRow
+from latewood.storage.settling import KeyRows, KeyState
+
+__all__ = ["Cache", "Group", "LazyRows", "LedgerHead", "SpaceHeads", "node_row", "space_row"]
+
+LEDGER_NUMBER: Final[Mapping[LedgerName, int]] = {name: number for number, name in enumerate(LEDGERS)}
+_CACHED_MAX: Final = 50_000
+
+
+def space_row(row: Row) -> tuple[int, SpaceRow]:
+    """Read the space columns of a row."""
+    number, space_id, name, secret, strict, state, filling = row[:7]
+    return number, SpaceRow(space_id, name, bytes(secret), strict, state, filling)
+
+
+def node_row(row: Row) -> NodeRow:
+    """Read the `node` columns of a row."""
+    node_id, kind, node_type, key, name, attributes, recorded_at, version, _ = row[:9]
+    read: dict[str, Json] = json.loads(attributes) if attributes != "{}" else {}
+    return NodeRow(node_id, NodeKind(kind), node_type, key, name, read, recorded_at, version)
+
+
+@dataclass(slots=True)
+class Cache:
+    """What the writer knows of the database without looking: of a space, as long as nobody else moved its heads.
+
+    Attributes:
+        heads: (space, ledger) to the seq after this process's last group.
+    """
+
+    heads: dict[tuple[int, str], int] = field(default_factory=dict[tuple[int, str], int])
+    nodes: dict[tuple[int, str], NodeRow] = field(default_factory=dict[tuple[int, str], NodeRow])
+    keys: dict[tuple[int, str], KeyImage] = field(default_factory=dict[tuple[int, str], KeyImage])
+
+    def clear(self) -> None:
+        """Forget everything."""
+        self.heads.clear()
+        self.nodes.clear()
+        self.keys.clear()
+
+    def check(self, heads: Mapping[tuple[int, str], int]) -> None:
+        """Forget everything when a head moved under it, or when it has grown too large."""
+        moved = any(self.heads.get(one, seq) != seq for one, seq in heads.items())
+        unknown = any(one not in self.heads for one in heads)
+        if moved or unknown or len(self.nodes) > _CACHED_MAX or len(self.keys) > _CACHED_MAX:
+            self.clear()
+        self.heads.update(heads)
+
+
+@dataclass(slots=True)
+class LedgerHead:
+    """The head of a ledger while a group is written."""
+
+    name: LedgerName
+    seq: int
+    hash: bytes
+    recorded_at: Micros
+    moved: bool = False
+
+    def place(self, seq: int) -> int:
+        """Return the number under which the row *seq* is known in its space."""
+        return 2 * seq + LEDGER_NUMBER[self.name]
+
+
+@dataclass(slots=True)
+class SpaceHeads:
+    number: int
+    row: SpaceRow
+    ledgers: dict[LedgerName, LedgerHead] = field(default_factory=dict[LedgerName, LedgerHead])
+
+
+class Group:
+    """The state of one group, made for one transaction and thrown away.
+
+    Attributes:
+        facts: (space, fact id) to what a plan must know of it, where its rows hang, and its place.
+        ops, units: what was kept under an idempotency key or a unit's id: (body, receipt).
+        versions: (space, node id) to the last event about a node that the group changed.
+        dirty: keys that the group changed and did not write yet.
+    """
+
+    def __init__(self, query: Query, cache: Cache, tenant: str, clock: Clock, words: Vocabulary) -> None:
+        """Work through *query*, which is inside a transaction."""
+        self.query = query
+        self.cache = cache
+        self.words = words
+        self._tenant = tenant
+        self._clock = clock
+        self.spaces: dict[str, SpaceHeads] = {}
+        self.by_id: dict[tuple[int, str], NodeRow] = {}
+        self.fresh: dict[tuple[int, str], NodeRow] = {}
+        self.versions: dict[tuple[int, str], int] = {}
+        self.facts: dict[tuple[int, str], tuple[FactRow, FactRef, int]] = {}
+        self.ops: dict[tuple[int, str], tuple[bytes, str]] = {}
+        self.units: dict[tuple[int, str], tuple[bytes, str]] = {}
+        self.pending = Pending()
+        self.dirty: list[KeyImage] = []
+
+    def lock(self, units: Sequence[Unit]) -> None:
+        """Lock the heads that the group moves, and read them."""
+        named = sorted({(unit.space, LEDGER_NUMBER[unit.ledger]) for unit in units})
+        heads = [[space, LEDGERS[number]] for space, number in named]
+        for row in self.query("lock_heads", tenant=self._tenant, heads=heads, lock=self._clock.now()):
+            number, space = space_row(row)
+            found = self.spaces.setdefault(space.name, SpaceHeads(number, space))
+            ledger, seq, digest, recorded_at = row[7:]
+            found.ledgers[ledger] = LedgerHead(ledger, seq, bytes(digest), recorded_at)
+        self.cache.check({
+            (space.number, ledger.name): ledger.seq for space in self.spaces.values()
+            for ledger in space.ledgers.values()
+        })  # fmt: skip
+
+    def space(self, name: str) -> SpaceHeads:
+        found = self.spaces.get(name)
+        if found is None:
+            raise unknown_space(name, [row[2] for row in self.query("spaces", tenant=self._tenant)])
+        return found
+
+    def look_up(self, units: Sequence[Unit]) -> None:
+        """Read what planning the group needs, all at once."""
+        wanted: dict[str, set[tuple[int, str]]] = {"ops": set(), "units": set(), "keys": set(), "ids": set()}
+        needs: list[tuple[SpaceHeads, Unit, Needs]] = []
+        for unit in units:
+            space = self.spaces.get(unit.space)
+            if space is None:
+                continue
+            try:
+                n, need = space.number, needs_of(unit)
+                op = None if unit.op is None else op_hash(space.row.secret, unit.op).hex()
+            except RefusedError:
+                # Its own turn will say so.
+                continue
+            needs.append((space, unit, need))
+            wanted["units"].add((n, unit.id))
+            if op is not None:
+                wanted["ops"].add((n, op))
+            keys = {*need.keys, *(normal_key(predicate_key(name)) for name in need.predicates)}
+            fresh = bool(unit.expects)
+            wanted["keys"] |= {(n, key) for key in keys if fresh or (n, key) not in self.cache.nodes}
+            wanted["ids"] |= {(n, normal_id(one)) for one in need.ids | need.facts if is_id(one)}
+        listed = {name: [list(one) for one in sorted(some)] for name, some in wanted.items()}
+        if any(listed.values()):
+            self._read(self.query("look_up", **listed)[0])
+        predicates = {(n, normal_key(predicate_key(row.predicate))) for (n, _), (row, _, _) in self.facts.items()}
+        missing = sorted(one for one in predicates if one not in self.cache.nodes)
+        if missing:
+            found = self.query("look_up", ops=[], units=[], keys=[list(one) for one in missing], ids=[])
+            self._read(found[0])
+        self._images(needs)
+
+    def _read(self, found: Row) -> None:
+        replays, kept, by_key, by_id, facts = found
+        for space, op, body, receipt in replays:
+            self.ops[space, op] = (bytes(body), receipt)
+        for space, unit, body, receipt in kept:
+            self.units[space, unit] = (bytes(body), receipt)
+        for space, *row in by_key:
+            self.cache.nodes[space, row[8]] = self.fresh[space, row[8]] = node_row(row)
+        for space, *row in by_id:
+            node = node_row(row)
+            self.by_id[space, node.id] = node
+        for space, fact_id, subject, predicate, key, tier, absent, valid_from, retracted_at, place, target in facts:
+            row = FactRow(fact_id, subject, predicate, bytes.fromhex(key), tier, absent, valid_from, retracted_at)
+            self.facts[space, fact_id] = (row, FactRef(fact_id, target), place)
+
+    def _images(self, needs: Iterable[tuple[SpaceHeads, Unit, Needs]]) -> None:
+        """Read the keys that the group will most likely touch."""
+        wanted: set[tuple[int, str]] = set()
+        loaded: set[tuple[int, str]] = set()
+        for space, unit, need in needs:
+            for command in unit.commands:
+                if isinstance(command, Assert):
+                    key = self._key_of(space, command)
+                    if key is not None:
+                        wanted.add((space.number, key))
+            for fact_id in need.facts:
+                found = self.facts.get((space.number, normal_id(fact_id))) if is_id(fact_id) else None
+                if found is not None:
+                    loaded.add((space.number, found[0].key.hex()))
+        self.load_states(wanted | loaded)
+        images = [self.cache.keys[one] for one in sorted(loaded) if one in self.cache.keys]
+        load_images(self.query, [image for image in images if image.claims is None and not image.long])
+
+    def _key_of(self, space: SpaceHeads, command: Assert) -> str | None:
+        """Return the key that an assertion will compete for when all it names is there already, else None."""
+        n, nodes = space.number, self.cache.nodes
+        ids: list[str] = []
+        for ref in (command.subject, command.object):
+            if ref is None:
+                continue
+            if ref.id is not None:
+                ids.append(ref.id)
+                continue
+            node = None if ref.key is None else nodes.get((n, normal_key(ref.key)))
+            if node is None:
+                return None
+            ids.append(node.id)
+        predicate = self.words.predicates.get(command.predicate)
+        if predicate is None:
+            node = nodes.get((n, normal_key(predicate_key(command.predicate))))
+            if node is None:
+                return None
+            predicate = predicate_of(node.attributes)
+        target = ids[1] if len(ids) > 1 else None
+        return competes_for(space.row.secret, self.words, ids[0], predicate, command.value, target).hex()
+
+    def load_states(self, keys: Iterable[tuple[int, str]]) -> None:
+        missing = sorted(one for one in keys if one not in self.cache.keys)
+        if not missing:
+            return
+        rows = self.query("key_states", keys=[list(one) for one in missing])
+        for space, key, subject, predicate, origin, contested, top, numbers, ids in rows:
+            image = KeyImage(space, key, subject, predicate, KeyState(0, bytes(origin), contested, top))
+            tail = tail_row(numbers, ids)
+            if tail is not None:
+                claim, row, ref = tail
+                image.state.tail = (claim, row)
+                image.facts[claim.fact] = ref
+            self.cache.keys[space, key] = image
+
+    def known(self, space: SpaceHeads, ledger: LedgerHead, unit: Unit) -> Known:
+        n, needs = space.number, needs_of(unit)
+        facts: dict[str, FactRow] = {}
+        holders: dict[tuple[str, Micros | None], str | None] = {}
+        for asked in needs.facts | needs.ids:
+            found = self.facts.get((n, normal_id(asked))) if is_id(asked) else None
+            if found is not None:
+                facts[asked] = found[0]
+        for fact_id, at in needs.ends:
+            if fact_id in facts:
+                instant = recorded_time(unit, space.row, ledger.recorded_at, self._clock.now()) if at is None else at
+                holders[fact_id, at] = self._holder(n, facts[fact_id].key.hex(), instant)
+        names = {*needs.predicates, *(facts[one].predicate for one in needs.facts if one in facts)}
+        keys = [*needs.keys, *(normal_key(predicate_key(name)) for name in names)]
+        by_key = {key: node for key in keys if (node := self._node(n, key, fresh=bool(unit.expects))) is not None}
+        by_id = {
+            asked: self._versioned(n, self.by_id[n, normal_id(asked)])
+            for asked in needs.ids if is_id(asked) and (n, normal_id(asked)) in self.by_id
+        }  # fmt: skip
+        predicates: dict[str, Predicate] = {}
+        for node in by_key.values():
+            if node.kind is NodeKind.PREDICATE:
+                one = predicate_of(node.attributes)
+                predicates[one.name] = one
+        return Known(space.row, ledger.recorded_at, by_key, by_id, facts, predicates, holders)
+
+    def _node(self, n: int, key: str, *, fresh: bool) -> NodeRow | None:
+        # Only a node that a unit names can be expected at a version; the group read those afresh.
+        node = (self.fresh.get((n, key)) if fresh else None) or self.cache.nodes.get((n, key))
+        return None if node is None else self._versioned(n, node)
+
+    def _versioned(self, n: int, node: NodeRow) -> NodeRow:
+        version = self.versions.get((n, node.id))
+        return node if version is None else replace(node, version=version)
+
+    def rows(self, image: KeyImage) -> KeyRows:
+        """Return what is stored of a key, loading it when it was not."""
+        if image.claims is None and image.dirty:
+            self.flush()
+        if image.claims is None and not image.long:
+            load_images(self.query, [image])
+        if image.claims is not None:
+            return ImageRows(image)
+        return WindowRows(self.query, image)
+
+    def _holder(self, n: int, key: str, instant: Micros) -> str | None:
+        self.load_states([(n, key)])
+        image = self.cache.keys[n, key]
+        tail = image.state.tail
+        if tail is not None and tail[0].valid_from <= instant:
+            return image.facts[tail[0].fact].id
+        best = max(self.rows(image).covering(instant), key=lambda claim: claim.rank, default=None)
+        return None if best is None else image.facts[best.fact].id
+
+    def claim(self, image: KeyImage, fact_id: str) -> Claim:
+        place = self.facts[image.space, normal_id(fact_id)][2]
+        self.rows(image)
+        for claim in image.claims or ():
+            if claim.fact == place:
+                return claim
+        if image.dirty:
+            self.flush()
+        rows = self.query("claim_of_fact", space=image.space, id=normal_id(fact_id))
+        if not rows:
+            raise CorruptError(f"the fact {fact_id} is not in the view; run `latewood doctor`")
+        claim, ref = claim_of(rows[0][0])
+        image.facts[claim.fact] = ref
+        return claim
+
+    def flush(self) -> None:
+        """Write what waits."""
+        pending = self.pending
+        for image in self.dirty:
+            pending.key(image)
+            image.dirty = False
+        self.dirty = []
+        for (space, node_id), version in self.versions.items():
+            pending.versions.append({"space": space, "id": node_id, "version": version})
+        for space in self.spaces.values():
+            for ledger in space.ledgers.values():
+                if ledger.moved:
+                    pending.heads.append({
+                        "space": space.number, "ledger": ledger.name, "seq": ledger.seq, "hash": ledger.hash,
+                        "recorded_at": ledger.recorded_at,
+                    })  # fmt: skip
+                    ledger.moved = False
+                    self.cache.heads[space.number, ledger.name] = ledger.seq
+        if pending.events:
+            self.query("keep", **cast("dict[str, Any]", pending.parameters()))
+        self.pending = Pending()
+
+
+class LazyRows:
+    """The rows of a key, loaded only when settling asks: a change that follows the tail never does."""
+
+    def __init__(self, group: Group, image: KeyImage) -> None:
+        """Stand for the rows of *image*."""
+        self._group = group
+        self._image = image
+
+    def covering(self, instant: Micros) -> Iterable[Claim]:
+        """Return the claims whose period covers *instant*, the latest start first."""
+        return self._group.rows(self._image).covering(instant)
+
+    def starting(self, window: Window, least: int) -> Iterable[Claim]:
+        """Return the claims of class *least* or higher that start inside the window, earliest first."""
+        return self._group.rows(self._image).starting(window, least)
+
+    def live(self, window: Window) -> Iterable[Stretch]:
+        """Return the live rows that overlap the window; others may be among them."""
+        return self._group.rows(self._image).live(window)
