@@ -196,8 +196,9 @@ class Scene:
 async def opened(make: MakeStore, *, words: Vocabulary = WORDS) -> AsyncGenerator[Scene]:
     """Set a scene, and close its store afterwards."""
     clock, ids = ManualClock(_START), SequentialIds(salt=1)
-    store = await make.fresh(clock=clock, ids=ids, words=words)
+    scene = Scene(make, await make.fresh(clock=clock, ids=ids, words=words), clock, ids, words)
     try:
-        yield Scene(make, store, clock, ids, words)
+        yield scene
     finally:
-        await store.close()
+        # The check may have closed the first one and opened its data again.
+        await scene.store.close()
