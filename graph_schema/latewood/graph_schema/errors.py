@@ -71,6 +71,8 @@ CODES: Final[Mapping[str, str]] = {
     "space.unknown": "No such space; spaces are made on purpose with `latewood spaces create`.",
     "store.busy": "Another process held the store for too long. Try again.",
     "store.closed": "The store is closed.",
+    "store.login": "The database refused the user or the password.",
+    "store.outcome_unknown": "The store was lost during the commit. Ask for the receipt, or repeat with the same key.",
     "store.read_only": "The database is read-only here; nothing was written.",
     "store.unavailable": "The store cannot be reached; nothing was accepted.",
     "store.url_invalid": "The store's address is not one of the known forms.",

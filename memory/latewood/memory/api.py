@@ -90,7 +90,7 @@ class Memory(Reader):
         """Open a store for `async with`, or `await` it and `close` it yourself.
 
         Args:
-            url: a file path, ``sqlite:///path`` or ``reference:``.
+            url: a file path, ``sqlite:///path``, ``neo4j://user:password@host:7687/database`` or ``reference:``.
             space: which named part of the data; ``default`` is always there.
             by: the actor who writes, such as ``human:ada`` or ``agent:planner``; without one the handle only reads
                 unless a verb is given its own.

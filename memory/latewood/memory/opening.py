@@ -18,7 +18,11 @@ from latewood.storage.port import GraphStore
 
 __all__ = ["Engine", "file_of", "open_engine"]
 
-_FORMS: Final = "a file path such as latewood.db, sqlite:///path/to/latewood.db, or reference: (in memory, for tests)"
+_FORMS: Final = (
+    "a file path such as latewood.db, sqlite:///path/to/latewood.db, neo4j://user:password@host:7687/database, "
+    "or reference: (in memory, for tests)"
+)
+_NEO4J: Final = ("neo4j", "neo4j+s", "neo4j+ssc", "bolt", "bolt+s", "bolt+ssc")
 
 
 @dataclass(slots=True)
@@ -39,6 +43,11 @@ class Engine:
             self.open = False
 
 
+def _is_neo4j(url: str) -> bool:
+    scheme, colon, rest = url.partition("://")
+    return bool(colon and rest) and scheme in _NEO4J
+
+
 def _path(url: str) -> Path:
     scheme, colon, rest = url.partition(":")
     if not colon or len(scheme) == 1:
@@ -55,7 +64,7 @@ def file_of(url: str) -> Path | None:
     Raises:
         InvalidError: code ``store.url_invalid``.
     """
-    return None if url == "reference:" else _path(url)
+    return None if url == "reference:" or _is_neo4j(url) else _path(url)
 
 
 async def open_engine(
@@ -77,6 +86,10 @@ async def open_engine(
         from latewood.storage.reference import ReferenceStore
 
         store = ReferenceStore(tenant=tenant, clock=clock, ids=ids, words=words)
+    elif _is_neo4j(url):
+        from latewood.storage.neo4j.store import Neo4jStore
+
+        store = await Neo4jStore.open(url, tenant=tenant, clock=clock, ids=ids, words=words)
     else:
         from latewood.storage.sqlite.store import SqliteStore
 

@@ -14,14 +14,14 @@ __all__ = ["SETTINGS", "Settings", "Sync"]
 Sync: TypeAlias = Literal["full", "normal"]
 
 SETTINGS: Final[Mapping[str, str]] = {
-    "LATEWOOD_DB": "The store's address when none is given (latewood.db).",
+    "LATEWOOD_DB": "The store's address when none is given (latewood.db): a file, or neo4j://user:password@host:7687.",
     "LATEWOOD_SPACE": "The space when none is given (default).",
     "LATEWOOD_ACTOR": "Who writes when `by` is not given, such as human:ada (CLI: human:<user name>).",
     "LATEWOOD_SYNC": "full: a commit waits for the disk. normal: the last ones may go with the power.",
 }
 """Every environment variable with one sentence."""
 
-_OF_TESTS: Final = frozenset({"LATEWOOD_EXAMPLES", "LATEWOOD_SEED"})
+_OF_TESTS: Final = frozenset({"LATEWOOD_EXAMPLES", "LATEWOOD_NEO4J_URL"})
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,9 +41,7 @@ class Settings:
             InvalidError: code ``setting.invalid`` for an unknown LATEWOOD_ name or a value that cannot be honoured.
         """
         given = os.environ if environment is None else environment
-        ours = {
-            key: value for key, value in given.items() if key.startswith("LATEWOOD_") and key != "LATEWOOD_EXAMPLES"
-        }
+        ours = {key: value for key, value in given.items() if key.startswith("LATEWOOD_") and key not in _OF_TESTS}
         unknown = sorted(set(ours) - set(SETTINGS))
         if unknown:
             msg = f"unknown settings {', '.join(unknown)}; known are {', '.join(SETTINGS)}"

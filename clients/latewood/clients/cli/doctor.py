@@ -136,7 +136,7 @@ async def _store(health: Health, call: Call, db: str) -> None:
     try:
         async with Memory.open(db) as memory:
             info = await memory.info()
-            engine = f"{info.engine} {info.details.get('sqlite', '')}".strip()
+            engine = f"{info.engine} {info.details.get(info.engine, '')}".strip()
             health.add("store", State.OK, f"{info.location} opens; {engine}, schema {info.schema_version}")
             if info.read_only:
                 health.add("writable", State.WARNING, "the database is read-only here", CODES["store.read_only"])
