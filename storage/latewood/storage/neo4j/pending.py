@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field, fields
 from typing import Any, Final
 
-from latewood.graph_schema.clock import FOREVER, Micros, from_micros
+from latewood.graph_schema.clock import FOREVER, Micros
 from latewood.graph_schema.events import Event, EventKind
 from latewood.graph_schema.model import NodeKind
 from latewood.graph_schema.resolution import Repair, Stretch
@@ -28,6 +28,14 @@ _INTEGER_MAX: Final = 2**63
 
 def _rows() -> Rows:
     return []
+
+
+def pair(at: Micros | None) -> list[int] | None:
+    """Write an instant as seconds and nanoseconds, as the queries take it; open ends and nothing are null."""
+    if at is None or at == FOREVER:
+        return None
+    seconds, micros = divmod(at, 1_000_000)
+    return [seconds, micros * 1_000]
 
 
 def born(recorded_at: Micros, place: int) -> str:
@@ -72,7 +80,7 @@ class Pending:
         }  # fmt: skip
         self.nodes.append({
             "space": space, "id": node.id, "labels": labels, "properties": properties,
-            "recorded_at": from_micros(node.recorded_at), "born": born(node.recorded_at, place),
+            "recorded_at": pair(node.recorded_at), "born": born(node.recorded_at, place),
         })  # fmt: skip
         if node.kind is not NodeKind.SOURCE:
             return
@@ -88,9 +96,7 @@ class Pending:
             "space": space, "id": event.id, "place": place, "subject": event.subject,
             "predicate": payload["predicate"], "key_id": event.key.hex() if event.key else None,
             "absent": event.kind is EventKind.ABSENT, "tier": event.tier, "trust": event.trust, "known": event.known,
-            "valid_from": from_micros(event.valid_from or 0),
-            "valid_to": None if event.valid_to is None else from_micros(event.valid_to),
-            "recorded_at": from_micros(recorded_at), "ordinal": event.ordinal, "source": payload["source"],
+            "ordinal": event.ordinal, "source": payload["source"],
             "object": payload.get("object"), "as_written": payload.get("as_written"),
             "payload": canonical_json(payload),
             **_shown(event),
@@ -98,7 +104,10 @@ class Pending:
         labels = ["Fact", "Absence"] if properties["absent"] else ["Fact"]
         if properties.get("text"):
             labels.append(space_label(space))
-        self.facts.append({"labels": labels, "properties": properties})
+        self.facts.append({
+            "labels": labels, "properties": properties, "valid_from": pair(event.valid_from),
+            "valid_to": pair(event.valid_to), "recorded_at": pair(recorded_at),
+        })  # fmt: skip
         self._alternatives(space, event)
         replaces = payload.get("replaces")
         if isinstance(replaces, str):
@@ -123,25 +132,26 @@ class Pending:
         """Stamp a fact that is taken back."""
         reason = event.payload.get("reason")
         stamps = {
-            "retracted_at": from_micros(recorded_at), "retraction": place,
-            "retired_reason": reason if isinstance(reason, str) else None,
+            "retraction": place, "retired_reason": reason if isinstance(reason, str) else None,
         }  # fmt: skip
-        self.retractions.append({"space": space, "fact": event.target, "stamps": stamps})
+        self.retractions.append({
+            "space": space, "fact": event.target, "stamps": stamps, "retracted_at": pair(recorded_at),
+        })  # fmt: skip
 
     def repair(self, image: KeyImage, repair: Repair, recorded_at: Micros) -> None:
         """Write the repair of one key as stamps and new relationships."""
         for row, end in repair.closes:
-            self._stamp(image, row, {"valid_to": from_micros(end), "closed_at": from_micros(recorded_at)})
+            self._stamp(image, row, {"valid_to": pair(end), "closed_at": pair(recorded_at)})
         for row in repair.retires:
-            self._stamp(image, row, {"retired_at": from_micros(recorded_at)})
+            self._stamp(image, row, {"retired_at": pair(recorded_at)})
         for row in repair.inserts:
             self._insert(image, row)
 
     def _stamp(self, image: KeyImage, row: Stretch, stamps: dict[str, Any]) -> None:
         ref = image.facts[row.fact]
         found = {
-            "space": image.space, "fact_id": ref.id, "valid_from": from_micros(row.valid_from),
-            "recorded_at": from_micros(row.recorded_at), "stamps": stamps,
+            "space": image.space, "fact_id": ref.id, "valid_from": pair(row.valid_from),
+            "recorded_at": pair(row.recorded_at), **stamps,
         }  # fmt: skip
         if ref.object is None:
             self.value_stamps.append(found)
@@ -150,13 +160,11 @@ class Pending:
 
     def _insert(self, image: KeyImage, row: Stretch) -> None:
         ref: FactRef = image.facts[row.fact]
-        stamps = {
-            "fact_id": ref.id, "predicate": image.predicate, "valid_from": from_micros(row.valid_from),
-            "valid_to": None if row.valid_to == FOREVER else from_micros(row.valid_to),
-            "recorded_at": from_micros(row.recorded_at),
-            "closed_at": None if row.closed_at == FOREVER else from_micros(row.closed_at),
+        found: dict[str, Any] = {
+            "space": image.space, "subject": image.subject,
+            "stamps": {"fact_id": ref.id, "predicate": image.predicate}, "valid_from": pair(row.valid_from),
+            "valid_to": pair(row.valid_to), "recorded_at": pair(row.recorded_at), "closed_at": pair(row.closed_at),
         }  # fmt: skip
-        found: dict[str, Any] = {"space": image.space, "subject": image.subject, "stamps": stamps}
         if ref.object is None:
             self.values.append(found)
         else:

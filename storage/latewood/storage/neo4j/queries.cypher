@@ -130,7 +130,7 @@ CALL () { UNWIND $events AS row CREATE (e:Event) SET e = row }
 CALL () {
   UNWIND $nodes AS row
   MERGE (n:Node {space: row.space, id: row.id})
-  ON CREATE SET n:$(row.labels), n.born = row.born, n.recorded_at = row.recorded_at, n.version = 0
+  ON CREATE SET n:$(row.labels), n.born = row.born, n.recorded_at = {at:row.recorded_at}, n.version = 0
   SET n += row.properties
 }
 CALL () {
@@ -140,7 +140,8 @@ CALL () {
 }
 CALL () {
   UNWIND $facts AS row
-  CREATE (f:Fact) SET f = row.properties, f:$(row.labels)
+  CREATE (f:Fact) SET f = row.properties, f:$(row.labels), f.valid_from = {at:row.valid_from},
+    f.valid_to = {at:row.valid_to}, f.recorded_at = {at:row.recorded_at}
   WITH f, row MATCH (s:Node {space: row.properties.space, id: row.properties.source})
   CREATE (f)-[:SAID_BY]->(s)
 }
@@ -157,29 +158,35 @@ CALL () {
 CALL () {
   UNWIND $values AS row
   MATCH (s:Node {space: row.space, id: row.subject}) MATCH (f:Fact {space: row.space, id: row.stamps.fact_id})
-  CREATE (s)-[h:HAS_FACT]->(f) SET h = row.stamps
+  CREATE (s)-[h:HAS_FACT]->(f)
+  SET h = row.stamps, h.valid_from = {at:row.valid_from}, h.valid_to = {at:row.valid_to},
+    h.recorded_at = {at:row.recorded_at}, h.closed_at = {at:row.closed_at}
 }
 CALL () {
   UNWIND $relations AS row
   MATCH (s:Node {space: row.space, id: row.subject}) MATCH (o:Node|Fact {space: row.space, id: row.object})
-  CREATE (s)-[h:$(row.type)]->(o) SET h = row.stamps
+  CREATE (s)-[h:$(row.type)]->(o)
+  SET h = row.stamps, h.valid_from = {at:row.valid_from}, h.valid_to = {at:row.valid_to},
+    h.recorded_at = {at:row.recorded_at}, h.closed_at = {at:row.closed_at}
 }
 CALL () {
   UNWIND $value_stamps AS row
   MATCH (f:Fact {space: row.space, id: row.fact_id})<-[h:HAS_FACT]-()
-  WHERE h.valid_from = row.valid_from AND h.recorded_at = row.recorded_at
-  SET h += row.stamps
+  WHERE h.valid_from = {at:row.valid_from} AND h.recorded_at = {at:row.recorded_at}
+  SET h.valid_to = coalesce({at:row.valid_to}, h.valid_to), h.closed_at = coalesce({at:row.closed_at}, h.closed_at),
+    h.retired_at = {at:row.retired_at}
 }
 CALL () {
   UNWIND $relation_stamps AS row
   MATCH (s:Node {space: row.space, id: row.subject}) MATCH (o:Node|Fact {space: row.space, id: row.object})
   WITH row, s, o MATCH (s)-[h]->(o)
-  WHERE h.fact_id = row.fact_id AND h.valid_from = row.valid_from AND h.recorded_at = row.recorded_at
-  SET h += row.stamps
+  WHERE h.fact_id = row.fact_id AND h.valid_from = {at:row.valid_from} AND h.recorded_at = {at:row.recorded_at}
+  SET h.valid_to = coalesce({at:row.valid_to}, h.valid_to), h.closed_at = coalesce({at:row.closed_at}, h.closed_at),
+    h.retired_at = {at:row.retired_at}
 }
 CALL () {
   UNWIND $retractions AS row
-  MATCH (f:Fact {space: row.space, id: row.fact}) SET f += row.stamps
+  MATCH (f:Fact {space: row.space, id: row.fact}) SET f += row.stamps, f.retracted_at = {at:row.retracted_at}
 }
 CALL () {
   UNWIND $keys AS row MERGE (k:Key {space: row.space, id: row.id}) SET k += row.properties
