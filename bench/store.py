@@ -1,4 +1,4 @@
-"""Measure the embedded store: ratios within one run, one JSON object as the last line.
+"""Measure a store: ratios within one run, one JSON object as the last line. `neo4j_store.py` says what --db measures.
 
     uv run python bench/store.py [--entities 100000] [--versions 1000000] [--folder DIR] [--json]
 
@@ -37,7 +37,7 @@ from latewood.graph_schema.ids import RandomIds
 from latewood.graph_schema.model import Trust
 from latewood.graph_schema.values import Value
 from latewood.memory import Memory
-from latewood.storage.port import FactQuery
+from latewood.storage.port import FactQuery, GraphStore
 from latewood.storage.sqlite.store import SqliteStore
 
 DAY = 86_400_000_000
@@ -60,7 +60,7 @@ def assertion(ids: RandomIds, entity: int, version: int, valid_from: int, valid_
 
 
 async def load(
-    store: SqliteStore,
+    store: GraphStore,
     clock: ManualClock,
     entities: int,
     versions: int,
@@ -95,7 +95,7 @@ async def load(
     return time.perf_counter() - begun
 
 
-async def flush(store: SqliteStore, clock: ManualClock, ids: RandomIds, commands: list[Command], at: int) -> None:
+async def flush(store: GraphStore, clock: ManualClock, ids: RandomIds, commands: list[Command], at: int) -> None:
     clock.set(from_micros(at))
     units: list[Unit] = []
     group: list[Command] = []
@@ -127,7 +127,7 @@ def p(took: list[float], share: float) -> float:
     return took[min(len(took) - 1, int(len(took) * share))]
 
 
-async def reads(store: SqliteStore, entities: int, first: int, last: int, seed: int = 5) -> dict[str, float]:
+async def reads(store: GraphStore, entities: int, first: int, last: int, seed: int = 5) -> dict[str, float]:
     """Read 100 random entities now and as of the past, in turn, so that both meet the same machine."""
     rnd = random.Random(seed)
     ids = [
@@ -431,7 +431,13 @@ async def main() -> None:
     parser.add_argument("--folder", type=Path, default=None)
     parser.add_argument("--only", nargs="*", default=["rows", "hot", "writes", "crash", "histories", "scale"])
     parser.add_argument("--json", action="store_true", help="print nothing but the result")
+    parser.add_argument("--db", default=None, help="neo4j://user:password@host:7687: measure, and empty, that database")
     args = parser.parse_args()
+    if args.db is not None:
+        import neo4j_store
+
+        print(json.dumps(await neo4j_store.measure(args.db, args.entities, args.versions, args.writes)))
+        return
     folder = Path(tempfile.mkdtemp(prefix="latewood-bench-", dir=args.folder))
     result: dict[str, object] = {}
     try:
