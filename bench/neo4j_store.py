@@ -126,7 +126,7 @@ async def two_hops(url: str, store: Neo4jStore, clock: ManualClock, driver: neo4
     before = AsOf(from_micros(clock.now() - DAY + 3_600_000_000), from_micros(clock.now() - 3_600_000_000))
     hits: dict[str, int] = {}
     engine = Engine(Address.parse(url))
-    for name, at in (("current", AsOf()), ("asof", before)):
+    for name, at in (("current", AsOf(from_micros(clock.now()))), ("asof", before)):
         hits[name] = profiled(engine, driver, node.id, at)
 
     await engine.close()
