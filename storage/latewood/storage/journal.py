@@ -18,6 +18,7 @@ import structlog
 from latewood.graph_schema.commands import Assert, Unit
 from latewood.graph_schema.errors import LatewoodError, LimitError, RefusedError, UnavailableError
 from latewood.graph_schema.events import Receipt
+from latewood.storage.crashpoints import reach
 from latewood.storage.port import GraphStore, Refusal
 
 __all__ = ["GROUP_BYTES_MAX", "GROUP_UNITS_MAX", "QUEUE_UNITS_MAX", "Journal"]
@@ -141,8 +142,10 @@ class Journal:
                 await asyncio.sleep(0)
 
     async def _commit(self, part: list[_Waiting]) -> None:
+        reach("journal.taken")
         try:
             answers = await part[0].store.commit([waiting.unit for waiting in part])
+            reach("journal.answered")
         except LatewoodError as error:
             if len(part) > 1 and isinstance(error, LimitError):
                 for waiting in part:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from latewood.graph_schema.clock import Micros
 from latewood.graph_schema.errors import ConflictError
+from latewood.storage.crashpoints import reach
 from latewood.storage.neo4j.database import Query
 from latewood.storage.port import Lease
 
@@ -31,6 +32,7 @@ def acquire(query: Query, n: int, space: str, name: str, owner: str, now: Micros
         return None
     lease = Lease(space, name, owner, fence if live else fence + 1, _until(now, ttl_s))
     _set(query, n, name, owner=owner, fence=lease.fence, until=lease.until)
+    reach("lease.taken")
     return lease
 
 
@@ -42,6 +44,7 @@ def renew(query: Query, n: int, lease: Lease, now: Micros, ttl_s: float) -> Leas
         raise ConflictError(f"the lease {lease.name!r} is lost: {what}", code="lease.lost", fence=lease.fence)
     fresh = Lease(lease.space, lease.name, lease.owner, lease.fence, _until(now, ttl_s))
     _set(query, n, lease.name, until=fresh.until)
+    reach("lease.renewed")
     return fresh
 
 

@@ -18,6 +18,7 @@ from latewood.graph_schema.ids import IdSource, RandomIds, is_id, normal_id
 from latewood.graph_schema.ledger import GENESIS, Verdict, Verifier
 from latewood.graph_schema.model import LEDGERS, Fact, LedgerName, Node, NodeKind, Predicate
 from latewood.graph_schema.packs.loader import Vocabulary, vocabulary
+from latewood.storage.crashpoints import reach
 from latewood.storage.names import check_space_name, unknown_space
 from latewood.storage.neo4j import leases, listing
 from latewood.storage.neo4j.database import Address, Engine, LostReplyError, Query
@@ -195,14 +196,19 @@ class Neo4jStore:
             number, row = space_row(rows[0])
             if row.state == "filling" and row.filling == origin:
                 query("set_state", space=number, state="live", filling=None)
+                reach("fill.ended")
 
         await self._engine.write(work)
+        reach("fill.committed")
 
     async def commit(self, units: Sequence[Unit]) -> tuple[Committed, ...]:
         """Keep each unit whole or not at all."""
         if any(unit.space == "default" for unit in units):
             await self._ensure_default()
-        return await self._engine.call(lambda: self._commit(units))
+        reach("group.begin")
+        answers = await self._engine.call(lambda: self._commit(units))
+        reach("group.committed")
+        return answers
 
     def _commit(self, units: Sequence[Unit]) -> tuple[Committed, ...]:
         """Commit, again when nothing was kept for a passing reason, or to learn what a lost reply said."""

@@ -21,6 +21,7 @@ from latewood.graph_schema.ledger import header_bytes, link_hash, op_hash, paylo
 from latewood.graph_schema.packs.loader import Vocabulary
 from latewood.graph_schema.resolution import Claim
 from latewood.graph_schema.values import canonical_json, normal_key
+from latewood.storage.crashpoints import reach
 from latewood.storage.neo4j.database import Query
 from latewood.storage.neo4j.gathering import Cache, Group, LazyRows, LedgerHead, SpaceHeads
 from latewood.storage.neo4j.keys import FactRef, KeyImage
@@ -59,6 +60,7 @@ class GroupWriter:
         """Write *units* in order."""
         self._group.lock(units)
         self._group.look_up(units)
+        reach("group.heads_read")
         answers: list[Committed] = []
         for unit in units:
             try:
@@ -66,6 +68,7 @@ class GroupWriter:
             except RefusedError as error:
                 answers.append(error)
         self._group.flush()
+        reach("group.written")
         return tuple(answers)
 
     def _unit(self, unit: Unit) -> Receipt:
@@ -103,6 +106,7 @@ class GroupWriter:
         if (planned.state, planned.filling) != (space.row.state, space.row.filling):
             space.row = replace(space.row, state=planned.state, filling=planned.filling)
             self._group.pending.states.append({"space": n, "state": planned.state, "filling": planned.filling})
+        reach("unit.written")
         return receipt
 
     def _append(self, space: SpaceHeads, ledger: LedgerHead, unit: Unit, planned: Plan, op: bytes | None) -> None:

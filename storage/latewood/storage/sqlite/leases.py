@@ -6,6 +6,7 @@ from typing import cast
 
 from latewood.graph_schema.clock import Micros
 from latewood.graph_schema.errors import ConflictError
+from latewood.storage.crashpoints import reach
 from latewood.storage.port import Lease
 from latewood.storage.sqlite.database import Database
 
@@ -28,6 +29,7 @@ def acquire(connection: Database, n: int, space: str, name: str, owner: str, now
         "insert or replace into lease(space, name, owner, fence, until) values(?, ?, ?, ?, ?)",
         (n, name, owner, lease.fence, lease.until),
     )
+    reach("lease.taken")
     return lease
 
 
@@ -43,6 +45,7 @@ def renew(connection: Database, n: int, lease: Lease, now: Micros, ttl_s: float)
         current = 0 if row is None else cast("int", row[0])
         what = f"stale fence {lease.fence} < {current}" if current > lease.fence else "it ran out"
         raise ConflictError(f"the lease {lease.name!r} is lost: {what}", code="lease.lost", fence=lease.fence)
+    reach("lease.renewed")
     return fresh
 
 

@@ -21,6 +21,7 @@ from latewood.graph_schema.ids import IdSource, RandomIds, id_bytes, is_id
 from latewood.graph_schema.ledger import Verdict
 from latewood.graph_schema.model import LEDGERS, Fact, LedgerName, Node, NodeKind, Predicate
 from latewood.graph_schema.packs.loader import Vocabulary, vocabulary
+from latewood.storage.crashpoints import reach
 from latewood.storage.names import check_space_name
 from latewood.storage.planning import predicate_of
 from latewood.storage.port import (
@@ -201,8 +202,10 @@ class SqliteStore:
             if row.state == "filling" and row.filling == origin:
                 connection.execute("update space set state = 'live', filling = null where n = ?", (n,))
                 self._engine.cache.clear()
+                reach("fill.ended")
 
         await self._engine.write(work)
+        reach("fill.committed")
 
     async def commit(self, units: Sequence[Unit]) -> tuple[Committed, ...]:
         """Keep each unit whole or not at all."""
@@ -216,7 +219,10 @@ class SqliteStore:
             )
             return writer.commit(units)
 
-        return await self._engine.write(work)
+        reach("group.begin")
+        answers = await self._engine.write(work)
+        reach("group.committed")
+        return answers
 
     async def nodes(
         self, space: str, *, ids: Sequence[str] = (), keys: Sequence[str] = (), at: AsOf = NOW

@@ -19,6 +19,7 @@ from latewood.graph_schema.model import LEDGERS, LedgerName, NodeKind
 from latewood.graph_schema.packs.loader import Vocabulary
 from latewood.graph_schema.resolution import Claim
 from latewood.graph_schema.values import Json, canonical_json, normal_key
+from latewood.storage.crashpoints import reach
 from latewood.storage.names import predicate_key, unknown_space
 from latewood.storage.planning import Plan, needs_of, plan, predicate_of, receipt_of, recorded_time
 from latewood.storage.port import Committed
@@ -173,6 +174,7 @@ class GroupWriter:
             for ledger in space.ledgers.values():
                 head = (space.n, ledger.number, ledger.seq, ledger.hash, ledger.recorded_at)
                 self._db.execute(self._sql["set_head"], head)
+        reach("group.written")
         return tuple(answers)
 
     def _space(self, name: str) -> _Space:
@@ -203,8 +205,10 @@ class GroupWriter:
         ledger = self._ledger(space, unit.ledger)
         planned = plan(unit, self._known(space, unit, ledger.recorded_at), self._words, self._clock, self._ids)
         changes, not_holding = self._settle(space, planned)
+        reach("group.heads_read")
         # Nothing refuses from here on.
         last_hash = self._append(space, ledger, unit, planned, op)
+        reach("group.half_written")
         last_seq = ledger.seq + len(planned.events)
         self._nodes(space, planned, ledger.seq)
         self._claims(space, planned, changes)
@@ -219,6 +223,7 @@ class GroupWriter:
             space.row = replace(space.row, state=planned.state, filling=planned.filling)
         ledger.seq, ledger.recorded_at, ledger.hash = last_seq, planned.recorded_at, last_hash
         self._cache.next_e += len(planned.events)
+        reach("unit.written")
         return receipt
 
     def _replay(self, unit: Unit, body: bytes, receipt: str) -> Receipt:
