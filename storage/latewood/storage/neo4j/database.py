@@ -273,13 +273,13 @@ class Engine:
 
     async def close(self) -> None:
         """Finish what runs and close the driver."""
+        await asyncio.to_thread(self.shut)
+
+    def shut(self) -> None:
+        """Close, in the calling thread."""
         if self._closed:
             return
         self._closed = True
-
-        def stop() -> None:
-            self._writer.shutdown(wait=True)
-            self._readers.shutdown(wait=True)
-            self._driver.close()
-
-        await asyncio.to_thread(stop)
+        self._writer.shutdown(wait=True)
+        self._readers.shutdown(wait=True)
+        self._driver.close()

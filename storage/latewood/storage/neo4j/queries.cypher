@@ -361,7 +361,7 @@ MATCH (r:Refusal {tenant: $tenant, id: $id}) RETURN r.space, r.code, r.message, 
 // Keep a refusal in the next slot of the tenant's ring: the oldest makes room.
 OPTIONAL MATCH (kept:Refusal {tenant: $tenant, id: $refusal.id})
 WITH kept WHERE kept IS NULL
-MERGE (c:Refusals {tenant: $tenant}) SET c.count = coalesce(c.count, 0) + 1
+MERGE (c:Refusals {tenant: $tenant}) SET c.count = coalesce(c.count, 0) + 1, c.name = 'refusals'
 WITH c.count % $most AS slot
 MERGE (r:Refusal {tenant: $tenant, slot: slot}) SET r = $refusal, r.tenant = $tenant, r.slot = slot;
 
