@@ -22,6 +22,7 @@ __all__ = [
     "Declare",
     "End",
     "Expect",
+    "Guard",
     "History",
     "Ref",
     "Retract",
@@ -115,6 +116,15 @@ class Expect:
 
 
 @dataclass(frozen=True, slots=True)
+class Guard:
+    """The unit counts only while *owner* has the lease *name* under *fence*, judged where it is committed."""
+
+    name: str
+    owner: str
+    fence: int
+
+
+@dataclass(frozen=True, slots=True)
 class ActorSpec:
     """Who writes: *key* such as ``human:ada`` or ``agent:planner``, perhaps on behalf of another actor."""
 
@@ -163,3 +173,4 @@ class Unit:
     source: SourceSpec = SourceSpec()
     expects: tuple[Expect, ...] = ()
     history: History | None = None
+    guard: Guard | None = None

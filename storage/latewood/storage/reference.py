@@ -30,6 +30,7 @@ from latewood.graph_schema.model import Fact, LedgerName, Node, NodeKind, Predic
 from latewood.graph_schema.packs.loader import Vocabulary, vocabulary
 from latewood.graph_schema.values import canonical_json, normal_key
 from latewood.storage.cursors import check_first, near, read_cursor, write_cursor
+from latewood.storage.fences import LeaseRow, check_lease
 from latewood.storage.names import check_space_name, unknown_space
 from latewood.storage.port import (
     FACTS_MAX,
@@ -68,8 +69,6 @@ class _Data:
         self.spaces: dict[tuple[str, str], SpaceLog] = {}
         self.receipts: dict[tuple[str, str], Receipt] = {}
         self.refusals: dict[str, tuple[str, Refusal, Micros]] = {}
-        self.leases: dict[tuple[str, str, str], Lease] = {}
-        self.fences: dict[tuple[str, str, str], int] = {}
 
 
 class _Door:
@@ -425,45 +424,35 @@ class ReferenceStore:
                 break
         return verifier.verdict(len(entries), entries[-1].hash if entries else GENESIS)
 
-    def _running(self, space: str, name: str) -> Lease | None:
-        """Return the lease that runs under *name* now."""
-        found = self._data.leases.get((self._tenant, space, name))
-        return found if found is not None and found.until > self._clock.now() else None
-
     def _grant(self, space: str, name: str, owner: str, fence: int, ttl_s: float) -> Lease:
         lease = Lease(space, name, owner, fence, self._clock.now() + round(ttl_s * 1_000_000))
-        self._data.leases[self._tenant, space, name] = lease
-        self._data.fences[self._tenant, space, name] = fence
+        self._space(space).leases[name] = LeaseRow(owner, fence, lease.until)
         return lease
 
     async def acquire(self, space: str, name: str, owner: str, ttl_s: float) -> Lease | None:
         """Take a lease, or renew one's own; None when another has it."""
-        self._space(space)
-        running = self._running(space, name)
-        if running is None:
-            fence = self._data.fences.get((self._tenant, space, name), 0) + 1
-            return self._grant(space, name, owner, fence, ttl_s)
-        return self._grant(space, name, owner, running.fence, ttl_s) if running.owner == owner else None
+        row = self._space(space).leases.get(name, LeaseRow())
+        if not row.live(self._clock.now()):
+            return self._grant(space, name, owner, row.fence + 1, ttl_s)
+        return self._grant(space, name, owner, row.fence, ttl_s) if row.owner == owner else None
 
-    def _has(self, lease: Lease) -> bool:
-        running = self._running(lease.space, lease.name)
-        return running is not None and (running.owner, running.fence) == (lease.owner, lease.fence)
+    def _check(self, lease: Lease) -> None:
+        row = self._space(lease.space).leases.get(lease.name, LeaseRow())
+        check_lease(row, lease.name, lease.owner, lease.fence, self._clock.now())
 
     async def renew(self, lease: Lease, ttl_s: float) -> Lease:
         """Prolong a lease."""
-        self._space(lease.space)
-        if not self._has(lease):
-            current = self._data.fences.get((self._tenant, lease.space, lease.name), 0)
-            what = f"stale fence {lease.fence} < {current}" if current > lease.fence else "it ran out"
-            raise ConflictError(f"the lease {lease.name!r} is lost: {what}", code="lease.lost", fence=lease.fence)
+        self._check(lease)
         return self._grant(lease.space, lease.name, lease.owner, lease.fence, ttl_s)
 
     async def release(self, lease: Lease) -> bool:
         """Give a lease back; its fence stays, so that it can only grow."""
-        self._space(lease.space)
-        if not self._has(lease):
+        try:
+            self._check(lease)
+        except ConflictError:
             return False
-        del self._data.leases[self._tenant, lease.space, lease.name]
+        # The fence stays, so that it can only grow.
+        self._space(lease.space).leases[lease.name] = LeaseRow(fence=lease.fence)
         return True
 
     async def close(self) -> None:

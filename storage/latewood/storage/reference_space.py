@@ -18,6 +18,7 @@ from latewood.graph_schema.model import LEDGERS, Conflict, Fact, LedgerName, Nod
 from latewood.graph_schema.packs.loader import Vocabulary
 from latewood.graph_schema.resolution import Claim, Voice, challengers, holder
 from latewood.graph_schema.values import Json, Value, canonical_json, normal_key
+from latewood.storage.fences import LeaseRow, check_lease
 from latewood.storage.planning import Plan, needs_of, plan, predicate_of, receipt_of, recorded_time
 from latewood.storage.rows import FactRow, Known, Needs, NodeRow, SpaceRow
 
@@ -75,6 +76,7 @@ class SpaceLog:
         self.keys_of: dict[str, list[bytes]] = {}
         self.retractions: dict[str, LedgerEntry] = {}
         self.predicates: dict[str, Predicate] = {}
+        self.leases: dict[str, LeaseRow] = {}
         self._ops: dict[bytes, tuple[bytes, Receipt]] = {}
 
     def head(self, ledger: LedgerName) -> Micros:
@@ -93,6 +95,9 @@ class SpaceLog:
                 msg = f"the idempotency key {unit.op!r} was used before with another payload; use a new key"
                 raise ConflictError(msg, code="idempotency.conflict", key=unit.op)
             return replace(first, replayed=True)
+        if unit.guard is not None:
+            row = self.leases.get(unit.guard.name, LeaseRow())
+            check_lease(row, unit.guard.name, unit.guard.owner, unit.guard.fence, clock.now())
         planned = plan(unit, self._known(unit, clock), words, clock, ids)
         for event in planned.events:
             self._append(unit, planned, event, op)

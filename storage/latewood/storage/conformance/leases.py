@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
-from latewood.graph_schema.errors import ConflictError
+from dataclasses import replace
+
+from latewood.graph_schema.commands import Guard
+from latewood.graph_schema.errors import ConflictError, LatewoodError
 from latewood.storage.conformance.scene import MakeStore, Scene, opened, raised
 from latewood.storage.port import Lease
 
@@ -13,6 +16,10 @@ async def _take(scene: Scene, owner: str, name: str = "job", space: str = "defau
     lease = await scene.store.acquire(space, name, owner, 60)
     assert lease is not None, f"{owner} did not get {name}"
     return lease
+
+
+def _guard(lease: Lease) -> Guard:
+    return Guard(lease.name, lease.owner, lease.fence)
 
 
 async def _is_lost(scene: Scene, lease: Lease) -> None:
@@ -106,6 +113,54 @@ async def check_leases_belong_to_a_space_and_a_tenant(make: MakeStore) -> None:
         assert guest.owner == "c"
 
 
+async def check_a_late_write_under_a_lost_lease_is_refused(make: MakeStore) -> None:
+    """A writer that lost its lease without knowing it leaves nothing behind; its neighbours in the group are kept."""
+    async with opened(make) as scene:
+        slow = await _take(scene, "slow")
+        kept = scene.unit(scene.say("job:1", "state", "begun"), guard=_guard(slow), op="begin")
+        first = await scene.commit(kept)
+        scene.clock.advance(seconds=61)
+        ran_out = await scene.refusal(scene.unit(scene.say("job:1", "state", "late"), guard=_guard(slow)))
+        fresh = await _take(scene, "fresh")
+        answers = await scene.store.commit([
+            scene.unit(scene.say("job:1", "state", "done"), guard=_guard(fresh)),
+            scene.unit(scene.say("job:1", "state", "later still"), guard=_guard(slow)),
+            scene.unit(scene.say("job:2", "state", "free")),
+        ])  # fmt: skip
+
+        assert ran_out.code == "lease.lost"
+        lost = answers[1]
+        assert isinstance(lost, ConflictError)
+        assert lost.code == "lease.lost"
+        assert f"stale fence {slow.fence} < {fresh.fence}" in lost.message
+        assert not any(isinstance(answers[place], LatewoodError) for place in (0, 2))
+        assert (await scene.value("job:1", "state"), await scene.value("job:2", "state")) == ("done", "free")
+        # What was kept while the lease was its own is answered again: repeating is no new act.
+        (again,) = await scene.store.commit([kept])
+        assert again == replace(first, replayed=True)
+
+
+async def check_a_guard_names_a_lease_that_runs(make: MakeStore) -> None:
+    """A lease never taken, given back, of another owner or of a fence to come guards nothing."""
+    async with opened(make) as scene:
+        lease = await _take(scene, "a")
+        wrong = [
+            Guard("other job", "a", 1), Guard("job", "b", lease.fence), Guard("job", "a", lease.fence + 1),
+            Guard("job", "a", lease.fence - 1),
+        ]  # fmt: skip
+        for guard in wrong:
+            error = await scene.refusal(scene.unit(scene.say("job:1", "state", "x"), guard=guard))
+            assert error.code == "lease.lost", guard
+        renewed = await scene.store.renew(lease, 600)
+        scene.clock.advance(seconds=500)
+        await scene.commit(scene.unit(scene.say("job:1", "state", "renewed"), guard=_guard(renewed)))
+        await scene.store.release(renewed)
+        error = await scene.refusal(scene.unit(scene.say("job:1", "state", "x"), guard=_guard(renewed)))
+
+        assert error.code == "lease.lost"
+        assert await scene.value("job:1", "state") == "renewed"
+
+
 CHECKS = (
     check_one_owner_at_a_time,
     check_a_lease_runs_out,
@@ -113,4 +168,6 @@ CHECKS = (
     check_a_lease_is_given_back,
     check_fences_only_grow,
     check_leases_belong_to_a_space_and_a_tenant,
+    check_a_late_write_under_a_lost_lease_is_refused,
+    check_a_guard_names_a_lease_that_runs,
 )

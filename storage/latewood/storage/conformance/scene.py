@@ -16,6 +16,7 @@ from latewood.graph_schema.commands import (
     Declare,
     End,
     Expect,
+    Guard,
     History,
     Ref,
     Retract,
@@ -142,12 +143,12 @@ class Scene:
         self, *commands: Command, op: str | None = None, body: object = None, by: str = "agent:writer",
         trust: Trust = Trust.AGENT, origin: str | None = None, session: str | None = None,
         expects: tuple[Expect, ...] = (), space: str = "default", ledger: LedgerName = "knowledge",
-        history: History | None = None, on_behalf_of: str | None = None,
+        history: History | None = None, on_behalf_of: str | None = None, guard: Guard | None = None,
     ) -> Unit:  # fmt: skip
         """Gather commands into a unit."""
         return Unit(
             self.new_id(), space, ActorSpec(by, on_behalf_of), trust, body_digest(body), commands, ledger, op, session,
-            SourceSpec(origin), expects, history,
+            SourceSpec(origin), expects, history, guard,
         )  # fmt: skip
 
     async def commit(self, unit: Unit) -> Receipt:

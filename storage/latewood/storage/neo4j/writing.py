@@ -18,11 +18,13 @@ from latewood.graph_schema.errors import ConflictError, RefusedError
 from latewood.graph_schema.events import Event, EventKind, NotHolding, Receipt
 from latewood.graph_schema.ids import IdSource, normal_id
 from latewood.graph_schema.ledger import header_bytes, link_hash, op_hash, payload_digest
+from latewood.graph_schema.model import LedgerName
 from latewood.graph_schema.packs.loader import Vocabulary
 from latewood.graph_schema.resolution import Claim
 from latewood.graph_schema.values import canonical_json, normal_key
 from latewood.storage.crashpoints import reach
-from latewood.storage.neo4j.database import Query
+from latewood.storage.neo4j import leases
+from latewood.storage.neo4j.database import Engine, Head, Query
 from latewood.storage.neo4j.gathering import Cache, Group, LazyRows, LedgerHead, SpaceHeads
 from latewood.storage.neo4j.keys import FactRef, KeyImage
 from latewood.storage.planning import Plan, plan, receipt_of
@@ -46,11 +48,12 @@ class GroupWriter:
     """Writes one group; made for one transaction and thrown away."""
 
     def __init__(
-        self, query: Query, cache: Cache, tenant: str, clock: Clock, ids: IdSource, words: Vocabulary, *,
-        resumed: bool = False,
+        self, query: Query, engine: Engine, cache: Cache, tenant: str, clock: Clock, ids: IdSource, words: Vocabulary,
+        *, resumed: bool = False,
     ) -> None:  # fmt: skip
         """Write through *query*. *resumed*: an earlier try may have been kept without our hearing of it."""
-        self._group = Group(query, cache, tenant, clock, words)
+        self._engine = engine
+        self._group = Group(query, engine, cache, tenant, clock, words)
         self._clock = clock
         self._ids = ids
         self._words = words
@@ -71,6 +74,13 @@ class GroupWriter:
         reach("group.written")
         return tuple(answers)
 
+    def heads(self) -> list[tuple[int, LedgerName, Head]]:
+        """Return the heads after the group: (space, ledger, head)."""
+        return [
+            (space.number, ledger.name, Head(ledger.seq, ledger.recorded_at, ledger.hash, self._engine.id))
+            for space in self._group.spaces.values() for ledger in space.ledgers.values()
+        ]  # fmt: skip
+
     def _unit(self, unit: Unit) -> Receipt:
         space = self._group.space(unit.space)
         n = space.number
@@ -86,6 +96,8 @@ class GroupWriter:
             return receipt_from_json(receipt, replayed=True)
         if earlier is not None:
             raise ConflictError(f"the id {unit.id} belongs to another unit", code="key.taken", id=unit.id)
+        if unit.guard is not None:
+            leases.check(self._group.query, n, unit.guard, self._clock.now())
         ledger = space.ledgers[unit.ledger]
         planned = plan(unit, self._group.known(space, ledger, unit), self._words, self._clock, self._ids)
         changes, not_holding = self._settle(space, ledger, planned)

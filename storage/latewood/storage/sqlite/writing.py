@@ -26,6 +26,7 @@ from latewood.storage.port import Committed
 from latewood.storage.receipts import receipt_from_json, receipt_to_json
 from latewood.storage.rows import FactRow, Known, NodeRow, SpaceRow
 from latewood.storage.settling import KeyChange, KeyState, claim_class, not_held, open_end, origin_hash, settle_key
+from latewood.storage.sqlite import leases
 from latewood.storage.sqlite.database import Database, number
 from latewood.storage.sqlite.stretches import SqliteRows, apply_repair, holder_of_key
 
@@ -202,6 +203,8 @@ class GroupWriter:
             earlier = self._db.execute(self._sql["replayed"], (space.n, op)).fetchone()
             if earlier is not None:
                 return self._replay(unit, cast("bytes", earlier[0]), cast("str", earlier[1]))
+        if unit.guard is not None:
+            leases.check(self._db, space.n, unit.guard, self._clock.now())
         ledger = self._ledger(space, unit.ledger)
         planned = plan(unit, self._known(space, unit, ledger.recorded_at), self._words, self._clock, self._ids)
         changes, not_holding = self._settle(space, planned)
