@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -12,13 +13,17 @@ import pytest
 from conformance.stores import MakeNeo4j, empty_neo4j
 from properties.histories import run_batch
 
+from latewood.graph_schema.commands import ActorSpec, Assert, Ref, Unit
 from latewood.graph_schema.errors import ConflictError, LatewoodError, UnavailableError
-from latewood.graph_schema.model import Alternative
+from latewood.graph_schema.ids import RandomIds
+from latewood.graph_schema.model import Alternative, Trust
+from latewood.graph_schema.values import Value
 from latewood.memory import Memory
 from latewood.memory.imports import ingest_adr
 from latewood.storage.neo4j import gathering, keys
 from latewood.storage.neo4j.database import Address, Engine, LostReplyError, Query
 from latewood.storage.neo4j.store import Neo4jStore
+from latewood.storage.port import FactQuery
 
 ADRS = Path(__file__).parents[3] / "docs" / "adr"
 
@@ -116,6 +121,43 @@ async def test_a_lost_reply_is_asked_after_and_never_doubles(url: str, monkeypat
     assert lost == {"before": 0, "after": 0}
     assert [fact.id for fact in found.items] == [first.id]
     assert again.seq == first.receipt.seq
+
+
+async def test_a_reader_sees_each_unit_whole_while_others_write(url: str) -> None:
+    # Neo4j shows a commit piece by piece while it is applied; a read must not.
+    keys_of = [f"item:{n}" for n in range(40)]
+    writer, reader = await Neo4jStore.open(url), await Neo4jStore.open(url)
+    ids = RandomIds()
+
+    def unit(n: int) -> Unit:
+        said = tuple(Assert(ids.new(), Ref(key=key), "level", Value("integer", n)) for key in keys_of)
+        return Unit(ids.new(), "default", ActorSpec("agent:a"), Trust.AGENT, b"", said)
+
+    await writer.commit([unit(0)])
+    nodes = [node.id for node in (await writer.nodes("default", keys=keys_of)).values()]
+    writing = asyncio.create_task(_write(writer, [unit(n) for n in range(1, 120)]))
+    seen: list[set[str]] = []
+    sizes: set[int] = set()
+    try:
+        while not writing.done():
+            for store in (writer, reader):
+                facts = await store.facts("default", FactQuery(subjects=nodes))
+                seen.append({fact.value.text() for fact in facts if fact.value is not None})
+                sizes.add(len(facts))
+        await writing
+        last = await reader.facts("default", FactQuery(subjects=nodes))
+    finally:
+        await writer.close()
+        await reader.close()
+
+    assert sizes == {40}
+    assert all(len(one) == 1 for one in seen)
+    assert {fact.value.text() for fact in last if fact.value is not None} == {"119"}
+
+
+async def _write(store: Neo4jStore, units: list[Unit]) -> None:
+    for unit in units:
+        await store.commit([unit])
 
 
 async def test_a_wrong_password_and_an_absent_server_are_told_apart(url: str) -> None:

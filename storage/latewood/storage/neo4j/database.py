@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import os
 import re
 import threading
 import time
@@ -31,10 +32,11 @@ from neo4j.exceptions import (
     TransientError,
 )
 
+from latewood.graph_schema.clock import Micros
 from latewood.graph_schema.errors import InvalidError, LatewoodError, UnavailableError
 from latewood.storage.queries import load_queries
 
-__all__ = ["Address", "Engine", "LostReplyError", "Query", "Row"]
+__all__ = ["Address", "Engine", "Head", "LostReplyError", "Query", "Row", "head_of"]
 
 _PACKAGE: Final = "latewood.storage.neo4j"
 _READERS: Final = 6
@@ -55,6 +57,16 @@ class Query(Protocol):
     def __call__(self, name: str, /, **parameters: object) -> list[Row]:
         """Run the query *name*."""
         ...
+
+
+@dataclass(frozen=True, slots=True)
+class Head:
+    """The last row of a ledger, and which process wrote it."""
+
+    seq: int
+    recorded_at: Micros
+    hash: bytes
+    writer: str | None
 
 
 class LostReplyError(UnavailableError):
@@ -78,7 +90,9 @@ def _expand(match: re.Match[str]) -> str:
         return (
             f"{name}.recorded_at <= $r AND ({name}.retired_at IS NULL OR {name}.retired_at > $r) "
             f"AND {name}.valid_from <= $t "
-            f"AND ({name}.valid_to IS NULL OR {name}.valid_to > $t OR {name}.closed_at > $r)"
+            # Both ends of a closing appear at their own moments while it is committed: open until both are there.
+            f"AND ({name}.valid_to IS NULL OR {name}.closed_at IS NULL OR {name}.valid_to > $t "
+            f"OR {name}.closed_at > $r)"
         )
     if what == "node":
         plain = ", ".join(f"{name}.{one}" for one in ("id", "kind", "type", "key", "name", "attributes"))
@@ -130,6 +144,11 @@ class Address:
         return f"{scheme}://{quote(self.user)}@{rest}/{quote(self.database or '')}".rstrip("/")
 
 
+def head_of(row: Row) -> Head:
+    """Read the columns seq, recorded_at, hash, writer."""
+    return Head(row[0], row[1], bytes(row[2]), row[3])
+
+
 class Engine:
     """One database, shared by every handle of the process."""
 
@@ -140,6 +159,8 @@ class Engine:
         self.retries = 0
         self.lost_replies = 0
         self.tenants_met: set[str] = set()
+        self.id = os.urandom(8).hex()
+        self._whole: dict[tuple[int, str], Head] = {}
         self._queries = {
             name: _MACRO.sub(_expand, text) for name, text in load_queries(_PACKAGE, "queries.cypher").items()
         }
@@ -253,6 +274,32 @@ class Engine:
                     self.retries += 1
                 time.sleep(0.05 * (_RETRIES - left))
         raise AssertionError
+
+    def whole(self, space: int, ledger: str, head: Head) -> None:
+        """Note that everything up to *head* is wholly visible: its commit ended, or its lock was ours afterwards."""
+        with self._lock:
+            known = self._whole.get((space, ledger))
+            if known is None or known.seq < head.seq:
+                self._whole[space, ledger] = head
+
+    def bound(self, space: int, ledger: str, seen: Head) -> Head:
+        """Return the head that bounds a read which saw *seen*.
+
+        Neo4j shows a commit piece by piece while it is applied, so a head may be seen before the rows that it stands
+        for. Of this process's own commits the last whole one is known; for another's, its lock is waited for.
+        """
+        known = self._whole.get((space, ledger))
+        if seen.seq == 0 or (known is not None and seen.seq <= known.seq):
+            return seen
+        if known is not None and seen.writer == self.id:
+            return known
+        with self._session(WRITE_ACCESS) as session, session.begin_transaction(timeout=_TRANSACTION_S) as transaction:
+            text = cast("LiteralString", self._queries["lock_head"])
+            row = transaction.run(text, space=space, ledger=ledger, lock=self.id).values()[0]
+            transaction.rollback()
+        head = head_of(row)
+        self.whole(space, ledger, head)
+        return head
 
     async def read(self, work: Callable[[Query], T]) -> T:
         """Run *work* in a reader thread."""

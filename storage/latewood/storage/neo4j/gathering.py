@@ -17,7 +17,7 @@ from latewood.graph_schema.packs.loader import Vocabulary
 from latewood.graph_schema.resolution import Claim, Stretch, Window
 from latewood.graph_schema.values import Json, normal_key
 from latewood.storage.names import competes_for, predicate_key, unknown_space
-from latewood.storage.neo4j.database import Query, Row
+from latewood.storage.neo4j.database import Engine, Query, Row, head_of
 from latewood.storage.neo4j.keys import FactRef, ImageRows, KeyImage, WindowRows, claim_of, load_images, tail_row
 from latewood.storage.neo4j.pending import Pending
 from latewood.storage.planning import needs_of, predicate_of, recorded_time
@@ -102,9 +102,12 @@ class Group:
         dirty: keys that the group changed and did not write yet.
     """
 
-    def __init__(self, query: Query, cache: Cache, tenant: str, clock: Clock, words: Vocabulary) -> None:
-        """Work through *query*, which is inside a transaction."""
+    def __init__(
+        self, query: Query, engine: Engine, cache: Cache, tenant: str, clock: Clock, words: Vocabulary
+    ) -> None:
+        """Work through *query*, which is inside a transaction of *engine*."""
         self.query = query
+        self._engine = engine
         self.cache = cache
         self.words = words
         self._tenant = tenant
@@ -126,8 +129,10 @@ class Group:
         for row in self.query("lock_heads", tenant=self._tenant, heads=heads, lock=self._clock.now()):
             number, space = space_row(row)
             found = self.spaces.setdefault(space.name, SpaceHeads(number, space))
-            ledger, seq, digest, recorded_at = row[7:]
-            found.ledgers[ledger] = LedgerHead(ledger, seq, bytes(digest), recorded_at)
+            ledger, head = row[7], head_of(row[8:])
+            found.ledgers[ledger] = LedgerHead(ledger, head.seq, head.hash, head.recorded_at)
+            # Whoever wrote it let go of the lock: all of it is there.
+            self._engine.whole(number, ledger, head)
         self.cache.check({
             (space.number, ledger.name): ledger.seq for space in self.spaces.values()
             for ledger in space.ledgers.values()
@@ -324,7 +329,7 @@ class Group:
                 if ledger.moved:
                     pending.heads.append({
                         "space": space.number, "ledger": ledger.name, "seq": ledger.seq, "hash": ledger.hash,
-                        "recorded_at": ledger.recorded_at,
+                        "recorded_at": ledger.recorded_at, "writer": self._engine.id,
                     })  # fmt: skip
                     ledger.moved = False
                     self.cache.heads[space.number, ledger.name] = ledger.seq

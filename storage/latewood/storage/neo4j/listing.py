@@ -18,7 +18,7 @@ from latewood.storage.neo4j.database import Row
 from latewood.storage.neo4j.gathering import node_row
 from latewood.storage.neo4j.names import index_name, spaced
 from latewood.storage.neo4j.pending import born
-from latewood.storage.neo4j.reading import NO_BOUND, Reading, check_count, ids_in, instant
+from latewood.storage.neo4j.reading import Reading, check_count, ids_in, instant
 from latewood.storage.port import Axis, Change, Hit, NodeQuery, Page
 
 __all__ = ["changes", "feed", "list_nodes", "near_keys", "search_text", "timeline", "verify_page"]
@@ -74,12 +74,13 @@ def list_nodes(reading: Reading, compose: Compose, query: NodeQuery, valid_at: M
 
 
 def timeline(
-    reading: Reading, subjects: Sequence[str], predicates: Sequence[str] | None, known_at: Micros, first: int,
+    reading: Reading, subjects: Sequence[str], predicates: Sequence[str] | None, known_at: Micros | None, first: int,
     after: str | None,
 ) -> Page[Fact]:  # fmt: skip
     """List every assertion about nodes in valid order."""
     check_first(first)
     check_count(len(subjects))
+    known_at = reading.known(known_at)
     place = read_cursor(after, "t", 4) or (_BEGINNING, _BEGINNING, -1, -1)
     rows = reading.query(
         "timeline", space=reading.n, subjects=ids_in(subjects), r=instant(known_at), start=instant(place[0]),
@@ -95,7 +96,7 @@ def timeline(
 
 def _seq_at(reading: Reading, recorded_at: Micros) -> int:
     """Return the seq that the ledger had reached at *recorded_at*, by bisection: both grow together."""
-    low, high = 0, reading.seqs.get("knowledge", 0)
+    low, high = 0, reading.seq("knowledge")
     while low < high:
         middle = (low + high + 1) // 2
         found: int = reading.query("seq_recorded", space=reading.n, ledger="knowledge", seq=middle)[0][0]
@@ -138,7 +139,7 @@ def _beginnings(
         rows = reading.query("beginnings_of", subjects=ids_in(subjects), **parameters)
     shown = rows[:first]
     more = write_cursor("v", shown[-1][6], shown[-1][0]) if len(rows) > first else None
-    return Page(_changes(reading, shown, NO_BOUND), more)
+    return Page(_changes(reading, shown, reading.known()), more)
 
 
 def _changes(reading: Reading, rows: Sequence[Row], known_at: Micros) -> tuple[Change, ...]:
@@ -194,13 +195,13 @@ def _entry(ledger: LedgerName, row: Row, payload: Mapping[str, Any]) -> LedgerEn
 def feed(reading: Reading, ledger: LedgerName, after_seq: int, limit: int) -> tuple[LedgerEntry, ...]:
     """Return the ledger's rows after *after_seq*."""
     check_first(limit)
-    rows = reading.query("feed", space=reading.n, ledger=ledger, after=after_seq, first=limit)
+    rows = reading.query("feed", space=reading.n, ledger=ledger, after=after_seq, last=reading.seq(ledger), first=limit)
     return tuple(_entry(ledger, row, json.loads(row[20]) if row[20] else {}) for row in rows)
 
 
 def verify_page(reading: Reading, verifier: Verifier, ledger: LedgerName, after_seq: int, limit: int) -> int | None:
     """Check the rows after *after_seq*; return the last one's seq, None at the end or after a bad row."""
-    rows = reading.query("feed", space=reading.n, ledger=ledger, after=after_seq, first=limit)
+    rows = reading.query("feed", space=reading.n, ledger=ledger, after=after_seq, last=reading.seq(ledger), first=limit)
     for row in rows:
         try:
             entry = _entry(ledger, row, {})

@@ -1,7 +1,7 @@
 // name: space
 // A space of the tenant by name, with the heads of its ledgers.
 MATCH (s:Space {tenant: $tenant, name: $name})
-CALL (s) { MATCH (l:Ledger {space: s.space}) RETURN collect([l.ledger, l.seq, l.recorded_at, l.hash]) AS heads }
+CALL (s) { MATCH (l:Ledger {space: s.space}) RETURN collect([l.ledger, l.seq, l.recorded_at, l.hash, l.writer]) AS heads }
 RETURN s.space, s.id, s.name, s.secret, s.strict, s.state, s.filling, heads;
 
 // name: spaces
@@ -34,7 +34,12 @@ MATCH (s:Space {tenant: $tenant, name: one[0]})
 MATCH (l:Ledger {space: s.space, ledger: one[1]})
 SET l.lock = $lock
 WITH s, l
-RETURN s.space, s.id, s.name, s.secret, s.strict, s.state, s.filling, l.ledger, l.seq, l.hash, l.recorded_at;
+RETURN s.space, s.id, s.name, s.secret, s.strict, s.state, s.filling, l.ledger, l.seq, l.recorded_at, l.hash, l.writer;
+
+// name: lock_head
+// Lock one ledger, and read its head under the lock.
+MATCH (l:Ledger {space: $space, ledger: $ledger}) SET l.lock = $lock
+WITH l RETURN l.seq, l.recorded_at, l.hash, l.writer;
 
 // name: look_up
 // Everything that planning a group needs: replays by idempotency key, nodes by key and by id, assertions by id.
@@ -200,7 +205,7 @@ CALL () {
 }
 CALL () {
   UNWIND $heads AS row MATCH (l:Ledger {space: row.space, ledger: row.ledger})
-  SET l.seq = row.seq, l.hash = row.hash, l.recorded_at = row.recorded_at
+  SET l.seq = row.seq, l.hash = row.hash, l.recorded_at = row.recorded_at, l.writer = row.writer
 }
 RETURN 1;
 
@@ -315,7 +320,7 @@ RETURN e.seq, e.kind, e.recorded_at, e.id, e.target, e.payload, valid_from ORDER
 
 // name: feed
 // Ledger rows after a seq.
-MATCH (e:Event {space: $space, ledger: $ledger}) WHERE e.seq > $after
+MATCH (e:Event {space: $space, ledger: $ledger}) WHERE e.seq > $after AND e.seq <= $last
 RETURN e.seq, e.unit, e.ordinal, e.recorded_at, e.written_at, e.kind, e.id, e.subject, e.key, e.target, e.tier, e.trust,
   e.known, e.valid_from, e.valid_to, e.op, e.body, e.digest, e.hash, e.salt, e.payload
 ORDER BY e.seq LIMIT $first;

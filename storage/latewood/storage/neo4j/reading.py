@@ -8,23 +8,21 @@ from dataclasses import replace
 from datetime import datetime
 from typing import Any, Final
 
-from latewood.graph_schema.clock import FOREVER, AsOf, Clock, Micros, from_micros, to_micros
+from latewood.graph_schema.clock import AsOf, Clock, Micros, from_micros, to_micros
 from latewood.graph_schema.errors import LimitError
 from latewood.graph_schema.ids import is_id, normal_id
-from latewood.graph_schema.model import Conflict, Fact, Node, Source
+from latewood.graph_schema.model import Conflict, Fact, LedgerName, Node, Source
 from latewood.graph_schema.packs.loader import Vocabulary
 from latewood.graph_schema.values import normal_key
 from latewood.storage.building import Challenger, StoredFact, build_facts, conflict_of, node_of, said_by
 from latewood.storage.names import unknown_space
-from latewood.storage.neo4j.database import Query, Row
+from latewood.storage.neo4j.database import Engine, Query, Row, head_of
 from latewood.storage.neo4j.gathering import node_row, space_row
 from latewood.storage.neo4j.keys import claim_of
 from latewood.storage.port import FACTS_MAX, IDS_MAX, FactQuery, Point
 
-__all__ = ["NO_BOUND", "Reading", "check_count", "ids_in", "instant"]
+__all__ = ["Reading", "check_count", "ids_in", "instant"]
 
-NO_BOUND: Final[Micros] = FOREVER - 1
-"""The known_at of a read without one: after everything recorded, before `FOREVER`."""
 _LAST: Final[Micros] = 253_402_300_799_999_999
 _FIRST: Final[Micros] = -62_135_596_800_000_000
 _FACT_COLUMNS: Final = 14
@@ -60,16 +58,14 @@ def stored_fact(row: Row) -> StoredFact:
 class Reading:
     """One read of one space; made inside its transaction and thrown away."""
 
-    def __init__(self, query: Query, tenant: str, space: str, clock: Clock, words: Vocabulary) -> None:
-        """Read *space* of *tenant*. Raises NotFoundError (``space.unknown``)."""
+    def __init__(self, query: Query, engine: Engine, tenant: str, space: str, clock: Clock, words: Vocabulary) -> None:
+        """Read *space* of *tenant*, up to heads that are wholly visible. Raises NotFoundError (``space.unknown``)."""
         self.query = query
         rows = query("space", tenant=tenant, name=space)
         if not rows:
             raise unknown_space(space, [row[2] for row in query("spaces", tenant=tenant)])
         self.n, self.space = space_row(rows[0])
-        self._heads: dict[str, Micros] = {head[0]: head[2] for head in rows[0][7]}
-        self._hashes: dict[str, bytes] = {head[0]: bytes(head[3]) for head in rows[0][7]}
-        self.seqs: dict[str, int] = {head[0]: head[1] for head in rows[0][7]}
+        self.heads = {head[0]: engine.bound(self.n, head[0], head_of(head[1:])) for head in rows[0][7]}
         self._clock = clock
         self._words = words
         self._sources: dict[str, Source] = {}
@@ -79,18 +75,17 @@ class Reading:
         known = self.known() if at.known_at is None else to_micros(at.known_at)
         return (self.now() if at.valid_at is None else to_micros(at.valid_at)), known
 
-    def known(self) -> Micros:
-        """Return the later of the heads, so that every statement of this read sees one state."""
-        return max(self._heads.values(), default=NO_BOUND)
+    def known(self, known_at: Micros | None = None) -> Micros:
+        """Return *known_at*, or the later of the heads, so that every statement of this read sees one state."""
+        return max(head.recorded_at for head in self.heads.values()) if known_at is None else known_at
 
-    def head(self, ledger: str) -> tuple[int, bytes | None]:
-        """Return the seq and the hash of a ledger's head; an empty ledger has no hash."""
-        seq = self.seqs.get(ledger, 0)
-        return seq, self._hashes[ledger] if seq else None
+    def seq(self, ledger: LedgerName) -> int:
+        """Return the seq of a ledger's head."""
+        return self.heads[ledger].seq
 
     def now(self) -> Micros:
         """Return max(clock, head)."""
-        return max(self._clock.now(), self._heads.get("knowledge", 0))
+        return max(self._clock.now(), self.heads["knowledge"].recorded_at)
 
     def nodes(self, *, ids: Sequence[str], keys: Sequence[str], known_at: Micros) -> dict[str, Node]:
         """Return nodes by the id or key as asked."""
@@ -164,17 +159,18 @@ class Reading:
                 found[fact.id] = conflict
         return found
 
-    def facts_by_id(self, ids: Sequence[str], known_at: Micros) -> dict[str, Fact]:
+    def facts_by_id(self, ids: Sequence[str], known_at: Micros | None) -> dict[str, Fact]:
         """Return assertions by id, retracted ones too."""
         check_count(len(ids))
+        known_at = self.known(known_at)
         rows = self.query("facts_by_id", space=self.n, ids=ids_in(ids), r=instant(known_at))
         return {fact.id: fact for fact in self.build(rows, known_at)}
 
     def held(self, points: Sequence[Point]) -> tuple[Fact | None, ...]:
         """Return what holds for the key of each point's fact."""
         check_count(len(points))
-        now, head = self.now(), self.known()
-        known: list[Micros] = [head if point.known_at is None else point.known_at for point in points]
+        now = self.now()
+        known = [self.known(point.known_at) for point in points]
         asked = [
             {
                 "n": n, "fact": normal_id(point.fact), "r": instant(known[n]),

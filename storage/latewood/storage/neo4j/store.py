@@ -21,10 +21,10 @@ from latewood.graph_schema.packs.loader import Vocabulary, vocabulary
 from latewood.storage.crashpoints import reach
 from latewood.storage.names import check_space_name, unknown_space
 from latewood.storage.neo4j import leases, listing
-from latewood.storage.neo4j.database import Address, Engine, LostReplyError, Query
+from latewood.storage.neo4j.database import Address, Engine, Head, LostReplyError, Query
 from latewood.storage.neo4j.gathering import Cache, space_row
 from latewood.storage.neo4j.migrations import SCHEMA_VERSION, ensure_words_index, prepare
-from latewood.storage.neo4j.reading import NO_BOUND, Reading
+from latewood.storage.neo4j.reading import Reading
 from latewood.storage.neo4j.writing import GroupWriter
 from latewood.storage.planning import predicate_of
 from latewood.storage.port import (
@@ -106,7 +106,7 @@ class Neo4jStore:
 
     async def _read(self, space: str, work: Callable[[Reading], T]) -> T:
         def run(query: Query) -> T:
-            return work(Reading(query, self._tenant, space, self._clock, self._words))
+            return work(Reading(query, self._engine, self._tenant, space, self._clock, self._words))
 
         try:
             return await self._engine.read(run)
@@ -216,13 +216,7 @@ class Neo4jStore:
         while True:
             tries += 1
             try:
-                return self._engine.run(
-                    lambda query: GroupWriter(
-                        query, self._cache, self._tenant, self._clock, self._ids, self._words,
-                        resumed=resumed,  # noqa: B023 - run at once
-                    ).commit(units),
-                    write=True,
-                )  # fmt: skip
+                return self._write(units, resumed=resumed)
             except LostReplyError:
                 self._cache.clear()
                 self._engine.lost_replies += 1
@@ -243,6 +237,22 @@ class Neo4jStore:
                 self._cache.clear()
                 raise
             time.sleep(min(1.0, 0.05 * 2**tries))
+
+    def _write(self, units: Sequence[Unit], *, resumed: bool) -> tuple[Committed, ...]:
+        heads: list[tuple[int, LedgerName, Head]] = []
+
+        def work(query: Query) -> tuple[Committed, ...]:
+            writer = GroupWriter(
+                query, self._engine, self._cache, self._tenant, self._clock, self._ids, self._words, resumed=resumed
+            )
+            answers = writer.commit(units)
+            heads.extend(writer.heads())
+            return answers
+
+        answers = self._engine.run(work, write=True)
+        for space, ledger, head in heads:
+            self._engine.whole(space, ledger, head)
+        return answers
 
     async def nodes(
         self, space: str, *, ids: Sequence[str] = (), keys: Sequence[str] = (), at: AsOf = NOW
@@ -278,8 +288,7 @@ class Neo4jStore:
 
     async def facts_by_id(self, space: str, ids: Sequence[str], *, known_at: Micros | None = None) -> dict[str, Fact]:
         """Return assertions by id."""
-        known = NO_BOUND if known_at is None else known_at
-        return await self._read(space, lambda one: one.facts_by_id(ids, known))
+        return await self._read(space, lambda one: one.facts_by_id(ids, known_at))
 
     async def held(self, space: str, points: Sequence[Point]) -> tuple[Fact | None, ...]:
         """Return, for each point, the fact that holds for its key."""
@@ -290,8 +299,7 @@ class Neo4jStore:
         known_at: Micros | None = None, first: int = 100, after: str | None = None,
     ) -> Page[Fact]:  # fmt: skip
         """Return every assertion about *subjects* that was known at *known_at*."""
-        known = NO_BOUND if known_at is None else known_at
-        return await self._read(space, lambda one: listing.timeline(one, subjects, predicates, known, first, after))
+        return await self._read(space, lambda one: listing.timeline(one, subjects, predicates, known_at, first, after))
 
     async def changes(
         self, space: str, since: Micros, until: Micros, *, axis: Axis = "known", subjects: Sequence[str] | None = None,
@@ -315,7 +323,7 @@ class Neo4jStore:
         """Return True as soon as the ledger has rows after *after_seq*."""
         end = time.monotonic() + seconds_max
         while True:
-            if await self._read(space, lambda one: one.seqs.get(ledger, 0)) > after_seq:
+            if await self._read(space, lambda one: one.seq(ledger)) > after_seq:
                 return True
             if time.monotonic() >= end:
                 return False
@@ -355,7 +363,8 @@ class Neo4jStore:
             verifier, after = Verifier(reading.space.id, ledger), 0
             while (last := listing.verify_page(reading, verifier, ledger, after, PAGE_MAX)) is not None:
                 after = last
-            return verifier.verdict(*reading.head(ledger))
+            head = reading.heads[ledger]
+            return verifier.verdict(head.seq, head.hash if head.seq else None)
 
         return await self._read(space, work)
 
@@ -383,7 +392,7 @@ class Neo4jStore:
         )
 
     def _number(self, query: Query, space: str) -> int:
-        return Reading(query, self._tenant, space, self._clock, self._words).n
+        return Reading(query, self._engine, self._tenant, space, self._clock, self._words).n
 
     async def close(self) -> None:
         """Finish what runs and let go of the database."""
