@@ -87,6 +87,8 @@ class LedgerHead:
 
 @dataclass(slots=True)
 class SpaceHeads:
+    """A space that the group writes to, with the heads of the ledgers that it locked."""
+
     number: int
     row: SpaceRow
     ledgers: dict[LedgerName, LedgerHead] = field(default_factory=dict[LedgerName, LedgerHead])
