@@ -141,6 +141,7 @@ class Group:
         })  # fmt: skip
 
     def space(self, name: str) -> SpaceHeads:
+        """Return a locked space. Raises NotFoundError (``space.unknown``)."""
         found = self.spaces.get(name)
         if found is None:
             raise unknown_space(name, [row[2] for row in self.query("spaces", tenant=self._tenant)])
@@ -235,6 +236,7 @@ class Group:
         return competes_for(space.row.secret, self.words, ids[0], predicate, command.value, target).hex()
 
     def load_states(self, keys: Iterable[tuple[int, str]]) -> None:
+        """Read the states of keys that are not known yet; what is not there is a new key."""
         missing = sorted(one for one in keys if one not in self.cache.keys)
         if not missing:
             return
@@ -249,6 +251,7 @@ class Group:
             self.cache.keys[space, key] = image
 
     def known(self, space: SpaceHeads, ledger: LedgerHead, unit: Unit) -> Known:
+        """Return what planning *unit* needs, as the units before it in the group left it."""
         n, needs = space.number, needs_of(unit)
         facts: dict[str, FactRow] = {}
         holders: dict[tuple[str, Micros | None], str | None] = {}
@@ -303,6 +306,7 @@ class Group:
         return None if best is None else image.facts[best.fact].id
 
     def claim(self, image: KeyImage, fact_id: str) -> Claim:
+        """Return the claim of a fact. Raises CorruptError when the view has lost it."""
         place = self.facts[image.space, normal_id(fact_id)][2]
         self.rows(image)
         for claim in image.claims or ():
