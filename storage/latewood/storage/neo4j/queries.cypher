@@ -1,14 +1,14 @@
 // name: space
 // A space of the tenant by name, with the heads of its ledgers.
 MATCH (s:Space {tenant: $tenant, name: $name})
-CALL (s) { MATCH (l:Ledger {space: s.space}) RETURN collect([l.ledger, l.seq, l.recorded_at, l.hash, l.writer]) AS heads }
+CALL (s) { MATCH (l:Ledger {space: s.space}) WHERE l.ledger IS NOT NULL RETURN collect([l.ledger, l.seq, l.recorded_at, l.hash, l.writer]) AS heads }
 RETURN s.space, s.id, s.name, s.secret, s.strict, s.state, s.filling, heads;
 
 // name: spaces
 // The tenant's spaces with the number of their nodes and the heads of their ledgers.
 MATCH (s:Space {tenant: $tenant})
-CALL (s) { MATCH (l:Ledger {space: s.space}) RETURN collect([l.ledger, l.seq]) AS heads }
-CALL (s) { MATCH (n:Node) WHERE n.space = s.space RETURN count(n) AS nodes }
+CALL (s) { MATCH (l:Ledger {space: s.space}) WHERE l.ledger IS NOT NULL RETURN collect([l.ledger, l.seq]) AS heads }
+CALL (s) { MATCH (n:Node) WHERE n.space = s.space AND n.born > '' RETURN count(n) AS nodes }
 RETURN s.space, s.id, s.name, s.secret, s.strict, s.state, s.filling, nodes, heads ORDER BY s.name;
 
 // name: next_space
@@ -75,7 +75,7 @@ RETURN k.space, k.id, k.subject, k.predicate, k.origin, k.contested, k.top, k.ta
 // The claims of keys that count, and the number of the key's facts; at most $most a key.
 UNWIND $keys AS one
 CALL (one) {
-  MATCH (f:Fact {space: one[0], key_id: one[1]}) WHERE f.retracted_at IS NULL
+  MATCH (f:Fact {space: one[0], key_id: one[1]}) WHERE f.valid_from IS NOT NULL AND f.retracted_at IS NULL
   WITH f ORDER BY f.valid_from DESC LIMIT $most
   RETURN collect({claim:f}) AS claims
 }
@@ -85,10 +85,11 @@ RETURN one[0], one[1], claims;
 // The live stretches of keys, of values and of relations.
 UNWIND $keys AS one
 CALL (one) {
-  MATCH (f:Fact {space: one[0], key_id: one[1]})<-[h:HAS_FACT]-() WHERE h.retired_at IS NULL AND f.object IS NULL
+  MATCH (f:Fact {space: one[0], key_id: one[1]})<-[h:HAS_FACT]-()
+  WHERE f.valid_from IS NOT NULL AND h.retired_at IS NULL AND f.object IS NULL
   RETURN f, h
   UNION ALL
-  MATCH (f:Fact {space: one[0], key_id: one[1]}) WHERE f.object IS NOT NULL
+  MATCH (f:Fact {space: one[0], key_id: one[1]}) WHERE f.valid_from IS NOT NULL AND f.object IS NOT NULL
   MATCH (s:Node {space: one[0], id: f.subject})
   MATCH (o:Node|Fact {space: one[0], id: f.object})
   WITH f, s, o MATCH (s)-[h]->(o) WHERE h.fact_id = f.id AND h.retired_at IS NULL
@@ -112,12 +113,12 @@ RETURN {claim:f} ORDER BY f.valid_from;
 // name: live_values
 // Live stretches of one key of values that overlap a window.
 MATCH (f:Fact {space: $space, key_id: $key})<-[h:HAS_FACT]-()
-WHERE h.retired_at IS NULL AND (h.valid_to IS NULL OR h.valid_to > $start) AND ($end IS NULL OR h.valid_from < $end)
+WHERE f.valid_from IS NOT NULL AND h.retired_at IS NULL AND (h.valid_to IS NULL OR h.valid_to > $start) AND ($end IS NULL OR h.valid_from < $end)
 RETURN f.place, {us:h.valid_from}, {us:h.valid_to}, {us:h.recorded_at}, {us:h.closed_at}, f.id, f.object;
 
 // name: live_relations
 // Live stretches of one key of relations that overlap a window.
-MATCH (f:Fact {space: $space, key_id: $key})
+MATCH (f:Fact {space: $space, key_id: $key}) WHERE f.valid_from IS NOT NULL
 MATCH (s:Node {space: $space, id: f.subject})
 MATCH (o:Node|Fact {space: $space, id: f.object})
 WITH f, s, o MATCH (s)-[h]->(o)
@@ -291,7 +292,7 @@ RETURN e.seq, e.kind, e.recorded_at, e.id, e.target, e.payload ORDER BY e.seq LI
 // name: changes_of
 // The same for some nodes.
 UNWIND $subjects AS subject
-MATCH (f:Fact {space: $space, subject: subject})
+MATCH (f:Fact {space: $space, subject: subject}) WHERE f.valid_from IS NOT NULL
 UNWIND [f.place, f.retraction] AS place
 WITH DISTINCT place WHERE place IS NOT NULL AND place % 2 = 0 AND place > 2 * $after AND place <= 2 * $last
 MATCH (e:Event {space: $space, ledger: 'knowledge', seq: place / 2})
@@ -333,7 +334,8 @@ RETURN {node:n}, n.born ORDER BY n.born LIMIT $first;
 // name: near_keys
 // Keys that begin like a key, then the latest keys.
 CALL () {
-  MATCH (n:Node) WHERE n.space = $space AND n.norm STARTS WITH $prefix RETURN n.key AS key ORDER BY n.norm LIMIT $first
+  MATCH (n:Node) WHERE n.space = $space AND n.norm STARTS WITH $prefix
+  RETURN n.key AS key ORDER BY n.norm LIMIT $first
   UNION ALL
   MATCH (n:Node) WHERE n.space = $space AND n.born > '' AND n.norm IS NOT NULL
     AND n.kind IN ['entity', 'decision', 'actor', 'session']
