@@ -10,12 +10,12 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from importlib import resources
-from pathlib import Path
 from typing import Any
 
 import httpx
 import pytest
 import uvicorn
+from conformance.stores import empty_neo4j
 from graphql import (
     GraphQLEnumType,
     GraphQLObjectType,
@@ -62,7 +62,7 @@ def seed(memory: BlockingMemory) -> None:
 class Doors:
     """One store behind three doors."""
 
-    db: Path
+    db: str
     python: BlockingMemory
     http: httpx.Client
 
@@ -70,14 +70,14 @@ class Doors:
         return self.http.post("/graphql", json={"query": query}).json()
 
     def cli(self, *words: str) -> tuple[int, Any]:
-        done = CliRunner().invoke(app, [*words, "--json", "--db", str(self.db)], catch_exceptions=False)
+        done = CliRunner().invoke(app, [*words, "--json", "--db", self.db], catch_exceptions=False)
         return done.exit_code, json.loads(done.stdout)
 
 
 class Served:
-    """A server on a thread of its own, over the file that the others open too."""
+    """A server on a thread of its own, over the store that the others open too."""
 
-    def __init__(self, db: Path) -> None:
+    def __init__(self, db: str) -> None:
         self.listener = socket.socket()
         self.listener.bind(("127.0.0.1", 0))
         self.url = f"http://127.0.0.1:{self.listener.getsockname()[1]}"
@@ -87,7 +87,7 @@ class Served:
         self._thread = threading.Thread(target=lambda: asyncio.run(self._serve()))
 
     async def _serve(self) -> None:
-        async with Memory.open(str(self._db), sync="normal") as memory:
+        async with Memory.open(self._db, sync="normal") as memory:
             self._server = uvicorn.Server(uvicorn.Config(create_app(memory), log_level="critical", access_log=False))
             running = asyncio.create_task(self._server._serve(sockets=[self.listener]))
             while not self._server.started and not running.done():  # noqa: ASYNC110 - uvicorn has no event for it
@@ -107,10 +107,14 @@ class Served:
         self.listener.close()
 
 
-@pytest.fixture(scope="module")
-def doors(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Doors]:
-    db = tmp_path_factory.mktemp("surfaces") / "t.db"
-    with BlockingMemory.open(str(db), by="agent:planner", sync="normal") as memory:
+@pytest.fixture(scope="module", params=["sqlite", "neo4j"])
+def doors(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Doors]:
+    if request.param == "neo4j":
+        db: str = request.getfixturevalue("neo4j_url")
+        empty_neo4j(db)
+    else:
+        db = str(tmp_path_factory.mktemp("surfaces") / "t.db")
+    with BlockingMemory.open(db, by="agent:planner", sync="normal") as memory:
         seed(memory)
         with Served(db) as url, httpx.Client(base_url=url, timeout=20, trust_env=False) as client:
             yield Doors(db, memory, client)
