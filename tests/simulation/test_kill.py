@@ -16,7 +16,7 @@ from simulation.children import Death, Job, Log, begin, finish, run
 from simulation.ledgers import check_ledgers, check_store
 from simulation.stores import STORES, opened_later
 
-_LOOK: Final = 100
+_LOOK: Final = 250
 """Kills after which the chains are checked in between."""
 _BEGUN_MAX: Final = 16
 """Numbers that a process may have begun without a word of them being acknowledged."""
@@ -59,7 +59,7 @@ class Killing:
             # Mostly while it writes, sometimes while it opens the store or is just about to.
             if self.rng.random() < 0.9:
                 self._wait_until_open(Path(job.log))
-            time.sleep(self.rng.random() * 0.1)
+            time.sleep(self.rng.random() * 0.04)
             assert child.pid is not None
             os.kill(child.pid, signal.SIGKILL)
         code = finish(child)
@@ -103,7 +103,9 @@ def _ops(number: int) -> set[str]:
         pytest.param(1_000, marks=[pytest.mark.slow, pytest.mark.timeout(3_600)]),
     ],
 )
-async def test_what_was_acknowledged_survives_random_kills_once_and_whole(url: str, kills: int, tmp_path: Path) -> None:
+async def test_what_was_acknowledged_survives_random_kills_once_and_whole(
+    url: str, kills: int, tmp_path: Path, record_testsuite_property: Callable[[str, object], None]
+) -> None:
     seed = int(os.environ.get("LATEWOOD_SEED", str(random.randrange(10**6))))
     killing = Killing(url, tmp_path, random.Random(seed))
     while killing.kills < kills:
