@@ -34,10 +34,12 @@ __all__ = [
 
 CODES: Final[Mapping[str, str]] = {
     "actor.missing": "The handle has no actor, so it may read but not write. Open it with by='human:you' or pass by=.",
+    "content.erased": "What was named was erased already; only its tombstone is left. Write under a new key.",
     "cursor.invalid": "The cursor was not made by this list, or its list changed shape. Start again without it.",
     "decision.cyclic": "The supersession would make a decision its own successor.",
     "demo.data_missing": "The demo's records were not found beside the code.",
     "disk.full": "The disk took no more; nothing of the write was kept. Free space, then repeat with the same key.",
+    "erase.forbidden": "Only a person may erase: the caller's trust is below human.",
     "fact.not_holding": "The fact does not hold at the instant named; the error says what does.",
     "fact.retracted": "The fact is retracted already; a retraction is not undone: assert it again.",
     "file.not_a_store": "The file is not a Latewood database.",
@@ -63,6 +65,7 @@ CODES: Final[Mapping[str, str]] = {
     "predicate.unknown": "A strict space takes only predicates that a pack declares.",
     "query.invalid": "The question is malformed: see the message.",
     "record.malformed": "A decision record could not be read.",
+    "schema.older": "The database has an older schema that is not upgraded unasked. Run `latewood migrate`.",
     "schema.newer": "The database was written by a newer Latewood. Upgrade before you open it.",
     "setting.invalid": "A setting cannot be honoured.",
     "space.exists": "The space exists already.",

@@ -23,6 +23,8 @@ POINTS: Final[Mapping[str, str]] = {
     "journal.answered": "the store has answered; no caller has its receipt",
     "fill.ended": "in the transaction that ends a history's filling, before its commit",
     "fill.committed": "the filling is ended; the caller does not know",
+    "migration.backed_up": "the file is copied; no step of the upgrade is begun",
+    "migration.step": "in the upgrade's transaction, one step is done and others are not",
     "lease.taken": "in the transaction that takes a lease, before its commit",
     "lease.renewed": "in the transaction that prolongs a lease, before its commit",
 }

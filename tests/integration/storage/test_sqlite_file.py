@@ -10,7 +10,7 @@ import pytest
 
 from latewood.graph_schema.errors import CorruptError, InvalidError, LatewoodError, UnavailableError
 from latewood.memory import Memory
-from latewood.storage.sqlite.engine import SCHEMA_VERSION
+from latewood.storage.sqlite.migrations import SCHEMA_VERSION
 from latewood.storage.sqlite.store import SqliteStore
 
 

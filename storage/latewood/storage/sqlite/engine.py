@@ -19,13 +19,12 @@ import apsw
 
 from latewood.graph_schema.errors import CorruptError, InvalidError, LatewoodError, UnavailableError
 from latewood.storage.queries import load_queries
-from latewood.storage.sqlite.database import Database, number
+from latewood.storage.sqlite.database import Database
+from latewood.storage.sqlite.migrations import SCHEMA_VERSION, prepare
 from latewood.storage.sqlite.writing import Cache
 
 __all__ = ["SCHEMA_VERSION", "Engine"]
 
-SCHEMA_VERSION: Final = 1
-_APPLICATION_ID: Final = 0x4C57_4F44  # "LWOD"
 _BUSY_MS: Final = 5_000
 _READERS: Final = 3
 _PACKAGE: Final = "latewood.storage.sqlite"
@@ -55,6 +54,15 @@ def _translate(error: apsw.Error, path: Path) -> LatewoodError:
     return LatewoodError(f"SQLite failed on {path}: {error!r}")
 
 
+def _identity(path: Path) -> tuple[int, int] | None:
+    """Tell a file from another one under the same name; None when there is none."""
+    try:
+        found = path.stat()
+    except FileNotFoundError:
+        return None
+    return found.st_dev, found.st_ino
+
+
 class Engine:
     """One database file, shared by every handle of the process."""
 
@@ -69,6 +77,7 @@ class Engine:
         self.sql = load_queries(_PACKAGE, "queries.sql")
         self.cache = Cache()
         self.tenants_met: set[str] = set()
+        self._file: tuple[int, int] | None = None
         self._local = threading.local()
         self._connections: list[Database] = []
         self._lock = threading.Lock()
@@ -81,7 +90,7 @@ class Engine:
 
         Raises:
             InvalidError: code ``file.not_a_store``.
-            UnavailableError: codes ``schema.newer``, ``file.unreadable``.
+            UnavailableError: codes ``schema.newer``, ``schema.older``, ``file.unreadable``.
         """
         try:
             await self.write(self._prepare, begin=False)
@@ -89,10 +98,13 @@ class Engine:
             await self.close()
             raise
 
-    def _connect(self) -> Database:
+    def _open(self) -> Database:
         flags = apsw.SQLITE_OPEN_READWRITE | apsw.SQLITE_OPEN_CREATE
         if self.path.exists() and not os.access(self.path, os.W_OK):
             flags, self.read_only = apsw.SQLITE_OPEN_READONLY, True
+        elif self._file is not None:
+            # Only the first opening may make the file: a later one would hide that it is gone.
+            flags = apsw.SQLITE_OPEN_READWRITE
         opened = apsw.Connection(str(self.path), flags=flags, statementcachesize=200)
         opened.set_busy_timeout(_BUSY_MS)
         connection = cast("Database", opened)
@@ -104,45 +116,50 @@ class Engine:
             connection.pragma("synchronous", self.sync)
             connection.pragma("wal_autocheckpoint", 4_000)
         self._prepare_connection(connection)
-        with self._lock:
-            self._connections.append(connection)
         return connection
 
     def _connection(self) -> Database:
+        """Return this thread's connection to the file that is there."""
+        self._check_file()
         found: Database | None = getattr(self._local, "connection", None)
-        if found is None:
-            found = self._connect()
-            self._local.connection = found
+        if found is None or self._local.file != self._file:
+            fresh = self._open()
+            with self._lock:
+                self._connections.append(fresh)
+                if found is not None:
+                    self._connections.remove(found)
+                    found.close()
+            self._local.connection, self._local.file = fresh, self._file
+            found = fresh
         return found
 
     def _prepare(self, connection: Database) -> None:
-        """Check whose file it is, and write the schema into a new one."""
-        application = number(connection.execute("pragma application_id"))
-        version = number(connection.execute("pragma user_version"))
-        tables = number(connection.execute("select count(*) from sqlite_schema"))
-        if application != _APPLICATION_ID and (tables or application):
-            msg = f"{self.path} is a database of another program, not a Latewood database; name another file"
-            raise InvalidError(msg, code="file.not_a_store")
-        if version > SCHEMA_VERSION:
-            msg = (
-                f"{self.path} has schema {version}, this Latewood knows up to {SCHEMA_VERSION}; upgrade Latewood first"
-            )
-            raise UnavailableError(msg, code="schema.newer", schema=version, known=SCHEMA_VERSION)
-        if version == SCHEMA_VERSION or self.read_only:
+        """Bring the file to this schema, and remember which file it is."""
+        prepare(connection, self.path, read_only=self.read_only)
+        self._file = _identity(self.path)
+
+    def _check_file(self) -> None:
+        """Refuse when the file is not the one that was opened: what is written to that one now is lost with it.
+
+        A file that was put in its place is opened for the next call.
+        """
+        file = self._file
+        if file is None or (found := _identity(self.path)) == file:
             return
-        connection.pragma("journal_mode", "wal")
-        connection.execute("begin immediate")
-        try:
-            # Another process may have been quicker.
-            if number(connection.execute("pragma user_version")) == 0:
-                connection.execute((Path(__file__).parent / "schema.sql").read_text(encoding="utf-8"))
-                connection.pragma("application_id", _APPLICATION_ID)
-                connection.pragma("user_version", SCHEMA_VERSION)
-            connection.execute("commit")
-        except BaseException:
-            if connection.in_transaction:
-                connection.execute("rollback")
-            raise
+        self.cache.clear()
+        if found is None:
+            msg = f"{self.path} was removed or renamed while it was open; nothing was accepted: put it back"
+            raise UnavailableError(msg, code="store.unavailable")
+        with self._lock:
+            if self._file == file:
+                fresh = self._open()
+                try:
+                    self._prepare(fresh)
+                finally:
+                    fresh.close()
+                self.tenants_met.clear()
+        msg = f"another file was put at {self.path} while it was open; nothing was accepted: repeat it for that one"
+        raise UnavailableError(msg, code="store.unavailable")
 
     @contextmanager
     def _guard(self) -> Generator[None]:
@@ -184,6 +201,7 @@ class Engine:
                 try:
                     answer = work(connection)
                     connection.execute("commit")
+                    self._check_file()
                 except BaseException:
                     # What the cache learned in this transaction is undone with it.
                     self.cache.clear()
