@@ -17,6 +17,7 @@ from latewood.graph_schema.events import EventKind, LedgerEntry, Receipt
 from latewood.graph_schema.ledger import Verdict
 from latewood.graph_schema.model import Fact, LedgerName, Node, NodeKind, Predicate
 from latewood.graph_schema.values import Json
+from latewood.storage.replaying import LedgerRow, SpaceImage
 
 __all__ = [
     "FACTS_MAX",
@@ -33,6 +34,7 @@ __all__ = [
     "Page",
     "Point",
     "Refusal",
+    "Scrub",
     "Space",
     "StoreInfo",
 ]
@@ -157,6 +159,19 @@ class Refusal:
 
 
 @dataclass(frozen=True, slots=True)
+class Scrub:
+    """Whether erased words are gone from the files under a store too, and if not, what keeps them and until when.
+
+    Attributes:
+        state: ``done``; ``pending`` while another process keeps them there: ask again later; ``beyond`` where the
+            files are a database server's, which no command reaches into.
+    """
+
+    state: Literal["done", "pending", "beyond"]
+    detail: str
+
+
+@dataclass(frozen=True, slots=True)
 class StoreInfo:
     """What a store says of itself, for `doctor` and `/health`."""
 
@@ -206,7 +221,9 @@ class GraphStore(Protocol):
         """Keep each unit whole or not at all, all that can be kept in one transaction; answers in order.
 
         A refused unit does not fail its neighbours: its place holds the error. What is returned as a receipt is durable
-        and visible to every reader. Raises UnavailableError when nothing could be kept.
+        and visible to every reader. A unit that erases comes alone, and once its receipt is there no read, of the past
+        neither, returns the words; `Receipt.erased` counts where they stood. Raises UnavailableError when nothing could
+        be kept, InvalidError for an erasure among others.
         """
         ...
 
@@ -285,8 +302,38 @@ class GraphStore(Protocol):
         """Keep a refusal, best effort."""
         ...
 
+    async def scrub(self) -> Scrub:
+        """Rid the store's files of what was erased: logs, free pages. Safe to call at any time, and again."""
+        ...
+
     async def verify(self, space: str, ledger: LedgerName) -> Verdict:
         """Check the chain from its first row to its head."""
+        ...
+
+    async def image(self, space: str) -> SpaceImage:
+        """Return what *space* is beside its ledgers: what an export begins with."""
+        ...
+
+    async def ledger_rows(
+        self, space: str, ledger: LedgerName, after_seq: int, limit: int = PAGE_MAX
+    ) -> tuple[LedgerRow, ...]:
+        """Return rows after *after_seq* with the receipts of their units, at most *limit*."""
+        ...
+
+    async def restore(self, image: SpaceImage) -> Space:
+        """Make the space of *image*, with its id and secret and no rows, or return it when it is there already.
+
+        Raises ConflictError: ``space.exists`` when another space has the name, or the id under another name.
+        """
+        ...
+
+    async def replay(self, space: str, rows: Sequence[LedgerRow]) -> int:
+        """Append ledger rows of one ledger verbatim, and build every view as the first write did; return how many.
+
+        Rows that the space has already are passed over. Only whole units; at most `PAGE_MAX` rows but for the last
+        unit. Raises InvalidError (``import.malformed``) with the first row that does not fit, CorruptError
+        (``ledger.corrupt``) when the space has another history.
+        """
         ...
 
     async def acquire(self, space: str, name: str, owner: str, ttl_s: float) -> Lease | None:

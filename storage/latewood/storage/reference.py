@@ -35,6 +35,7 @@ from latewood.storage.names import check_space_name, unknown_space
 from latewood.storage.port import (
     FACTS_MAX,
     IDS_MAX,
+    PAGE_MAX,
     Axis,
     Change,
     Committed,
@@ -48,7 +49,9 @@ from latewood.storage.port import (
     Space,
     StoreInfo,
 )
+from latewood.storage.reference_replaying import adopted, image_of, replayed, rows_of
 from latewood.storage.reference_space import NO_BOUND, SpaceLog, texts_in
+from latewood.storage.replaying import LedgerRow, SpaceImage
 from latewood.storage.rows import NodeRow, SpaceRow, as_known
 
 __all__ = ["ReferenceStore"]
@@ -428,6 +431,36 @@ class ReferenceStore:
         lease = Lease(space, name, owner, fence, self._clock.now() + round(ttl_s * 1_000_000))
         self._space(space).leases[name] = LeaseRow(owner, fence, lease.until)
         return lease
+
+    async def image(self, space: str) -> SpaceImage:
+        """Return what *space* is beside its ledgers."""
+        return image_of(self._space(space))
+
+    async def ledger_rows(
+        self, space: str, ledger: LedgerName, after_seq: int, limit: int = PAGE_MAX
+    ) -> tuple[LedgerRow, ...]:
+        """Return rows after *after_seq* with the receipts of their units."""
+        own = {one: receipt for (tenant, one), receipt in self._data.receipts.items() if tenant == self._tenant}
+        return rows_of(self._space(space), ledger, after_seq, check_first(limit), own)
+
+    async def restore(self, image: SpaceImage) -> Space:
+        """Make the space of *image*, or return it when it is there already."""
+        self._check_open()
+        check_space_name(image.name)
+        self._ensure_default()
+        own = {name: log for (tenant, name), log in self._data.spaces.items() if tenant == self._tenant}
+        log = adopted(own, image)
+        if log is None:
+            row = SpaceRow(image.id, image.name, image.secret, image.strict, image.state, image.filling)
+            log = self._data.spaces[self._tenant, image.name] = SpaceLog(row)
+        return self._show(log)
+
+    async def replay(self, space: str, rows: Sequence[LedgerRow]) -> int:
+        """Append ledger rows verbatim."""
+        count, receipts = replayed(self._space(space), rows) if rows else (0, [])
+        for receipt in receipts:
+            self._data.receipts.setdefault((self._tenant, receipt.id), receipt)
+        return count
 
     async def acquire(self, space: str, name: str, owner: str, ttl_s: float) -> Lease | None:
         """Take a lease, or renew one's own; None when another has it."""

@@ -20,6 +20,7 @@ from latewood.graph_schema.resolution import Claim, Voice, challengers, holder
 from latewood.graph_schema.values import Json, Value, canonical_json, normal_key
 from latewood.storage.fences import LeaseRow, check_lease
 from latewood.storage.planning import Plan, needs_of, plan, predicate_of, receipt_of, recorded_time
+from latewood.storage.replaying import ReplayedUnit
 from latewood.storage.rows import FactRow, Known, Needs, NodeRow, SpaceRow
 
 __all__ = ["NO_BOUND", "SpaceLog", "open_end", "texts_in"]
@@ -109,6 +110,19 @@ class SpaceLog:
             self._ops[op] = (unit.body, receipt)
         return receipt
 
+    def replay(self, unit: ReplayedUnit) -> Receipt | None:
+        """Keep the rows of a unit that was written elsewhere; return its receipt as it reads here."""
+        for row in unit.rows:
+            self._keep(row.entry)
+        for node in unit.plan.declared:
+            self._declare(node)
+        if unit.receipt is None:
+            return None
+        receipt = replace(unit.receipt, space=self.row.name)
+        if unit.op is not None:
+            self._ops[unit.op] = (unit.body, receipt)
+        return receipt
+
     def _known(self, unit: Unit, clock: Clock) -> Known:
         needs, head = needs_of(unit), self.head(unit.ledger)
         by_key = {key: self.nodes[self.by_key[key]] for key in needs.keys if key in self.by_key}
@@ -151,7 +165,11 @@ class SpaceLog:
             unit.ledger, len(entries) + 1, unit.id, event, planned.recorded_at, planned.written_at, op_kept, body_kept,
             salt, digest, link_hash(previous, header),
         )  # fmt: skip
-        entries.append(entry)
+        self._keep(entry)
+
+    def _keep(self, entry: LedgerEntry) -> None:
+        event = entry.event
+        self.ledgers[entry.ledger].append(entry)
         self.log.append(entry)
         if event.kind is EventKind.RETRACTED:
             self._retract(cast("str", event.target), entry)

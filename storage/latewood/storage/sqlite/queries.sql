@@ -315,3 +315,11 @@ join key k on k.space = f.space and k.id = f.key;
 -- Forget a tenant's oldest refusals above a bound.
 delete from refusal where tenant = ?1 and n <= (
   select n from refusal where tenant = ?1 order by n desc limit 1 offset ?2);
+
+-- name: receipts_of_units
+-- The receipts of units (a JSON list of hex).
+select r.id, r.receipt from json_each(?2) i cross join receipt r on r.id = unhex(i.value) and r.space = ?1;
+
+-- name: hashes
+-- The hashes of ledger rows from a seq on.
+select seq, hash from event where space = ?1 and ledger = ?2 and seq >= ?3 order by seq limit ?4;

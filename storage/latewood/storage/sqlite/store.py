@@ -40,11 +40,14 @@ from latewood.storage.port import (
     StoreInfo,
 )
 from latewood.storage.receipts import receipt_from_json
+from latewood.storage.replaying import LedgerRow, SpaceImage
 from latewood.storage.rows import SpaceRow, as_known
-from latewood.storage.sqlite import leases, ledgers, listing
+from latewood.storage.sqlite import leases, ledgers, listing, replaying
 from latewood.storage.sqlite.database import Database, number
-from latewood.storage.sqlite.engine import SCHEMA_VERSION, Engine
+from latewood.storage.sqlite.engine import Engine
+from latewood.storage.sqlite.migrations import SCHEMA_VERSION
 from latewood.storage.sqlite.reading import NO_BOUND, Reading
+from latewood.storage.sqlite.replaying import Replayer
 from latewood.storage.sqlite.writing import LEDGER_NUMBER, GroupWriter, find_space, space_row
 
 __all__ = ["SqliteStore"]
@@ -76,7 +79,7 @@ class SqliteStore:
 
         Raises:
             InvalidError: code ``file.not_a_store``.
-            UnavailableError: codes ``schema.newer``, ``file.unreadable``.
+            UnavailableError: codes ``schema.newer``, ``schema.older``, ``file.unreadable``.
         """
         engine = Engine(Path(path), sync=sync, prepare=listing.register_functions)
         await engine.start()
@@ -170,6 +173,10 @@ class SqliteStore:
     async def create_space(self, name: str, *, strict: bool = False) -> Space:
         """Make a space."""
         check_space_name(name)
+        return await self._make_space(SpaceImage(self._ids.new(), name, os.urandom(32), strict, "empty", None, {}))
+
+    async def _make_space(self, image: SpaceImage) -> Space:
+        name = image.name
 
         def work(connection: Database) -> Space:
             if connection.execute(self._engine.sql["space"], (self._tenant, name)).fetchone() is not None:
@@ -178,10 +185,11 @@ class SqliteStore:
                 msg = f"the store has {SPACES_MAX:,} spaces, the most it may"
                 raise LimitError(msg, limit="SPACES_MAX", maximum=SPACES_MAX)
             connection.execute(
-                "insert into space(tenant, name, id, secret, strict, state, created_at) values(?, ?, ?, ?, ?, ?, ?)",
+                "insert into space(tenant, name, id, secret, strict, state, filling, created_at) "
+                "values(?, ?, ?, ?, ?, ?, ?, ?)",
                 (
-                    self._tenant, name, id_bytes(self._ids.new()), os.urandom(32), int(strict), "empty",
-                    self._clock.now(),
+                    self._tenant, name, id_bytes(image.id), image.secret, int(image.strict), image.state,
+                    image.filling, self._clock.now(),
                 ),
             )  # fmt: skip
             n = connection.last_insert_rowid()
@@ -344,6 +352,42 @@ class SqliteStore:
     async def verify(self, space: str, ledger: LedgerName) -> Verdict:
         """Check the chain from its first row to its head."""
         return await self._read(space, lambda one: ledgers.verify(one, ledger))
+
+    async def image(self, space: str) -> SpaceImage:
+        """Return what *space* is beside its ledgers."""
+        return await self._read(space, replaying.image)
+
+    async def ledger_rows(
+        self, space: str, ledger: LedgerName, after_seq: int, limit: int = PAGE_MAX
+    ) -> tuple[LedgerRow, ...]:
+        """Return rows after *after_seq* with the receipts of their units."""
+        return await self._read(space, lambda one: replaying.ledger_rows(one, ledger, after_seq, limit))
+
+    async def restore(self, image: SpaceImage) -> Space:
+        """Make the space of *image*, or return it when it is there already."""
+        check_space_name(image.name)
+        await self._ensure_default()
+        engine = self._engine
+
+        def work(connection: Database) -> bool:
+            engine.cache.clear()
+            return replaying.adopt(connection, engine.sql, self._tenant, image)
+
+        if not await engine.write(work):
+            await self._make_space(image)
+        return next(space for space in await self.spaces() if space.name == image.name)
+
+    async def replay(self, space: str, rows: Sequence[LedgerRow]) -> int:
+        """Append ledger rows verbatim, and build every view."""
+        if not rows:
+            return 0
+
+        def work(connection: Database) -> int:
+            engine = self._engine
+            writer = Replayer(connection, engine.sql, engine.cache, self._tenant, self._clock, self._ids, self._words)
+            return writer.replay(space, rows[0].entry.ledger, rows)
+
+        return await self._engine.write(work)
 
     async def acquire(self, space: str, name: str, owner: str, ttl_s: float) -> Lease | None:
         """Take a lease, or renew one's own; None when another has it."""
