@@ -21,6 +21,7 @@ __all__ = [
     "Command",
     "Declare",
     "End",
+    "Erase",
     "Expect",
     "Guard",
     "History",
@@ -104,7 +105,25 @@ class Retract:
     reason: str | None = None
 
 
-Command: TypeAlias = Declare | Assert | End | Retract
+@dataclass(frozen=True, slots=True)
+class Erase:
+    """The words of *target*, a fact or a node, are to be gone for good; what they closed stays closed.
+
+    Of a fact: what it says, and the reasons given when it was ended or retracted. Of a node: its name, key and
+    attributes, and every payload about it. Sources that said nothing else go with it. It is the only command of its
+    unit and takes the rows of the unit's ledger; the trust must be human or higher.
+
+    Attributes:
+        target: the id of a fact or a node.
+        reason: kept for good, so it must not repeat what is erased.
+    """
+
+    id: str
+    target: str
+    reason: str
+
+
+Command: TypeAlias = Declare | Assert | End | Retract | Erase
 
 
 @dataclass(frozen=True, slots=True)

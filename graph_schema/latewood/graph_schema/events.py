@@ -3,6 +3,10 @@
 A node is *Declared* once; an assertion is *Asserted* (a value or an object) or *Absent* (nothing holds from then on); a
 fact is *Retracted*; content is *Erased*; nodes are *Merged* and *Split*. The header is hashed into the ledger and holds
 no words of a user; the payload is what can be erased.
+
+An erasure takes the payload and the salt of earlier rows of its ledger. Its own payload says why (``reason``), by which
+``source``, which rows (``seqs``), and the two things about them that views cannot do without: which nodes became
+tombstones, with their kind (``nodes``), and under which predicate the keys of erased facts go (``keys``, in hex).
 """
 
 from __future__ import annotations
@@ -39,7 +43,7 @@ class Event:
         id: of the fact, of the declared node, or of the event itself.
         subject: the node that it is about.
         key: the 16-byte id of the key it competes for: an HMAC with the space's secret.
-        target: the fact that a retraction takes back, or that an absence ends.
+        target: the fact that a retraction takes back or an absence ends; the fact or node that was erased.
         known: whether `valid_from` is known.
         payload: JSON; words of users live only here.
     """
@@ -99,6 +103,8 @@ class Receipt:
         registered: predicates that registered themselves.
         replayed: the same idempotency key was seen before; nothing new was written.
         late: a history's unit that came after the space went live, stamped now.
+        erased: of an erasure, how many rows lost their words, by the place where they stood (``ledger``, ``nodes``,
+            ``receipts``, ``refusals``, ``text`` and whatever else the store keeps).
     """
 
     id: str
@@ -115,5 +121,6 @@ class Receipt:
     not_holding: tuple[NotHolding, ...] = ()
     replayed: bool = False
     late: bool = False
+    erased: Mapping[str, int] = field(default_factory=dict[str, int])
     code: str | None = None
     message: str | None = None

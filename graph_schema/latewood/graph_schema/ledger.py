@@ -2,7 +2,7 @@
 
 A row's *digest* is sha256(salt + payload), the salt 16 random bytes that go with the payload; its *hash* is
 sha256(previous hash + header). The header holds ids, numbers and digests, never a user's words: an erased payload
-leaves the chain whole.
+leaves the chain whole. A payload may be missing only where a later erasure names its row, and must be missing there.
 """
 
 from __future__ import annotations
@@ -10,21 +10,22 @@ from __future__ import annotations
 import hashlib
 import hmac
 import json
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Final
 
 from latewood.graph_schema.clock import Micros
 from latewood.graph_schema.errors import InvalidError
-from latewood.graph_schema.events import Event, LedgerEntry
+from latewood.graph_schema.events import Event, EventKind, LedgerEntry
 from latewood.graph_schema.model import LedgerName
-from latewood.graph_schema.values import canonical_json
+from latewood.graph_schema.values import Json, canonical_json
 
 __all__ = [
     "GENESIS",
     "Verdict",
     "Verifier",
     "body_digest",
+    "erased_seqs",
     "header_bytes",
     "key_id",
     "link_hash",
@@ -81,6 +82,12 @@ def header_bytes(
     return _encode(header).encode()
 
 
+def erased_seqs(payload: Mapping[str, Json]) -> tuple[int, ...]:
+    """Return the rows that an erasure's payload names."""
+    seqs = payload.get("seqs")
+    return tuple(one for one in seqs if isinstance(one, int)) if isinstance(seqs, list) else ()
+
+
 def link_hash(previous: bytes, header: bytes) -> bytes:
     """Chain one row to the one before it."""
     return hashlib.sha256(previous + header).digest()
@@ -122,6 +129,7 @@ class Verifier:
         self._recorded_at: Micros = -(2**63)
         self._unit = ""
         self._erased = 0
+        self._unnamed: set[int] = set()
         self._bad: tuple[int, str] | None = None
 
     def _fault(self, entry: LedgerEntry, payload: bytes | None) -> str | None:
@@ -149,10 +157,24 @@ class Verifier:
         if fault is not None:
             self._bad = (entry.seq, fault)
             return False
+        if entry.erased:
+            self._unnamed.add(entry.seq)
+        elif entry.event.kind is EventKind.ERASED and payload is not None:
+            self._bad = self._erasure(entry.seq, payload)
+            if self._bad is not None:
+                return False
         self._seq, self._previous = entry.seq, entry.hash
         self._recorded_at, self._unit = entry.recorded_at, entry.unit
         self._erased += entry.erased
         return True
+
+    def _erasure(self, seq: int, payload: bytes) -> tuple[int, str] | None:
+        """Strike the rows that the erasure in row *seq* names off those whose payload is missing."""
+        for named in erased_seqs(json.loads(payload)):
+            if named not in self._unnamed:
+                return named, f"its payload is there, though row {seq} erased it"
+            self._unnamed.remove(named)
+        return None
 
     def fail(self, seq: int, reason: str) -> None:
         """Note that row *seq* could not even be read."""
@@ -165,6 +187,8 @@ class Verifier:
             bad = (self._seq + 1, f"the head says {head_seq} rows, the ledger has {self._seq}")
         if bad is None and head_hash is not None and head_hash != self._previous:
             bad = (self._seq, "the head's hash is not that of the last row")
+        if bad is None and self._unnamed:
+            bad = (min(self._unnamed), "its payload is missing, and no erasure names it")
         seq, reason = bad if bad is not None else (None, None)
         return Verdict(self._ledger, self._seq, self._erased, seq, reason, self._previous.hex())
 

@@ -11,6 +11,7 @@ from typing import Final, Literal, TypeAlias
 from latewood.graph_schema.values import Json, Value
 
 __all__ = [
+    "ERASED_NAME",
     "LEDGERS",
     "TRUSTS",
     "Alternative",
@@ -28,6 +29,8 @@ __all__ = [
     "Trust",
 ]
 
+ERASED_NAME: Final = "(erased)"
+"""What a node is called whose name was erased."""
 LedgerName: TypeAlias = Literal["knowledge", "execution"]
 LEDGERS: Final[tuple[LedgerName, ...]] = ("knowledge", "execution")
 """In the order in which a unit over both locks them."""
@@ -99,6 +102,7 @@ class Node:
         attributes: what is fixed at declaration: of a predicate its definition, of a source its origin.
         version: the ledger's seq of the last event about it; pass it back as `expected_version`. 0 in a read with a
             `known_at`: the past is no base for a write.
+        erased: its words were erased; what is left is a tombstone named `ERASED_NAME`, without a key or a type.
     """
 
     id: str
@@ -109,6 +113,7 @@ class Node:
     attributes: Mapping[str, Json]
     recorded_at: datetime
     version: int
+    erased: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -127,7 +132,7 @@ class Source:
     """Where an assertion comes from.
 
     Attributes:
-        origin: the path, URL or actor that speaks, the same across versions.
+        origin: the path, URL or actor that speaks, the same across versions; empty once it was erased.
         method: asserted, extracted, derived or imported.
         quote: the words it rests on, if any.
         model: which model wrote it, if one did; *prompt_version* beside it.
@@ -170,6 +175,7 @@ class Fact:
         retired_at: when it was corrected or retracted, as far as known at the read's `known_at`.
         retired_reason: why, when it was.
         replaces: the fact that this one corrects.
+        source: None once it is erased.
         erased: its content was erased; what is left is a tombstone.
     """
 
@@ -183,7 +189,7 @@ class Fact:
     valid_from_known: bool
     recorded_at: datetime
     trust: Trust
-    source: Source
+    source: Source | None
     absent: bool = False
     as_written: str | None = None
     retired_at: datetime | None = None

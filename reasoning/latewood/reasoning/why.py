@@ -72,7 +72,7 @@ def _fact_words(fact: Fact, node: Node | None) -> str:
 def _evidence_line(role: str, piece: Evidence) -> Line:
     if piece.fact is not None:
         words = _fact_words(piece.fact, piece.node)
-        source: Source | None = piece.fact.source
+        source = piece.fact.source
     else:
         words, source = (piece.node.name if piece.node else piece.id), None
     moved = f" [since {piece.moved}]" if piece.moved else ""

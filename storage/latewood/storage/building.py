@@ -21,7 +21,7 @@ _TRUST: Final[Mapping[int, Trust]] = {trust.level: trust for trust in Trust}
 
 @dataclass(frozen=True, slots=True)
 class StoredFact:
-    """An assertion as a row: times in microseconds, *payload* as decoded JSON.
+    """An assertion as a row: times in microseconds, *payload* as decoded JSON, empty once it was erased.
 
     Attributes:
         retracted_at: None while it counts; *why* is the retraction's reason.
@@ -58,8 +58,9 @@ def _text(payload: Mapping[str, Json], key: str) -> str | None:
 def node_of(row: NodeRow) -> Node:
     """Show a stored node."""
     return Node(
-        row.id, row.kind, row.type, row.key, row.name, row.attributes, from_micros(row.recorded_at), row.version
-    )
+        row.id, row.kind, row.type, row.key, row.name, row.attributes, from_micros(row.recorded_at), row.version,
+        row.erased,
+    )  # fmt: skip
 
 
 def value_of(payload: Mapping[str, Json]) -> Value | None:
@@ -72,8 +73,10 @@ def value_of(payload: Mapping[str, Json]) -> Value | None:
 
 
 def said_by(row: NodeRow) -> Source:
-    """Read a source's node."""
+    """Read a source's node; of an erased one only its id is left."""
     said = row.attributes
+    if row.erased:
+        return Source(row.id, "", "", "")
     return Source(
         row.id, _text(said, "origin") or "", _text(said, "method") or "asserted", _text(said, "actor") or "",
         _text(said, "session"), model=_text(said, "model"), prompt_version=_text(said, "prompt_version"),
@@ -81,7 +84,9 @@ def said_by(row: NodeRow) -> Source:
     )  # fmt: skip
 
 
-def _source(payload: Mapping[str, Json], sources: Mapping[str, Source]) -> Source:
+def _source(payload: Mapping[str, Json], sources: Mapping[str, Source]) -> Source | None:
+    if not payload:
+        return None
     source = sources[str(payload["source"])]
     quote, locator, time = _text(payload, "quote"), _text(payload, "locator"), _text(payload, "source_time")
     if quote is None and locator is None and time is None:
@@ -121,6 +126,7 @@ def _fact(row: StoredFact, known_at: Micros, sources: Mapping[str, Source]) -> F
         retired_at=from_micros(row.retracted_at) if gone and row.retracted_at is not None else None,
         retired_reason=row.why if gone else None,
         replaces=_text(payload, "replaces"),
+        erased=not payload,
     )
 
 
@@ -138,13 +144,19 @@ def conflict_of(
     holder: Fact, rows: Iterable[Challenger], valid_at: Micros, known_at: Micros, words: Vocabulary,
     sources: Callable[[Iterable[str]], Mapping[str, Source]],
 ) -> Conflict | None:  # fmt: skip
-    """Find who of another origin says otherwise and starts no earlier than *holder*, which is among *rows*."""
+    """Find who of another origin says otherwise and starts no earlier than *holder*, which is among *rows*.
+
+    What was erased says nothing; and whose source was erased, of him it cannot be told any more whether he is another.
+    """
     spoken = {row.id: row for row in rows if row.payload}
     origins = sources(str(row.payload["source"]) for row in spoken.values())
     voices: dict[str, Voice] = {}
     for row in spoken.values():
+        origin = origins[str(row.payload["source"])].origin
+        if not origin:
+            continue
         said = None if row.claim.absent else _said(row.payload, holder.predicate, words)
-        voices[row.id] = Voice(row.claim, origins[str(row.payload["source"])].origin, said)
+        voices[row.id] = Voice(row.claim, origin, said)
     if holder.id not in voices:
         return None
     against = challengers(voices[holder.id], voices.values(), valid_at, known_at)

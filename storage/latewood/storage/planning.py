@@ -20,6 +20,7 @@ from latewood.graph_schema.commands import (
     Command,
     Declare,
     End,
+    Erase,
     History,
     Ref,
     Retract,
@@ -39,6 +40,7 @@ from latewood.graph_schema.ledger import key_id
 from latewood.graph_schema.model import Cardinality, NodeKind, Predicate, Trust
 from latewood.graph_schema.packs.loader import Vocabulary
 from latewood.graph_schema.values import Json, Value, canonical_json, check_text, normal_key
+from latewood.storage.erasing import check_stands, erased_event, target_of
 from latewood.storage.names import check_free, competes_for, predicate_key, session_key
 from latewood.storage.rows import FactRow, Known, Needs, NodeRow, SpaceRow
 
@@ -135,7 +137,7 @@ def needs_of(unit: Unit) -> Needs:
             predicates.add(command.predicate)
             if command.replaces is not None:
                 facts.add(command.replaces)
-        else:
+        elif not isinstance(command, Erase):
             facts.add(command.target)
             if isinstance(command, End):
                 ends.append((command.target, command.at))
@@ -145,7 +147,7 @@ def needs_of(unit: Unit) -> Needs:
         elif ref.key is not None:
             keys.add(normal_key(ref.key))
     keys.add(_source_key(unit.source, unit.actor, unit.session))
-    return Needs(frozenset(keys), frozenset(ids), frozenset(facts), frozenset(predicates), tuple(ends))
+    return Needs(frozenset(keys), frozenset(ids), frozenset(facts), frozenset(predicates), tuple(ends), target_of(unit))
 
 
 @lru_cache(maxsize=1024)
@@ -245,6 +247,7 @@ class _Planner:
             return self._keyed(ref, ref.key).id
         known = self._known
         if ref.id in self._by_id or ref.id in known.by_id:
+            check_stands(known.by_id.get(ref.id))
             return ref.id
         if ref.id in known.facts or ref.id in self.plan.facts:
             if or_fact:
@@ -417,6 +420,10 @@ class _Planner:
             )
         )  # fmt: skip
 
+    def erase(self, command: Erase) -> None:
+        """Plan an erasure; the store takes the payloads that its event names."""
+        self._emit(erased_event(command, self._unit, self._known, self._source_id, len(self.plan.events)))
+
     def declare(self, command: Declare) -> None:
         """Plan a node under the caller's id."""
         if not is_id(command.id):
@@ -472,6 +479,8 @@ def plan(unit: Unit, known: Known, words: Vocabulary, clock: Clock, ids: IdSourc
             planner.declare(command)
         elif isinstance(command, End):
             planner.end(command)
+        elif isinstance(command, Erase):
+            planner.erase(command)
         else:
             planner.retract(command, replaced.get(command.target))
     return planner.plan

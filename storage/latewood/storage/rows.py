@@ -9,7 +9,7 @@ from latewood.graph_schema.clock import AsOf, Micros
 from latewood.graph_schema.model import Node, NodeKind, Predicate
 from latewood.graph_schema.values import Json
 
-__all__ = ["FactRow", "Known", "Needs", "NodeRow", "SpaceRow", "as_known"]
+__all__ = ["Erasing", "FactRow", "Known", "Needs", "NodeRow", "SpaceRow", "as_known"]
 
 
 def as_known(node: Node, at: AsOf) -> Node:
@@ -41,6 +41,7 @@ class NodeRow:
     attributes: Mapping[str, Json]
     recorded_at: Micros
     version: int
+    erased: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,14 +59,39 @@ class FactRow:
 
 
 @dataclass(frozen=True, slots=True)
+class Erasing:
+    """What an erasure of *target* would take, from the rows of one ledger that still have their payload.
+
+    Attributes:
+        subject: the node that the target is or is about.
+        kind: of the target when it is a node, None when it is a fact.
+        seqs: of the fact: its own row and those that end or retract it. Of the node: every row about it but erasures.
+        sources: source nodes that no other payload names, and those that speak under an erased actor's key, with the
+            seq of their declaration.
+        keys: the keys of the assertions among the rows, with their predicates.
+    """
+
+    target: str
+    subject: str
+    kind: NodeKind | None
+    seqs: tuple[int, ...]
+    sources: Mapping[str, int]
+    keys: Mapping[bytes, str]
+
+
+@dataclass(frozen=True, slots=True)
 class Needs:
-    """What a unit wants to know: normal keys, ids of nodes or facts, and (fact, instant or None) of each end."""
+    """What a unit wants to know: normal keys, ids of nodes or facts, and (fact, instant or None) of each end.
+
+    *erase* is the target of an erasure.
+    """
 
     keys: frozenset[str]
     ids: frozenset[str]
     facts: frozenset[str]
     predicates: frozenset[str]
     ends: tuple[tuple[str, Micros | None], ...]
+    erase: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -76,6 +102,7 @@ class Known:
         head: recorded time of the ledger's last row.
         holders: (fact, instant as asked) to the id of what holds for its key then, absences included.
         predicates: those in use in the space.
+        erasing: what `Needs.erase` would take; None when it is neither a fact nor a node.
     """
 
     space: SpaceRow
@@ -85,3 +112,4 @@ class Known:
     facts: Mapping[str, FactRow]
     predicates: Mapping[str, Predicate]
     holders: Mapping[tuple[str, Micros | None], str | None]
+    erasing: Erasing | None = None

@@ -19,6 +19,7 @@ from latewood.graph_schema.ledger import (
     payload_digest,
     verify,
 )
+from latewood.graph_schema.values import canonical_json
 
 SPACE = "00000000-0000-7000-8000-000000000001"
 Row = tuple[LedgerEntry, bytes | None]
@@ -172,14 +173,43 @@ def test_recorded_time_must_grow_between_units() -> None:
     assert "recorded time" in verdict.reason
 
 
+def erasing(rows: list[Row], *seqs: int) -> list[Row]:
+    """Add an erasure of *seqs* to the chain."""
+    last, _ = rows[-1]
+    event = Event(EventKind.ERASED, f"e{len(rows)}", "n", 0, {"reason": "asked", "seqs": list(seqs)}, target="f")
+    payload, salt = canonical_json(event.payload).encode(), bytes(16)
+    digest, at = payload_digest(salt, payload), last.recorded_at + 1
+    header = header_bytes(SPACE, "knowledge", last.seq + 1, f"u{len(rows)}", at, at, None, None, event, digest)
+    entry = LedgerEntry(
+        "knowledge", last.seq + 1, f"u{len(rows)}", event, at, at, None, None, salt, digest,
+        link_hash(last.hash, header),
+    )  # fmt: skip
+    return [*rows, (entry, payload)]
+
+
 def test_an_erased_payload_leaves_the_chain_whole() -> None:
-    rows = chain()
+    rows = erasing(chain(), 3)
     entry, _ = rows[2]
     rows[2] = (replace(entry, salt=None, erased=True), None)
-    assert verify(SPACE, "knowledge", rows) == replace(verify(SPACE, "knowledge", rows), erased=1)
-    assert verify(SPACE, "knowledge", rows).ok
+    verdict = verify(SPACE, "knowledge", rows)
+    assert (verdict.ok, verdict.rows, verdict.erased) == (True, 6, 1)
 
     rows[2] = (replace(entry, salt=None), None)
+    assert verify(SPACE, "knowledge", rows).bad_seq == 3
+
+
+def test_a_payload_goes_only_where_an_erasure_names_its_row() -> None:
+    rows = chain()
+    entry, payload = rows[2]
+    rows[2] = (replace(entry, salt=None, erased=True), None)
+    verdict = verify(SPACE, "knowledge", rows)
+    assert (verdict.bad_seq, verdict.reason) == (3, "its payload is missing, and no erasure names it")
+
+    rows = erasing(rows, 2, 3)
+    verdict = verify(SPACE, "knowledge", rows)
+    assert (verdict.bad_seq, verdict.reason) == (2, "its payload is there, though row 6 erased it")
+    rows = erasing(chain(), 3)
+    rows[2] = (entry, payload)
     assert verify(SPACE, "knowledge", rows).bad_seq == 3
 
 

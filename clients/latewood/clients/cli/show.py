@@ -7,12 +7,12 @@ from typing import TYPE_CHECKING, Any, Final
 
 from latewood.clients.cli.call import Call
 from latewood.graph_schema.clock import from_micros, iso
-from latewood.graph_schema.model import Decision
+from latewood.graph_schema.model import ERASED_NAME, Decision
 
 if TYPE_CHECKING:
     from latewood.graph_schema.events import LedgerEntry, Receipt
     from latewood.graph_schema.ledger import Verdict
-    from latewood.graph_schema.model import Evidence, Fact, Node
+    from latewood.graph_schema.model import Evidence, Fact, Node, Source
     from latewood.memory import Difference, Entity, Why, Written
     from latewood.storage.port import Hit, Page, Space
 
@@ -69,10 +69,16 @@ def _said(fact: Fact | None, names: Mapping[str, str]) -> str:
         return ""
     if fact.absent:
         return "(ends)"
+    if fact.erased:
+        return ERASED_NAME
     if fact.value is None:
-        return names.get(fact.object_id or "", fact.object_id or "(erased)")
+        return names.get(fact.object_id or "", fact.object_id or "")
     words = fact.value.text()
     return f"{words} ({fact.as_written})" if fact.as_written and fact.as_written != words else words
+
+
+def _origin(source: Source | None) -> str:
+    return ERASED_NAME if source is None or not source.origin else source.origin
 
 
 def _period(fact: Fact) -> str:
@@ -128,7 +134,7 @@ async def show_decision(call: Call, decision: Decision) -> None:
     field("superseded by", _names(decision.superseded_by))
     field("decided", iso(decision.decided_at))
     field("recorded", iso(decision.recorded_at))
-    field("source", None if decision.source is None else f"{decision.source.origin} ({decision.source.method})")
+    field("source", None if decision.source is None else f"{_origin(decision.source)} ({decision.source.method})")
     field("id", decision.id)
 
 
@@ -157,7 +163,7 @@ async def show_why(call: Call, why: Why) -> None:
         origin = f" [{line.source.origin}]" if foreign and line.source is not None else ""
         call.screen.field(line.role, line.text + origin, indent=2)
     call.screen.field("in force now", "\n".join(_name(one) for one in why.in_force) or "nothing", indent=2)
-    call.screen.field("source", None if own is None else f"{own.origin} ({own.method})", indent=2)
+    call.screen.field("source", None if own is None else f"{_origin(own)} ({own.method})", indent=2)
     if why.truncated:
         call.screen.note("the chain goes on; it was cut at its limit")
 
@@ -175,7 +181,7 @@ async def show_whys(call: Call, whys: Sequence[Why]) -> None:
 def _fact_rows(facts: Sequence[Fact], names: Mapping[str, str]) -> list[tuple[str, ...]]:
     return [
         (
-            fact.predicate, _excerpt(_said(fact, names)), _period(fact), iso(fact.recorded_at), fact.source.origin,
+            fact.predicate, _excerpt(_said(fact, names)), _period(fact), iso(fact.recorded_at), _origin(fact.source),
             _state(fact), "" if fact.conflict is None else f"{1 + fact.conflict.others} say otherwise", fact.id,
         )
         for fact in facts

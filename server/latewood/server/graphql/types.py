@@ -92,7 +92,7 @@ class Fact(Node):
     valid_from_known: bool = field("False when only the recording is dated, not the thing.")
     recorded_at: datetime = field("When Latewood learned it.")
     trust: Trust = field("How far its source is believed.")
-    source: Source = field("Where it comes from.")
+    source: Source | None = field("Where it comes from; null once it is erased.")
     absent: bool = field("The assertion that from validFrom on nothing holds.")
     as_written: str | None = field("The source's own word for the value, if it differs.")
     retired_at: datetime | None = field("When it was corrected or retracted.")
@@ -162,6 +162,7 @@ class Entity(Node):
     attributes: JSON = field("What was fixed when it was declared.")
     recorded_at: datetime = field("When Latewood first heard of it.")
     version: BigInt = field("The ledger's seq of the last event about it; pass it back as expectedVersion.")
+    erased: bool = field("Its words were erased; this is the tombstone.")
     node: Entity = field("Itself: other surfaces answer `entity` with {node, facts}.", _itself)
     facts: list[Fact] = field(
         "What holds of it, as of the read's asOf; of one predicate where it is named.", _entity_facts
