@@ -124,9 +124,9 @@ class Group:
         self.pending = Pending()
         self.dirty: list[KeyImage] = []
 
-    def lock(self, units: Sequence[Unit]) -> None:
-        """Lock the heads that the group moves, and read them."""
-        named = sorted({(unit.space, LEDGER_NUMBER[unit.ledger]) for unit in units})
+    def lock(self, ledgers: Iterable[tuple[str, LedgerName]]) -> None:
+        """Lock the heads of ledgers, each of a space by its name, and read them."""
+        named = sorted({(space, LEDGER_NUMBER[ledger]) for space, ledger in ledgers})
         heads = [[space, LEDGERS[number]] for space, number in named]
         for row in self.query("lock_heads", tenant=self._tenant, heads=heads, lock=self._clock.now()):
             number, space = space_row(row)
@@ -193,6 +193,12 @@ class Group:
         for space, fact_id, subject, predicate, key, tier, absent, valid_from, retracted_at, place, target in facts:
             row = FactRow(fact_id, subject, predicate, bytes.fromhex(key), tier, absent, valid_from, retracted_at)
             self.facts[space, fact_id] = (row, FactRef(fact_id, target), place)
+
+    def read_ids(self, ids: Iterable[tuple[int, str]]) -> None:
+        """Read nodes and assertions by their ids."""
+        listed = [list(one) for one in sorted(ids)]
+        if listed:
+            self._read(self.query("look_up", ops=[], units=[], keys=[], ids=listed)[0])
 
     def _images(self, needs: Iterable[tuple[SpaceHeads, Unit, Needs]]) -> None:
         """Read the keys that the group will most likely touch."""

@@ -388,3 +388,17 @@ OPTIONAL MATCH (c:Latewood {name: 'Latewood'}) RETURN c.schema;
 // name: set_schema
 // Note the schema.
 MERGE (c:Latewood {name: 'Latewood'}) SET c.schema = $schema, c.written_by = $version;
+
+// name: receipts_of_units
+// The receipts of units.
+UNWIND $ids AS id MATCH (r:Receipt {space: $space, id: id}) RETURN r.id, r.receipt;
+
+// name: hashes
+// The hashes of a stretch of ledger rows.
+MATCH (e:Event {space: $space, ledger: $ledger}) WHERE e.seq >= $first AND e.seq <= $last
+RETURN e.seq, e.hash ORDER BY e.seq;
+
+// name: adopt
+// Let an empty space become the one of an import.
+MATCH (s:Space {space: $space})
+SET s.id = $id, s.secret = $secret, s.strict = $strict, s.state = $state, s.filling = $filling;

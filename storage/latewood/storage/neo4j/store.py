@@ -20,11 +20,12 @@ from latewood.graph_schema.model import LEDGERS, Fact, LedgerName, Node, NodeKin
 from latewood.graph_schema.packs.loader import Vocabulary, vocabulary
 from latewood.storage.crashpoints import reach
 from latewood.storage.names import check_space_name, unknown_space
-from latewood.storage.neo4j import leases, listing
+from latewood.storage.neo4j import leases, listing, replaying
 from latewood.storage.neo4j.database import Address, Engine, Head, LostReplyError, Query
 from latewood.storage.neo4j.gathering import Cache, space_row
 from latewood.storage.neo4j.migrations import SCHEMA_VERSION, ensure_words_index, prepare
 from latewood.storage.neo4j.reading import Reading
+from latewood.storage.neo4j.replaying import Replayer
 from latewood.storage.neo4j.writing import GroupWriter
 from latewood.storage.planning import predicate_of
 from latewood.storage.port import (
@@ -43,6 +44,7 @@ from latewood.storage.port import (
     StoreInfo,
 )
 from latewood.storage.receipts import receipt_from_json
+from latewood.storage.replaying import LedgerRow, SpaceImage
 from latewood.storage.rows import as_known
 
 __all__ = ["REFUSALS_MAX", "SPACES_MAX", "Neo4jStore"]
@@ -156,10 +158,11 @@ class Neo4jStore:
     async def create_space(self, name: str, *, strict: bool = False) -> Space:
         """Make a space."""
         check_space_name(name)
-        return await self._engine.call(lambda: self._create_space(name, strict=strict))
+        image = SpaceImage(self._ids.new(), name, os.urandom(32), strict, "empty", None, {})
+        return await self._engine.call(lambda: self._make_space(image))
 
-    def _create_space(self, name: str, *, strict: bool) -> Space:
-        engine = self._engine
+    def _make_space(self, image: SpaceImage) -> Space:
+        engine, name = self._engine, image.name
         if engine.run(lambda query: query("space", tenant=self._tenant, name=name), write=False):
             raise ConflictError(f"the space {name!r} exists already", code="space.exists", space=name)
         number: int = engine.run(lambda query: query("next_space")[0][0], write=True)
@@ -169,8 +172,9 @@ class Neo4jStore:
         # The index comes first: a space without it could not be searched, an index without a space harms nobody.
         ensure_words_index(engine, number)
         properties = {
-            "space": number, "id": self._ids.new(), "tenant": self._tenant, "name": name, "secret": os.urandom(32),
-            "strict": strict, "state": "empty", "filling": None, "created_at": from_micros(self._clock.now()),
+            "space": number, "id": image.id, "tenant": self._tenant, "name": name, "secret": image.secret,
+            "strict": image.strict, "state": image.state, "filling": image.filling,
+            "created_at": from_micros(self._clock.now()),
         }  # fmt: skip
         try:
             engine.run(
@@ -183,7 +187,7 @@ class Neo4jStore:
             if error.code == "store.busy":
                 raise ConflictError(f"the space {name!r} exists already", code="space.exists", space=name) from error
             raise
-        return Space(str(properties["id"]), name, "empty", None, strict, 0, dict.fromkeys(LEDGERS, 0))
+        return Space(image.id, name, image.state, image.filling, image.strict, 0, dict.fromkeys(LEDGERS, 0))
 
     async def finish_fill(self, space: str, origin: str) -> None:
         """End the filling of *space* by the history *origin*."""
@@ -367,6 +371,49 @@ class Neo4jStore:
             return verifier.verdict(head.seq, head.hash if head.seq else None)
 
         return await self._read(space, work)
+
+    async def image(self, space: str) -> SpaceImage:
+        """Return what *space* is beside its ledgers."""
+        return await self._read(space, replaying.image)
+
+    async def ledger_rows(
+        self, space: str, ledger: LedgerName, after_seq: int, limit: int = PAGE_MAX
+    ) -> tuple[LedgerRow, ...]:
+        """Return rows after *after_seq* with the receipts of their units."""
+        return await self._read(space, lambda one: replaying.ledger_rows(one, ledger, after_seq, limit))
+
+    async def restore(self, image: SpaceImage) -> Space:
+        """Make the space of *image*, or return it when it is there already."""
+        check_space_name(image.name)
+        await self._ensure_default()
+        self._cache.clear()
+        if not await self._engine.write(lambda query: replaying.adopt(query, self._tenant, image)):
+            return await self._engine.call(lambda: self._make_space(image))
+        return next(space for space in await self.spaces() if space.name == image.name)
+
+    async def replay(self, space: str, rows: Sequence[LedgerRow]) -> int:
+        """Append ledger rows verbatim, and build every view."""
+        if not rows:
+            return 0
+
+        heads: list[tuple[int, LedgerName, Head]] = []
+
+        def work(query: Query) -> int:
+            # Whatever an attempt before this one learned is undone with it.
+            self._cache.clear()
+            heads.clear()
+            writer = Replayer(query, self._engine, self._cache, self._tenant, self._clock, self._ids, self._words)
+            count = writer.replay(space, rows)
+            heads.extend(writer.heads())
+            return count
+
+        try:
+            count = await self._engine.write(work)
+        finally:
+            self._cache.clear()
+        for number, ledger, head in heads:
+            self._engine.whole(number, ledger, head)
+        return count
 
     async def acquire(self, space: str, name: str, owner: str, ttl_s: float) -> Lease | None:
         """Take a lease, or renew one's own; None when another has it."""

@@ -10,12 +10,12 @@ from __future__ import annotations
 import os
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
-from typing import cast
+from typing import Any, cast
 
 from latewood.graph_schema.clock import FOREVER, Clock, Micros, from_micros
 from latewood.graph_schema.commands import Unit
 from latewood.graph_schema.errors import ConflictError, RefusedError
-from latewood.graph_schema.events import Event, EventKind, NotHolding, Receipt
+from latewood.graph_schema.events import Event, EventKind, LedgerEntry, NotHolding, Receipt
 from latewood.graph_schema.ids import IdSource, normal_id
 from latewood.graph_schema.ledger import header_bytes, link_hash, op_hash, payload_digest
 from latewood.graph_schema.model import LedgerName
@@ -30,6 +30,7 @@ from latewood.storage.neo4j.keys import FactRef, KeyImage
 from latewood.storage.planning import Plan, plan, receipt_of
 from latewood.storage.port import Committed
 from latewood.storage.receipts import receipt_from_json, receipt_to_json
+from latewood.storage.replaying import written_payload
 from latewood.storage.rows import FactRow
 from latewood.storage.settling import (
     KeyChange,
@@ -41,7 +42,7 @@ from latewood.storage.settling import (
     settle_key,
 )
 
-__all__ = ["GroupWriter"]
+__all__ = ["GroupWriter", "event_row"]
 
 
 class GroupWriter:
@@ -61,7 +62,7 @@ class GroupWriter:
 
     def commit(self, units: Sequence[Unit]) -> tuple[Committed, ...]:
         """Write *units* in order."""
-        self._group.lock(units)
+        self._group.lock((unit.space, unit.ledger) for unit in units)
         self._group.look_up(units)
         reach("group.heads_read")
         answers: list[Committed] = []
@@ -136,14 +137,11 @@ class GroupWriter:
                 event, digest,
             )  # fmt: skip
             previous = link_hash(previous, header)
-            self._group.pending.events.append({
-                "space": space.number, "ledger": unit.ledger, "seq": seq, "unit": unit.id, "ordinal": event.ordinal,
-                "recorded_at": planned.recorded_at, "written_at": planned.written_at, "kind": event.kind.value,
-                "id": event.id, "subject": event.subject, "key": event.key, "target": event.target, "tier": event.tier,
-                "trust": event.trust, "known": event.known, "valid_from": event.valid_from,
-                "valid_to": event.valid_to, "op": op_kept, "body": body_kept, "digest": digest, "hash": previous,
-                "salt": salt, "payload": payload, "name": f"{seq} {event.kind.value}",
-            })  # fmt: skip
+            entry = LedgerEntry(
+                unit.ledger, seq, unit.id, event, planned.recorded_at, planned.written_at, op_kept, body_kept, salt,
+                digest, previous,
+            )  # fmt: skip
+            self._group.pending.events.append(event_row(space.number, entry, payload))
         ledger.seq, ledger.hash, ledger.recorded_at, ledger.moved = seq, previous, planned.recorded_at, True
 
     def _nodes(self, space: SpaceHeads, ledger: LedgerHead, planned: Plan, base_seq: int) -> None:
@@ -254,6 +252,20 @@ class GroupWriter:
             self._group.pending.repair(image, change.repair, at)
             image.apply(change.added, change.removed, change.repair, at)
             self._group.cache.keys[n, image.id] = image
+
+
+def event_row(space: int, entry: LedgerEntry, payload: str | None = None) -> dict[str, Any]:
+    """Write a ledger row as the properties of its node; *payload* when it is at hand as text."""
+    event = entry.event
+    return {
+        "space": space, "ledger": entry.ledger, "seq": entry.seq, "unit": entry.unit, "ordinal": event.ordinal,
+        "recorded_at": entry.recorded_at, "written_at": entry.written_at, "kind": event.kind.value, "id": event.id,
+        "subject": event.subject, "key": event.key, "target": event.target, "tier": event.tier, "trust": event.trust,
+        "known": event.known, "valid_from": event.valid_from, "valid_to": event.valid_to, "op": entry.op,
+        "body": entry.body, "digest": entry.digest, "hash": entry.hash, "salt": entry.salt,
+        "payload": payload if payload is not None else written_payload(entry),
+        "name": f"{entry.seq} {event.kind.value}",
+    }  # fmt: skip
 
 
 def _claim_from(event: Event, place: int, recorded_at: Micros) -> Claim:
