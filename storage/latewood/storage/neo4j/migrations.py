@@ -8,8 +8,9 @@ from typing import Final
 from latewood.graph_schema.errors import UnavailableError
 from latewood.storage.neo4j.database import Engine
 from latewood.storage.neo4j.names import index_name, space_label
+from latewood.storage.upgrades import Upgrade
 
-__all__ = ["SCHEMA_VERSION", "ensure_words_index", "prepare"]
+__all__ = ["SCHEMA_VERSION", "ensure_words_index", "prepare", "upgrade"]
 
 SCHEMA_VERSION: Final = 1
 _ONLINE_S: Final = 60
@@ -41,6 +42,16 @@ def prepare(engine: Engine) -> None:
     engine.once(f"CALL db.awaitIndexes({_ONLINE_S})")
     version = metadata.version("latewood")
     engine.run(lambda query: query("set_schema", schema=SCHEMA_VERSION, version=version), write=True)
+
+
+def upgrade(engine: Engine, *, dry_run: bool) -> Upgrade:
+    """Bring the database to this schema and say what that came to. Raises as `prepare` does."""
+    before: int | None = engine.run(lambda query: query("schema_version")[0][0], write=False)
+    found = SCHEMA_VERSION if before is None else before
+    if not dry_run or found > SCHEMA_VERSION:
+        prepare(engine)
+    steps = tuple(f"schema {one}: constraints and indexes" for one in range(found + 1, SCHEMA_VERSION + 1))
+    return Upgrade(engine.address.shown, found, SCHEMA_VERSION, steps, applied=bool(steps) and not dry_run)
 
 
 def ensure_words_index(engine: Engine, space: int) -> None:

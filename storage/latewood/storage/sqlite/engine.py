@@ -20,8 +20,9 @@ import apsw
 from latewood.graph_schema.errors import CorruptError, InvalidError, LatewoodError, UnavailableError
 from latewood.storage.queries import load_queries
 from latewood.storage.sqlite.database import Database
-from latewood.storage.sqlite.migrations import SCHEMA_VERSION, prepare
+from latewood.storage.sqlite.migrations import SCHEMA_VERSION, migrate, prepare
 from latewood.storage.sqlite.writing import Cache
+from latewood.storage.upgrades import Upgrade
 
 __all__ = ["SCHEMA_VERSION", "Engine"]
 
@@ -97,6 +98,12 @@ class Engine:
         except BaseException:
             await self.close()
             raise
+
+    async def upgrade(self, *, dry_run: bool, backup: bool) -> Upgrade:
+        """Bring the file to the newest schema, instead of starting. Raises as `start` does."""
+        return await self.write(
+            lambda connection: migrate(connection, self.path, dry_run=dry_run, backup=backup), begin=False
+        )
 
     def _open(self) -> Database:
         flags = apsw.SQLITE_OPEN_READWRITE | apsw.SQLITE_OPEN_CREATE

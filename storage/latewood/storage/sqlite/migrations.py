@@ -220,7 +220,7 @@ def _copy(path: Path, part: Path) -> None:
             while not copying.done:
                 copying.step(_BACKUP_PAGES)
         # The copy stands alone: no write-ahead log belongs to it.
-        target.pragma("journal_mode", "delete")
+        cast("Database", target).pragma("journal_mode", "delete")
     finally:
         target.close()
         source.close()
