@@ -20,12 +20,16 @@ from multiprocessing.process import BaseProcess
 from pathlib import Path
 from typing import Final
 
+from simulation.synthetic import ADDING
+
 from latewood.graph_schema.commands import Assert, History, Ref
 from latewood.graph_schema.values import Value
 from latewood.memory import Memory
 from latewood.memory.imports import ingest_adr
 from latewood.memory.reader import Written
 from latewood.storage.crashpoints import install
+from latewood.storage.sqlite import migrations
+from latewood.storage.sqlite.store import SqliteStore
 
 _CONTEXT: Final = multiprocessing.get_context("forkserver")
 _CONTEXT.set_forkserver_preload([
@@ -197,12 +201,21 @@ async def take_lease(memory: Memory, voice: _Voice, job: Job) -> None:
     voice.say("op", "renewed", str(renewed.fence))
 
 
+async def upgrade_file(url: str) -> None:
+    """Open a file with the schema of a Latewood to come."""
+    migrations.CURRENT = ADDING  # type: ignore[misc]
+    await (await SqliteStore.open(url)).close()
+
+
 TASKS: Final = {
     one.__name__: one for one in (write_on, write_waves, fill_space, import_records, take_lease)
 }  # fmt: skip
 
 
 async def _run(job: Job, voice: _Voice) -> None:
+    if job.task == upgrade_file.__name__:
+        await upgrade_file(job.url)
+        return
     async with Memory.open(job.url, by="agent:writer") as memory:
         voice.say("open")
         await TASKS[job.task](memory, voice, job)

@@ -56,6 +56,9 @@ CRASHES: Final = (
     Crash("group.committed", "import_records", 1, "everything"),
     Crash("lease.taken", "take_lease", 1, "nothing"),
     Crash("lease.renewed", "take_lease", 1, "nothing"),
+    Crash("migration.backed_up", "upgrade_file", 1, "nothing", ("sqlite",)),
+    Crash("migration.step", "upgrade_file", 1, "nothing", ("sqlite",)),
+    Crash("migration.step", "upgrade_file", 2, "nothing", ("sqlite",)),
 )
 
 _TASKS: Final = {
@@ -63,6 +66,7 @@ _TASKS: Final = {
     "fill_space": "an imported history",
     "import_records": "an import of decision records",
     "take_lease": "a lease",
+    "upgrade_file": "an upgrade of the file",
 }
 _FOUND: Final = {
     "nothing": "none of it was there; repeated, it was kept once",
