@@ -8,9 +8,8 @@ from __future__ import annotations
 
 import asyncio
 import os
-import re
 import time
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from typing import Final, cast
 
@@ -23,13 +22,14 @@ from latewood.graph_schema.errors import (
     RefusedError,
     UnavailableError,
 )
-from latewood.graph_schema.events import EventKind, LedgerEntry, Receipt
+from latewood.graph_schema.events import LedgerEntry, Receipt
 from latewood.graph_schema.ids import IdSource, RandomIds
 from latewood.graph_schema.ledger import GENESIS, Verdict, Verifier
 from latewood.graph_schema.model import Fact, LedgerName, Node, NodeKind, Predicate
 from latewood.graph_schema.packs.loader import Vocabulary, vocabulary
-from latewood.graph_schema.values import canonical_json, normal_key
+from latewood.graph_schema.values import normal_key
 from latewood.storage.cursors import check_first, near, read_cursor, write_cursor
+from latewood.storage.erasing import check_alone
 from latewood.storage.fences import LeaseRow, check_lease
 from latewood.storage.names import check_space_name, unknown_space
 from latewood.storage.port import (
@@ -46,12 +46,15 @@ from latewood.storage.port import (
     Page,
     Point,
     Refusal,
+    Scrub,
     Space,
     StoreInfo,
 )
+from latewood.storage.reference_erasing import forget
+from latewood.storage.reference_listing import HIDDEN, changes, search_text
 from latewood.storage.reference_replaying import adopted, image_of, replayed, rows_of
-from latewood.storage.reference_space import NO_BOUND, SpaceLog, texts_in
-from latewood.storage.replaying import LedgerRow, SpaceImage
+from latewood.storage.reference_space import NO_BOUND, SpaceLog
+from latewood.storage.replaying import LedgerRow, SpaceImage, written_payload
 from latewood.storage.rows import NodeRow, SpaceRow, as_known
 
 __all__ = ["ReferenceStore"]
@@ -59,10 +62,7 @@ __all__ = ["ReferenceStore"]
 SPACES_MAX: Final = 1_000
 REFUSALS_MAX: Final = 10_000
 _POLL_S: Final = 0.01
-_HIDDEN: Final = (NodeKind.PREDICATE, NodeKind.SOURCE)
 _NEAR: Final = (NodeKind.ENTITY, NodeKind.DECISION, NodeKind.ACTOR, NodeKind.SESSION)
-_LISTED: Final = (EventKind.ASSERTED, EventKind.ABSENT, EventKind.RETRACTED)
-_WORD: Final = re.compile(r"\w+")
 
 
 class _Data:
@@ -85,10 +85,6 @@ def _check_count(count: int) -> None:
     if count > IDS_MAX:
         msg = f"{count:,} ids in one read, more than {IDS_MAX:,}; page them"
         raise LimitError(msg, limit="IDS_MAX", maximum=IDS_MAX)
-
-
-def _words(texts: Iterable[str]) -> set[str]:
-    return {word for text in texts for word in _WORD.findall(text.casefold())}
 
 
 class ReferenceStore:
@@ -196,15 +192,29 @@ class ReferenceStore:
         """Keep each unit whole or not at all."""
         self._check_open()
         answers: list[Committed] = []
+        check_alone(units)
         for unit in units:
             try:
-                receipt = self._space(unit.space).write(unit, self._words, self._clock, self._ids)
+                log = self._space(unit.space)
+                receipt = log.write(unit, self._words, self._clock, self._ids)
             except RefusedError as error:
                 answers.append(error)
                 continue
+            if log.taken:
+                receipt = replace(receipt, erased=self._forget(log))
+                log.amend([receipt])
             self._data.receipts.setdefault((self._tenant, receipt.id), replace(receipt, replayed=False))
             answers.append(receipt)
         return tuple(answers)
+
+    def _forget(self, log: SpaceLog) -> Mapping[str, int]:
+        """Take the words of what was erased out of everything beside the log; return the counts of the last."""
+        counts: Mapping[str, int] = {}
+        for taken in log.taken:
+            counts = forget(taken, log.row.name, self._tenant, self._data.receipts, self._data.refusals)
+        log.taken = []
+        log.amend(self._data.receipts.values())
+        return counts
 
     async def nodes(
         self, space: str, *, ids: Sequence[str] = (), keys: Sequence[str] = (), at: AsOf = NOW
@@ -239,7 +249,7 @@ class ReferenceStore:
         return Page(tuple(as_known(log.node(rows[place - 1]), at) for place in shown), more)
 
     def _wanted(self, log: SpaceLog, row: NodeRow, query: NodeQuery, valid_at: Micros, known_at: Micros) -> bool:
-        if (row.kind is not query.kind) if query.kind is not None else (row.kind in _HIDDEN):
+        if (row.kind is not query.kind) if query.kind is not None else (row.kind in HIDDEN):
             return False
         if query.type is not None and row.type != query.type:
             return False
@@ -267,12 +277,12 @@ class ReferenceStore:
             objects = set(query.objects or ())
             found = [(entry, key) for entry, key in found if entry.event.payload.get("object") in objects]
         if query.predicates is not None:
-            found = [(entry, key) for entry, key in found if entry.event.payload["predicate"] in query.predicates]
+            found = [(entry, key) for entry, key in found if log.predicate(entry.event) in query.predicates]
         if len(found) > FACTS_MAX:
             msg = f"more than {FACTS_MAX:,} facts in one read; ask for fewer ids or predicates"
             raise LimitError(msg, limit="FACTS_MAX", maximum=FACTS_MAX)
         found.sort(key=lambda one: (
-            one[0].event.subject, cast("str", one[0].event.payload["predicate"]), cast("int", one[0].event.valid_from),
+            one[0].event.subject, log.predicate(one[0].event), cast("int", one[0].event.valid_from),
             one[0].recorded_at, one[0].event.ordinal,
         ))  # fmt: skip
         facts = [(log.fact(entry, known_at), key) for entry, key in found]
@@ -319,7 +329,7 @@ class ReferenceStore:
             (claim.valid_from, claim.recorded_at, claim.ordinal, claim.fact)
             for claim in claims
             if claim.recorded_at <= known
-            and (predicates is None or log.log[claim.fact].event.payload["predicate"] in predicates)
+            and (predicates is None or log.predicate(log.log[claim.fact].event) in predicates)
         )
         found = [one for one in found if place is None or one > place]
         shown = found[:first]
@@ -331,52 +341,15 @@ class ReferenceStore:
         first: int = 100, after: str | None = None,
     ) -> Page[Change]:  # fmt: skip
         """Return what was asserted, ended and retracted in (since, until]."""
-        log = self._space(space)
-        check_first(first)
         _check_count(len(subjects or ()))
-        known = until if axis == "known" else NO_BOUND
-        entries = [
-            one
-            for one in log.ledgers["knowledge"]
-            if one.event.kind in _LISTED and (subjects is None or one.event.subject in subjects)
-        ]
-        if axis == "valid":
-            place = read_cursor(after, "v", 2)
-            standing = [one for one in entries if one.event.key and one.event.kind is not EventKind.RETRACTED]
-            found = sorted(
-                (cast("int", one.event.valid_from), one.seq)
-                for one in standing
-                if one.event.id not in log.retractions and since < cast("int", one.event.valid_from) <= until
-            )
-        else:
-            place = read_cursor(after, "c", 1)
-            found = [(one.seq,) for one in entries if since < one.recorded_at <= until]
-        found = [one for one in found if place is None or one > place]
-        shown = found[:first]
-        more = write_cursor("v" if axis == "valid" else "c", *shown[-1]) if len(found) > first else None
-        return Page(tuple(_change(log, log.ledgers["knowledge"][one[-1] - 1], known) for one in shown), more)
+        return changes(self._space(space), since, until, axis, subjects, first, after)
 
     async def search_text(
         self, space: str, text: str, *, kinds: Sequence[NodeKind] | None = None, at: AsOf = NOW, first: int = 20
     ) -> tuple[Hit, ...]:
         """Return nodes whose names, keys or holding texts have any of the words, most distinct words first."""
         log = self._space(space)
-        check_first(first)
-        asked = _words([text])
-        valid_at, known_at = self._instants(log, at)
-        hits: list[Hit] = []
-        for row in log.nodes.values():
-            if row.kind in _HIDDEN or row.recorded_at > known_at or (kinds is not None and row.kind not in kinds):
-                continue
-            found: list[tuple[int, Fact | None]] = [(len(asked & _words([row.key or "", row.name])), None)]
-            for entry, _ in log.holding([row.id], valid_at, known_at):
-                fact = log.fact(entry, known_at)
-                if fact.value is not None and fact.value.kind in ("text", "json"):
-                    found.append((len(asked & _words(texts_in(fact.value.data))), fact))
-            score, best = max(found, key=lambda one: one[0])
-            if score:
-                hits.append(Hit(as_known(log.node(row), at), best, float(score)))
-        return tuple(sorted(hits, key=lambda hit: -hit.score)[:first])
+        return search_text(log, text, kinds, *self._instants(log, at), at, first)
 
     async def feed(self, space: str, ledger: LedgerName, after_seq: int, limit: int = 100) -> tuple[LedgerEntry, ...]:
         """Return the ledger's rows after *after_seq*."""
@@ -417,13 +390,19 @@ class ReferenceStore:
         while len(self._data.refusals) > REFUSALS_MAX:
             del self._data.refusals[next(iter(self._data.refusals))]
 
+    async def scrub(self) -> Scrub:
+        """Nothing is left to do: there are no files."""
+        self._check_open()
+        return Scrub("done", "it is kept in memory alone")
+
     async def verify(self, space: str, ledger: LedgerName) -> Verdict:
         """Check the chain from its first row to its head."""
         log = self._space(space)
         entries = log.ledgers[ledger]
         verifier = Verifier(log.row.id, ledger)
         for entry in entries:
-            if not verifier.take(entry, canonical_json(entry.event.payload).encode()):
+            payload = written_payload(entry)
+            if not verifier.take(entry, None if payload is None else payload.encode()):
                 break
         return verifier.verdict(len(entries), entries[-1].hash if entries else GENESIS)
 
@@ -457,9 +436,11 @@ class ReferenceStore:
 
     async def replay(self, space: str, rows: Sequence[LedgerRow]) -> int:
         """Append ledger rows verbatim."""
-        count, receipts = replayed(self._space(space), rows) if rows else (0, [])
+        log = self._space(space)
+        count, receipts = replayed(log, rows) if rows else (0, [])
         for receipt in receipts:
             self._data.receipts.setdefault((self._tenant, receipt.id), receipt)
+        self._forget(log)
         return count
 
     async def acquire(self, space: str, name: str, owner: str, ttl_s: float) -> Lease | None:
@@ -496,15 +477,3 @@ class ReferenceStore:
 def _matches(fact: Fact, texts: Sequence[str]) -> bool:
     said = None if fact.value is None else fact.value.text()
     return any(fact.as_written == text[1:] if text.startswith("=") else said == text for text in texts)
-
-
-def _change(log: SpaceLog, entry: LedgerEntry, known_at: Micros) -> Change:
-    event = entry.event
-    about = entry
-    if event.kind is EventKind.RETRACTED:
-        about = log.log[log.places[cast("str", event.target)]]
-    reason, replaced_by = event.payload.get("reason"), event.payload.get("replaced_by")
-    return Change(
-        entry.seq, event.kind, log.fact(about, known_at), entry.recorded_at, cast("str | None", reason),
-        cast("str | None", replaced_by),
-    )  # fmt: skip

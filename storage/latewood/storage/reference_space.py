@@ -18,8 +18,10 @@ from latewood.graph_schema.model import LEDGERS, Conflict, Fact, LedgerName, Nod
 from latewood.graph_schema.packs.loader import Vocabulary
 from latewood.graph_schema.resolution import Claim, Voice, challengers, holder
 from latewood.graph_schema.values import Json, Value, canonical_json, normal_key
+from latewood.storage.erasing import erasure_of
 from latewood.storage.fences import LeaseRow, check_lease
 from latewood.storage.planning import Plan, needs_of, plan, predicate_of, receipt_of, recorded_time
+from latewood.storage.reference_erasing import Taken, find, take
 from latewood.storage.replaying import ReplayedUnit
 from latewood.storage.rows import FactRow, Known, Needs, NodeRow, SpaceRow
 
@@ -77,7 +79,9 @@ class SpaceLog:
         self.keys_of: dict[str, list[bytes]] = {}
         self.retractions: dict[str, LedgerEntry] = {}
         self.predicates: dict[str, Predicate] = {}
+        self.names: dict[bytes, str] = {}
         self.leases: dict[str, LeaseRow] = {}
+        self.taken: list[Taken] = []
         self._ops: dict[bytes, tuple[bytes, Receipt]] = {}
 
     def head(self, ledger: LedgerName) -> Micros:
@@ -123,8 +127,17 @@ class SpaceLog:
             self._ops[unit.op] = (unit.body, receipt)
         return receipt
 
+    def amend(self, receipts: Iterable[Receipt]) -> None:
+        """Let *receipts* take the place of those kept for their idempotency keys."""
+        by_id = {receipt.id: receipt for receipt in receipts}
+        self._ops = {op: (body, by_id.get(first.id, first)) for op, (body, first) in self._ops.items()}
+
     def _known(self, unit: Unit, clock: Clock) -> Known:
         needs, head = needs_of(unit), self.head(unit.ledger)
+        erasing = None
+        if needs.erase is not None:
+            rows = self.ledgers[unit.ledger]
+            erasing = find(needs.erase, rows, self.log, self.nodes, self.places, self.names)
         by_key = {key: self.nodes[self.by_key[key]] for key in needs.keys if key in self.by_key}
         for name in self._predicates_of(needs):
             key = normal_key(f"predicate:{name}")
@@ -144,11 +157,11 @@ class SpaceLog:
                 for fact, at in needs.ends
                 if fact in self.places
             },
+            erasing=erasing,
         )
 
     def _predicates_of(self, needs: Needs) -> set[str]:
-        facts = {cast("str", self.log[self.places[one]].event.payload["predicate"])
-                 for one in needs.facts if one in self.places}  # fmt: skip
+        facts = {self.names[self.key_of(one)] for one in needs.facts if one in self.places}
         return {*needs.predicates, *facts}
 
     def _append(self, unit: Unit, planned: Plan, event: Event, op: bytes | None) -> None:
@@ -175,12 +188,18 @@ class SpaceLog:
             self._retract(cast("str", event.target), entry)
         elif event.key is not None:
             self._claim(event.key, entry)
+        elif event.kind is EventKind.ERASED:
+            entries = self.ledgers[entry.ledger]
+            self.taken.append(take(entry, entries, self.log, self.retractions, self.nodes, self.by_key))
+            self.names.update(erasure_of(event).keys)
         if event.subject in self.nodes:
             self.nodes[event.subject] = replace(self.nodes[event.subject], version=entry.seq)
 
     def _claim(self, key: bytes, entry: LedgerEntry) -> None:
         event, place = entry.event, len(self.log) - 1
         self.places[event.id] = place
+        if not entry.erased:
+            self.names[key] = cast("str", event.payload["predicate"])
         if key not in self.claims:
             self.claims[key] = []
             self.keys_of.setdefault(event.subject, []).append(key)
@@ -259,7 +278,7 @@ class SpaceLog:
         event = self.log[self.places[fact]].event
         retraction = self.retractions.get(fact)
         return FactRow(
-            fact, event.subject, cast("str", event.payload["predicate"]), cast("bytes", event.key), event.tier,
+            fact, event.subject, self.predicate(event), cast("bytes", event.key), event.tier,
             event.kind is EventKind.ABSENT, cast("int", event.valid_from),
             None if retraction is None else retraction.recorded_at,
         )  # fmt: skip
@@ -267,14 +286,20 @@ class SpaceLog:
     def node(self, row: NodeRow) -> Node:
         """Show a node."""
         return Node(
-            row.id, row.kind, row.type, row.key, row.name, row.attributes, from_micros(row.recorded_at), row.version
-        )
+            row.id, row.kind, row.type, row.key, row.name, row.attributes, from_micros(row.recorded_at), row.version,
+            row.erased,
+        )  # fmt: skip
+
+    def predicate(self, event: Event) -> str:
+        """Return the predicate of an assertion, of an erased one too."""
+        return self.names[cast("bytes", event.key)]
 
     def _source(self, payload: Mapping[str, Json]) -> Source:
         row = self.nodes[cast("str", payload["source"])]
         said, time = row.attributes, _text(payload, "source_time")
+        method = "" if row.erased else _text(said, "method") or "asserted"
         return Source(
-            row.id, _text(said, "origin") or "", _text(said, "method") or "asserted", _text(said, "actor") or "",
+            row.id, _text(said, "origin") or "", method, _text(said, "actor") or "",
             _text(said, "session"), _text(payload, "quote"), _text(said, "model"), _text(said, "prompt_version"),
             None if time is None else parse_instant(time), _text(payload, "locator"), _text(said, "on_behalf_of"),
         )  # fmt: skip
@@ -288,7 +313,7 @@ class SpaceLog:
         return Fact(
             id=event.id,
             subject_id=event.subject,
-            predicate=cast("str", payload["predicate"]),
+            predicate=self.predicate(event),
             value=_value(payload),
             object_id=_text(payload, "object"),
             valid_from=from_micros(cast("int", event.valid_from)),
@@ -296,12 +321,13 @@ class SpaceLog:
             valid_from_known=event.known,
             recorded_at=from_micros(entry.recorded_at),
             trust=_TRUST[event.trust],
-            source=self._source(payload),
+            source=None if entry.erased else self._source(payload),
             absent=event.kind is EventKind.ABSENT,
             as_written=_text(payload, "as_written"),
             retired_at=None if retraction is None else from_micros(retraction.recorded_at),
             retired_reason=None if retraction is None else _text(retraction.event.payload, "reason"),
             replaces=_text(payload, "replaces"),
+            erased=entry.erased,
         )
 
     def conflict(
@@ -310,15 +336,19 @@ class SpaceLog:
         """Find who disagrees with what holds: the strongest, and how many more."""
         covering = [claim for claim in self.claims[key] if claim.valid_from <= valid_at < claim.valid_to]
         facts = {claim.fact: self.fact(self.log[claim.fact], known_at) for claim in covering}
-        voices = [self._voice(claim, facts[claim.fact], words) for claim in covering]
-        own = next(voice for voice in voices if voice.claim.fact == self.places[holding.id])
-        against = challengers(own, voices, valid_at, known_at)
+        spoken = [self._voice(claim, facts[claim.fact], words) for claim in covering]
+        # What was erased says nothing, and of an erased source nobody can tell whether it is another.
+        voices = [voice for voice in spoken if voice is not None]
+        own = next((voice for voice in voices if voice.claim.fact == self.places[holding.id]), None)
+        against = [] if own is None else challengers(own, voices, valid_at, known_at)
         if not against:
             return None
         strongest = facts[against[0].claim.fact]
         return Conflict(strongest.id, strongest.value, strongest.object_id, len(against) - 1)
 
-    def _voice(self, claim: Claim, fact: Fact, words: Vocabulary) -> Voice:
+    def _voice(self, claim: Claim, fact: Fact, words: Vocabulary) -> Voice | None:
+        if fact.source is None or not fact.source.origin:
+            return None
         said: str | None = None if claim.absent else f"@{fact.object_id}"
         if fact.value is not None:
             defined = words.predicates.get(fact.predicate) or self.predicates[fact.predicate]

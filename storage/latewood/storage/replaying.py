@@ -11,6 +11,7 @@ from latewood.graph_schema.events import Event, EventKind, LedgerEntry, Receipt
 from latewood.graph_schema.ledger import header_bytes, link_hash, payload_digest
 from latewood.graph_schema.model import LedgerName, NodeKind
 from latewood.graph_schema.values import Json, canonical_json
+from latewood.storage.erasing import tombstone
 from latewood.storage.planning import Plan
 from latewood.storage.receipts import receipt_to_json
 from latewood.storage.rows import NodeRow, SpaceRow
@@ -110,8 +111,11 @@ def _check(space: str, previous: bytes, seq: int, entry: LedgerEntry) -> None:
         raise _bad(entry, "has another payload than its digest says")
 
 
-def _node(event: Event, recorded_at: int) -> NodeRow:
+def _node(event: Event, recorded_at: int, *, erased: bool) -> NodeRow:
+    """Read a declaration; the kind of an erased node comes with its erasure, further on."""
     payload = event.payload
+    if erased:
+        return tombstone(NodeRow(event.id, NodeKind.ENTITY, "", None, "", {}, recorded_at, 0))
     key, attributes = payload.get("key"), payload.get("attributes")
     return NodeRow(
         event.id, NodeKind(str(payload.get("kind", NodeKind.ENTITY.value))), str(payload.get("type", "thing")),
@@ -127,7 +131,7 @@ def _planned(rows: Sequence[LedgerRow], state: str, filling: str | None) -> Plan
         event = row.entry.event
         plan.events.append(event)
         if event.kind is EventKind.DECLARED:
-            plan.declared.append(_node(event, first.recorded_at))
+            plan.declared.append(_node(event, first.recorded_at, erased=row.entry.erased))
         elif event.kind in (EventKind.ASSERTED, EventKind.ABSENT):
             plan.facts.append(event.id)
     return plan

@@ -1,0 +1,110 @@
+"""Erasing in the reference store: found by scans, taken by replacing what stands in the lists."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, MutableMapping
+from dataclasses import dataclass, replace
+
+from latewood.graph_schema.clock import Micros
+from latewood.graph_schema.events import EventKind, LedgerEntry, Receipt
+from latewood.graph_schema.model import NodeKind
+from latewood.graph_schema.values import normal_key
+from latewood.storage.erasing import REFUSAL_ERASED, erasure_of, receipt_without, tombstone
+from latewood.storage.port import Refusal
+from latewood.storage.rows import Erasing, NodeRow
+
+__all__ = ["Taken", "find", "forget", "take", "without_payload"]
+
+
+@dataclass(frozen=True, slots=True)
+class Taken:
+    """What an erasure took from a space's lists: rows by place, and the normal keys that its nodes had."""
+
+    counts: Mapping[str, int]
+    keys: Mapping[str, str | None]
+
+
+def _about(entry: LedgerEntry, target: str, *, node: bool) -> bool:
+    event = entry.event
+    if entry.erased or event.kind is EventKind.ERASED:
+        return False
+    return event.subject == target if node else target in (event.id, event.target)
+
+
+def _sources(rows: Iterable[LedgerEntry]) -> set[str]:
+    return {str(row.event.payload["source"]) for row in rows if "source" in row.event.payload}
+
+
+def find(
+    target: str, ledger: Iterable[LedgerEntry], log: Iterable[LedgerEntry], nodes: Mapping[str, NodeRow],
+    places: Mapping[str, int], names: Mapping[bytes, str],
+) -> Erasing | None:  # fmt: skip
+    """Return what an erasure of *target* would take of *ledger*; *log* is both ledgers."""
+    node = nodes.get(target)
+    if node is None and target not in places:
+        return None
+    rows = list(ledger)
+    taken = [entry for entry in rows if _about(entry, target, node=node is not None)]
+    gone = {id(entry) for entry in taken}
+    named = _sources(taken) - _sources(entry for entry in log if id(entry) not in gone)
+    if node is not None and node.kind is NodeKind.ACTOR and node.key is not None:
+        own = {"actor": target, "origin": normal_key(node.key)}
+        named |= {
+            one.id for one in nodes.values() if one.kind is NodeKind.SOURCE and own.items() <= one.attributes.items()
+        }
+    declared = {
+        entry.event.id: entry.seq for entry in rows if entry.event.kind is EventKind.DECLARED and not entry.erased
+    }
+    subject = target if node is not None else next(one.event.subject for one in rows if one.event.id == target)
+    return Erasing(
+        target, subject, None if node is None else node.kind, tuple(entry.seq for entry in taken),
+        {one: declared[one] for one in named if one in declared},
+        {key: names[key] for key in (one.event.key for one in taken) if key is not None},
+    )  # fmt: skip
+
+
+def without_payload(entry: LedgerEntry) -> LedgerEntry:
+    """Return a row as it is left."""
+    return replace(entry, event=replace(entry.event, payload={}), salt=None, erased=True)
+
+
+def take(
+    erasure: LedgerEntry, entries: list[LedgerEntry], log: list[LedgerEntry],
+    retractions: MutableMapping[str, LedgerEntry], nodes: MutableMapping[str, NodeRow],
+    by_key: MutableMapping[str, str],
+) -> Taken:  # fmt: skip
+    """Take the payloads that *erasure* names out of its ledger's *entries*, wherever they stand."""
+    said = erasure_of(erasure.event)
+    seqs = {seq for seq in said.seqs if not entries[seq - 1].erased}
+    for rows in (entries, log):
+        for place, entry in enumerate(rows):
+            if entry.ledger == erasure.ledger and entry.seq in seqs:
+                rows[place] = without_payload(entry)
+    for fact, entry in retractions.items():
+        if entry.ledger == erasure.ledger and entry.seq in seqs:
+            retractions[fact] = without_payload(entry)
+    keys: dict[str, str | None] = {}
+    for one, kind in said.nodes.items():
+        keys[one] = None if nodes[one].key is None else normal_key(nodes[one].key or "")
+        by_key.pop(keys[one] or "", None)
+        nodes[one] = replace(tombstone(nodes[one]), kind=kind)
+    return Taken({"ledger": len(seqs), "nodes": len(keys)}, keys)
+
+
+def forget(
+    taken: Taken, space: str, tenant: str, receipts: MutableMapping[tuple[str, str], Receipt],
+    refusals: MutableMapping[str, tuple[str, Refusal, Micros]],
+) -> dict[str, int]:  # fmt: skip
+    """Take the words out of receipts and refusals; return how many of each, beside what was *taken*."""
+    changed = 0
+    for place, receipt in receipts.items():
+        left = receipt_without(receipt, taken.keys) if (place[0], receipt.space) == (tenant, space) else None
+        if left is not None:
+            receipts[place] = left
+            changed += 1
+    said = 0
+    for one, (owner, refusal, at) in refusals.items():
+        if (owner, refusal.space) == (tenant, space) and refusal.message != REFUSAL_ERASED:
+            refusals[one] = (owner, replace(refusal, message=REFUSAL_ERASED, actor=""), at)
+            said += 1
+    return {**taken.counts, "receipts": changed, "refusals": said}
