@@ -12,6 +12,7 @@ import itertools
 import json
 import multiprocessing
 import os
+import resource
 import signal
 import time
 from collections.abc import Awaitable, Callable, Sequence
@@ -20,9 +21,11 @@ from multiprocessing.process import BaseProcess
 from pathlib import Path
 from typing import Final
 
+import apsw
 from simulation.synthetic import ADDING
 
 from latewood.graph_schema.commands import Assert, History, Ref
+from latewood.graph_schema.errors import LatewoodError, UnavailableError
 from latewood.graph_schema.values import Value
 from latewood.memory import Memory
 from latewood.memory.imports import ingest_adr
@@ -41,6 +44,7 @@ RECORDS: Final = "records"
 WAVE: Final = 6
 _END_S_MAX: Final = 60.0
 _NEWEST: Final = 8
+_NOBODY: Final = 65_534
 
 
 @dataclass(frozen=True, slots=True)
@@ -201,6 +205,43 @@ async def take_lease(memory: Memory, voice: _Voice, job: Job) -> None:
     voice.say("op", "renewed", str(renewed.fence))
 
 
+async def write_to_the_limit(memory: Memory, voice: _Voice, job: Job) -> None:
+    """Write until the file may grow no further, lift the limit, and write once more."""
+    soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (400_000, hard))
+    for number in itertools.count():
+        op = f"fits-{number}"
+        try:
+            written = await memory.observe(f"item:{number}", "note", "basalt " * 2_000, idempotency_key=op)
+        except UnavailableError as error:
+            voice.say("op", "met", error.code)
+            break
+        voice.say("op", op, written.receipt.id)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
+    written = await memory.observe(f"item:{number}", "note", "basalt " * 2_000, idempotency_key=op)
+    voice.say("op", "after", written.receipt.id)
+
+
+async def read_as_another(memory: Memory, voice: _Voice, job: Job) -> None:
+    """Read and try to write without the right to."""
+    entity = await memory.entity("item:1")
+    voice.say("op", "read", ", ".join(str(fact.value.data) for fact in entity.facts if fact.value is not None))
+    try:
+        await memory.observe("item:1", "note", "basalt 2")
+    except LatewoodError as error:
+        voice.say("op", "write", error.code)
+    else:
+        voice.say("op", "write", "kept")
+
+
+async def hold_the_lock(memory: Memory, voice: _Voice, job: Job) -> None:
+    """Take SQLite's lock for writing and never give it back."""
+    other = apsw.Connection(job.url)
+    other.execute("begin immediate")
+    voice.say("open")
+    await asyncio.sleep(_END_S_MAX)
+
+
 async def upgrade_file(url: str) -> None:
     """Open a file with the schema of a Latewood to come."""
     migrations.CURRENT = ADDING  # type: ignore[misc]
@@ -208,7 +249,11 @@ async def upgrade_file(url: str) -> None:
 
 
 TASKS: Final = {
-    one.__name__: one for one in (write_on, write_waves, fill_space, import_records, take_lease)
+    one.__name__: one
+    for one in (
+        write_on, write_waves, fill_space, import_records, take_lease, write_to_the_limit, read_as_another,
+        hold_the_lock,
+    )
 }  # fmt: skip
 
 
@@ -216,8 +261,15 @@ async def _run(job: Job, voice: _Voice) -> None:
     if job.task == upgrade_file.__name__:
         await upgrade_file(job.url)
         return
+    if job.task == read_as_another.__name__ and os.geteuid() == 0:
+        # What is imported at first use is imported now: that user may not read where Python is.
+        async with Memory.open(job.log + ".db", by="agent:writer") as scratch:
+            await scratch.observe("item:1", "note", "basalt 1")
+            await scratch.entity("item:1")
+        os.setuid(_NOBODY)
     async with Memory.open(job.url, by="agent:writer") as memory:
-        voice.say("open")
+        if job.task != hold_the_lock.__name__:
+            voice.say("open")
         await TASKS[job.task](memory, voice, job)
 
 

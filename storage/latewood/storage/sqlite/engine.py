@@ -55,13 +55,13 @@ def _translate(error: apsw.Error, path: Path) -> LatewoodError:
     return LatewoodError(f"SQLite failed on {path}: {error!r}")
 
 
-def _identity(path: Path) -> tuple[int, int] | None:
-    """Tell a file from another one under the same name; None when there is none."""
+def _identity(path: Path, *, state: bool = False) -> tuple[int, ...] | None:
+    """Tell a file from another one under the same name, and with *state* from itself before; None for none."""
     try:
         found = path.stat()
     except FileNotFoundError:
         return None
-    return found.st_dev, found.st_ino
+    return (found.st_dev, found.st_ino, *((found.st_mtime_ns, found.st_size) if state else ()))
 
 
 class Engine:
@@ -78,7 +78,10 @@ class Engine:
         self.sql = load_queries(_PACKAGE, "queries.sql")
         self.cache = Cache()
         self.tenants_met: set[str] = set()
-        self._file: tuple[int, int] | None = None
+        self._log_path = path.with_name(path.name + "-wal")
+        self._file: tuple[int, ...] | None = None
+        self._log: tuple[int, ...] | None = None
+        self._fixed = False
         self._local = threading.local()
         self._connections: list[Database] = []
         self._lock = threading.Lock()
@@ -112,7 +115,17 @@ class Engine:
         elif self._file is not None:
             # Only the first opening may make the file: a later one would hide that it is gone.
             flags = apsw.SQLITE_OPEN_READWRITE
-        opened = apsw.Connection(str(self.path), flags=flags, statementcachesize=200)
+        name = str(self.path)
+        if self.read_only and not self._log_path.exists() and not os.access(self.path.parent, os.W_OK):
+            # SQLite makes a log even to read; where it may not, it reads a file that nobody writes to just as well.
+            name, flags, self._fixed = (
+                f"{self.path.absolute().as_uri()}?immutable=1",
+                flags | apsw.SQLITE_OPEN_URI,
+                True,
+            )
+        else:
+            self._fixed = False
+        opened = apsw.Connection(name, flags=flags, statementcachesize=200)
         opened.set_busy_timeout(_BUSY_MS)
         connection = cast("Database", opened)
         connection.pragma("cache_size", -65_536)
@@ -143,20 +156,32 @@ class Engine:
     def _prepare(self, connection: Database) -> None:
         """Bring the file to this schema, and remember which file it is."""
         prepare(connection, self.path, read_only=self.read_only)
-        self._file = _identity(self.path)
+        self._file, self._log = self._identity(), _identity(self._log_path)
+
+    def _identity(self) -> tuple[int, ...] | None:
+        found = _identity(self.path, state=self._fixed)
+        return found if found is None or not self._fixed else (*found, int(self._log_path.exists()))
 
     def _check_file(self) -> None:
         """Refuse when the file is not the one that was opened: what is written to that one now is lost with it.
 
-        A file that was put in its place is opened for the next call.
+        A file that was put in its place is opened for the next call; but never beside the log of the old one, which
+        SQLite would take for its own and write into it.
         """
         file = self._file
-        if file is None or (found := _identity(self.path)) == file:
+        if file is None or (found := self._identity()) == file:
             return
         self.cache.clear()
         if found is None:
             msg = f"{self.path} was removed or renamed while it was open; nothing was accepted: put it back"
             raise UnavailableError(msg, code="store.unavailable")
+        if self._log is not None and _identity(self._log_path) == self._log:
+            msg = (
+                f"another file was put at {self.path} while it was open, and beside it lies the log of the old one; "
+                f"nothing was accepted: put the old file back, or take {self._log_path.name} and -shm away too"
+            )
+            raise UnavailableError(msg, code="store.unavailable")
+        what = f"{self.path} was changed while it was read" if self._fixed else f"another file was put at {self.path}"
         with self._lock:
             if self._file == file:
                 fresh = self._open()
@@ -165,8 +190,7 @@ class Engine:
                 finally:
                     fresh.close()
                 self.tenants_met.clear()
-        msg = f"another file was put at {self.path} while it was open; nothing was accepted: repeat it for that one"
-        raise UnavailableError(msg, code="store.unavailable")
+        raise UnavailableError(f"{what}; nothing was accepted: repeat it", code="store.unavailable")
 
     @contextmanager
     def _guard(self) -> Generator[None]:
@@ -188,10 +212,14 @@ class Engine:
                 connection = self._connection()
                 connection.execute("begin")
                 try:
-                    return work(connection)
+                    answer = work(connection)
                 finally:
                     if connection.in_transaction:
                         connection.execute("commit")
+                if self._fixed:
+                    # Read without locks: what another process changed meanwhile may have been read by halves.
+                    self._check_file()
+                return answer
 
         return await asyncio.get_running_loop().run_in_executor(self._readers, run)
 
