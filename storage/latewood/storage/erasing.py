@@ -26,6 +26,7 @@ __all__ = [
     "check_alone",
     "check_stands",
     "erased_event",
+    "erases",
     "erasure_of",
     "receipt_without",
     "target_of",
@@ -70,9 +71,14 @@ def target_of(unit: Unit) -> str | None:
     return targets[0]
 
 
+def erases(unit: Unit) -> bool:
+    """Tell whether *unit* erases."""
+    return any(isinstance(command, Erase) for command in unit.commands)
+
+
 def check_alone(units: Sequence[Unit]) -> None:
     """Refuse a group in which a unit that erases has company: its receipt must mean that the words are gone."""
-    if len(units) > 1 and any(isinstance(command, Erase) for unit in units for command in unit.commands):
+    if len(units) > 1 and any(erases(unit) for unit in units):
         raise InvalidError("a unit that erases is committed alone; hand it in by itself", code="query.invalid")
 
 

@@ -5,15 +5,26 @@ from __future__ import annotations
 import difflib
 import re
 from collections.abc import Sequence
+from functools import lru_cache
 from typing import Final
 
+from latewood.graph_schema.commands import ActorSpec, SourceSpec
 from latewood.graph_schema.errors import InvalidError, NotFoundError
 from latewood.graph_schema.ledger import key_id
 from latewood.graph_schema.model import Cardinality, Predicate
 from latewood.graph_schema.packs.loader import Vocabulary
-from latewood.graph_schema.values import Value, canonical_json
+from latewood.graph_schema.values import Value, canonical_json, normal_key
 
-__all__ = ["check_free", "check_space_name", "competes_for", "predicate_key", "session_key", "unknown_space"]
+__all__ = [
+    "check_free",
+    "check_space_name",
+    "competes_for",
+    "forget_names",
+    "predicate_key",
+    "session_key",
+    "source_key",
+    "unknown_space",
+]
 
 _SPACE_NAME: Final = re.compile(r"[a-z0-9][a-z0-9._-]{0,63}")
 
@@ -41,6 +52,20 @@ def session_key(session: str) -> str:
 def predicate_key(name: str) -> str:
     """Return the key of a predicate's node."""
     return f"predicate:{name}"
+
+
+@lru_cache(maxsize=1024)
+def source_key(spec: SourceSpec, actor: ActorSpec, session: str | None) -> str:
+    """Name a source by what it is, without saying it: equal sources are one node."""
+    parts = [spec.origin, spec.method, normal_key(actor.key), actor.on_behalf_of, session]
+    parts += [spec.model, spec.prompt_version]
+    return "source:" + key_id(b"latewood source", canonical_json(parts)).hex()
+
+
+def forget_names() -> None:
+    """Drop what this process still holds of keys and sources for speed alone."""
+    source_key.cache_clear()
+    normal_key.cache_clear()
 
 
 def check_free(normal: str) -> None:

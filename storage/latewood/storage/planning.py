@@ -15,7 +15,6 @@ from typing import Final
 from latewood.graph_schema.clock import Clock, Micros, from_micros, iso
 from latewood.graph_schema.commands import (
     COMMANDS_MAX,
-    ActorSpec,
     Assert,
     Command,
     Declare,
@@ -24,7 +23,6 @@ from latewood.graph_schema.commands import (
     History,
     Ref,
     Retract,
-    SourceSpec,
     Unit,
 )
 from latewood.graph_schema.errors import (
@@ -36,12 +34,11 @@ from latewood.graph_schema.errors import (
 )
 from latewood.graph_schema.events import Event, EventKind, NotHolding, Receipt
 from latewood.graph_schema.ids import IdSource, is_id
-from latewood.graph_schema.ledger import key_id
 from latewood.graph_schema.model import Cardinality, NodeKind, Predicate, Trust
 from latewood.graph_schema.packs.loader import Vocabulary
-from latewood.graph_schema.values import Json, Value, canonical_json, check_text, normal_key
+from latewood.graph_schema.values import Json, Value, check_text, normal_key
 from latewood.storage.erasing import check_stands, erased_event, target_of
-from latewood.storage.names import check_free, competes_for, predicate_key, session_key
+from latewood.storage.names import check_free, competes_for, predicate_key, session_key, source_key
 from latewood.storage.rows import FactRow, Known, Needs, NodeRow, SpaceRow
 
 __all__ = [
@@ -146,16 +143,8 @@ def needs_of(unit: Unit) -> Needs:
             ids.add(ref.id)
         elif ref.key is not None:
             keys.add(normal_key(ref.key))
-    keys.add(_source_key(unit.source, unit.actor, unit.session))
+    keys.add(source_key(unit.source, unit.actor, unit.session))
     return Needs(frozenset(keys), frozenset(ids), frozenset(facts), frozenset(predicates), tuple(ends), target_of(unit))
-
-
-@lru_cache(maxsize=1024)
-def _source_key(spec: SourceSpec, actor: ActorSpec, session: str | None) -> str:
-    """Name a source by what it is, without saying it: equal sources are one node."""
-    parts = [spec.origin, spec.method, normal_key(actor.key), actor.on_behalf_of, session]
-    parts += [spec.model, spec.prompt_version]
-    return "source:" + key_id(b"latewood source", canonical_json(parts)).hex()
 
 
 def _fills(history: History, space: SpaceRow) -> bool:
@@ -267,8 +256,8 @@ class _Planner:
     def sources(self) -> None:
         """Find or declare the actor, the session and the source."""
         unit, spec = self._unit, self._unit.source
-        source_key = _source_key(spec, unit.actor, unit.session)
-        found = self._known.by_key.get(source_key)
+        key_of_source = source_key(spec, unit.actor, unit.session)
+        found = self._known.by_key.get(key_of_source)
         if found is not None:
             self._source_id = found.id
             return
@@ -287,9 +276,7 @@ class _Planner:
         if spec.prompt_version is not None:
             attributes["prompt_version"] = spec.prompt_version
         name = self.plan.origin[:200]
-        self._source_id = self._new_node(
-            NodeKind.SOURCE, spec.method, _source_key(unit.source, unit.actor, unit.session), name, attributes
-        ).id
+        self._source_id = self._new_node(NodeKind.SOURCE, spec.method, key_of_source, name, attributes).id
 
     def predicate(self, name: str, *, relation: bool) -> Predicate:
         """Return the rules of a predicate, registering it at its first use.
@@ -486,7 +473,9 @@ def plan(unit: Unit, known: Known, words: Vocabulary, clock: Clock, ids: IdSourc
     return planner.plan
 
 
-def receipt_of(unit: Unit, plan: Plan, seq: int, not_holding: Sequence[NotHolding]) -> Receipt:
+def receipt_of(
+    unit: Unit, plan: Plan, seq: int, not_holding: Sequence[NotHolding], erased: Mapping[str, int] | None = None
+) -> Receipt:
     """Write the receipt of a kept unit; *seq* is that of its last event."""
     subject = next((event.subject for event in plan.events if event.kind is not EventKind.DECLARED), None)
     hidden = (NodeKind.PREDICATE, NodeKind.SOURCE)
@@ -495,4 +484,5 @@ def receipt_of(unit: Unit, plan: Plan, seq: int, not_holding: Sequence[NotHoldin
         recorded_at=from_micros(plan.recorded_at), subject=subject, facts=tuple(plan.facts), nodes=dict(plan.nodes),
         declared=tuple(node.key or node.id for node in plan.declared if node.kind not in hidden),
         registered=tuple(plan.registered), not_holding=tuple(not_holding[:NOT_HOLDING_MAX]), late=plan.late,
+        erased=erased or {},
     )  # fmt: skip

@@ -38,6 +38,8 @@ def receipt_to_json(receipt: Receipt) -> str:
             ]
             for one in receipt.not_holding
         ]
+    if receipt.erased:
+        document["erased"] = dict(receipt.erased)
     return canonical_json(document)
 
 
@@ -55,5 +57,5 @@ def receipt_from_json(text: str, *, replayed: bool = False) -> Receipt:
             NotHolding(fact, from_micros(start), None if end is None else from_micros(end), held_by)
             for fact, start, end, held_by in stretches
         ),
-        replayed=replayed, late=document["late"],
+        replayed=replayed, late=document["late"], erased=document.get("erased", {}),
     )  # fmt: skip

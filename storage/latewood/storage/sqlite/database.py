@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from typing import Protocol, TypeAlias
+from typing import Final, Protocol, TypeAlias
 
-__all__ = ["Cell", "Database", "Row", "Rows", "number"]
+__all__ = ["BUSY_MS", "Cell", "Database", "Row", "Rows", "number"]
 
+BUSY_MS: Final = 5_000
+"""How long a connection waits for another's lock."""
 Cell: TypeAlias = "int | float | str | bytes | None"
 """What a column holds."""
 Row: TypeAlias = Sequence[Cell]

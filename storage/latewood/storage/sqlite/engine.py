@@ -18,15 +18,16 @@ from typing import Final, Literal, TypeVar, cast
 import apsw
 
 from latewood.graph_schema.errors import CorruptError, InvalidError, LatewoodError, UnavailableError
+from latewood.storage.port import Scrub
 from latewood.storage.queries import load_queries
-from latewood.storage.sqlite.database import Database
+from latewood.storage.sqlite import erasing
+from latewood.storage.sqlite.database import BUSY_MS, Database
 from latewood.storage.sqlite.migrations import SCHEMA_VERSION, migrate, prepare
 from latewood.storage.sqlite.writing import Cache
 from latewood.storage.upgrades import Upgrade
 
 __all__ = ["SCHEMA_VERSION", "Engine"]
 
-_BUSY_MS: Final = 5_000
 _READERS: Final = 3
 _PACKAGE: Final = "latewood.storage.sqlite"
 
@@ -38,7 +39,7 @@ def _translate(error: apsw.Error, path: Path) -> LatewoodError:
     if isinstance(error, apsw.FullError):
         return UnavailableError(f"the disk under {path} is full; free space, then repeat the write", code="disk.full")
     if isinstance(error, apsw.BusyError | apsw.LockedError):
-        msg = f"another process held {path} for over {_BUSY_MS / 1000:.0f} s; try again"
+        msg = f"another process held {path} for over {BUSY_MS / 1000:.0f} s; try again"
         return UnavailableError(msg, code="store.busy")
     if isinstance(error, apsw.ReadOnlyError):
         msg = f"{path} is read-only; nothing was written: give this user the right to write the file and its folder"
@@ -98,9 +99,22 @@ class Engine:
         """
         try:
             await self.write(self._prepare, begin=False)
+            if erasing.marked(self.path):
+                # Left by a crash, or by a process that was in the way: nobody waits for it here.
+                await self.scrub(wait_ms=0)
         except BaseException:
             await self.close()
             raise
+
+    async def scrub(self, *, wait_ms: int | None = None) -> Scrub:
+        """Rid the file and its log of what was erased, as far as other processes let it."""
+        if self.read_only:
+            return Scrub("pending" if erasing.marked(self.path) else "done", f"{self.path} is read-only here")
+
+        def work(connection: Database) -> Scrub:
+            return erasing.scrub(connection, self.path, **({} if wait_ms is None else {"wait_ms": wait_ms}))
+
+        return await self.write(work, begin=False)
 
     async def upgrade(self, *, dry_run: bool, backup: bool) -> Upgrade:
         """Bring the file to the newest schema, instead of starting. Raises as `start` does."""
@@ -126,7 +140,7 @@ class Engine:
         else:
             self._fixed = False
         opened = apsw.Connection(name, flags=flags, statementcachesize=200)
-        opened.set_busy_timeout(_BUSY_MS)
+        opened.set_busy_timeout(BUSY_MS)
         connection = cast("Database", opened)
         connection.pragma("cache_size", -65_536)
         connection.pragma("mmap_size", 1 << 30)

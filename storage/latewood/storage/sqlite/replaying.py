@@ -23,7 +23,7 @@ from latewood.storage.replaying import (
 from latewood.storage.sqlite import ledgers
 from latewood.storage.sqlite.database import Database, number
 from latewood.storage.sqlite.reading import Reading
-from latewood.storage.sqlite.writing import LEDGER_NUMBER, GroupWriter, space_row
+from latewood.storage.sqlite.writing import LEDGER_NUMBER, GroupWriter, node_row, space_row
 
 __all__ = ["Replayer", "adopt", "image", "ledger_rows"]
 
@@ -117,6 +117,7 @@ class Replayer(GroupWriter):
         self._db.executemany(self._sql["insert_event"], written)
         self._nodes(space, unit.plan, base_seq)
         self._claims(space, unit.plan, changes)
+        self._erase(space, unit.ledger, unit.plan.events)
         if unit.receipt is not None:
             text = rename_receipt(unit.receipt, name)
             self._db.execute(self._sql["insert_receipt"], (unit_raw, space.n, unit.op, unit.body, text))
@@ -133,4 +134,4 @@ class Replayer(GroupWriter):
             return ""
         listed = json.dumps([unit.source.replace("-", "")])
         row = self._db.execute(self._sql["nodes_by_id"], (n, listed)).fetchone()
-        return "" if row is None else str(json.loads(cast("str", row[6])).get("origin", ""))
+        return "" if row is None else str(node_row(row).attributes.get("origin", ""))

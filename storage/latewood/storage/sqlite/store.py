@@ -22,7 +22,8 @@ from latewood.graph_schema.ledger import Verdict
 from latewood.graph_schema.model import LEDGERS, Fact, LedgerName, Node, NodeKind, Predicate
 from latewood.graph_schema.packs.loader import Vocabulary, vocabulary
 from latewood.storage.crashpoints import reach
-from latewood.storage.names import check_space_name
+from latewood.storage.erasing import check_alone, erases
+from latewood.storage.names import check_space_name, forget_names
 from latewood.storage.planning import predicate_of
 from latewood.storage.port import (
     PAGE_MAX,
@@ -36,19 +37,20 @@ from latewood.storage.port import (
     Page,
     Point,
     Refusal,
+    Scrub,
     Space,
     StoreInfo,
 )
 from latewood.storage.receipts import receipt_from_json
 from latewood.storage.replaying import LedgerRow, SpaceImage
 from latewood.storage.rows import SpaceRow, as_known
-from latewood.storage.sqlite import leases, ledgers, listing, replaying
+from latewood.storage.sqlite import erasing, leases, ledgers, listing, replaying
 from latewood.storage.sqlite.database import Database, number
 from latewood.storage.sqlite.engine import Engine
 from latewood.storage.sqlite.migrations import SCHEMA_VERSION
 from latewood.storage.sqlite.reading import NO_BOUND, Reading
 from latewood.storage.sqlite.replaying import Replayer
-from latewood.storage.sqlite.writing import LEDGER_NUMBER, GroupWriter, find_space, space_row
+from latewood.storage.sqlite.writing import LEDGER_NUMBER, GroupWriter, attributes_of, find_space, space_row
 
 __all__ = ["SqliteStore"]
 
@@ -220,8 +222,13 @@ class SqliteStore:
         if any(unit.space == "default" for unit in units):
             await self._ensure_default()
 
+        check_alone(units)
+        erasure = any(erases(unit) for unit in units)
+
         def work(connection: Database) -> tuple[Committed, ...]:
             engine = self._engine
+            if erasure:
+                erasing.mark(engine.path)
             writer = GroupWriter(
                 connection, engine.sql, engine.cache, self._tenant, self._clock, self._ids, self._words
             )
@@ -230,6 +237,9 @@ class SqliteStore:
         reach("group.begin")
         answers = await self._engine.write(work)
         reach("group.committed")
+        if erasure:
+            attributes_of.cache_clear()
+            forget_names()
         return answers
 
     async def nodes(
@@ -348,6 +358,10 @@ class SqliteStore:
             connection.execute(self._engine.sql["evict_refusals"], (self._tenant, REFUSALS_MAX))
 
         await self._engine.write(work)
+
+    async def scrub(self) -> Scrub:
+        """Cut off the log, which has pages as they were before an erasure."""
+        return await self._engine.scrub()
 
     async def verify(self, space: str, ledger: LedgerName) -> Verdict:
         """Check the chain from its first row to its head."""

@@ -20,18 +20,21 @@ from latewood.graph_schema.packs.loader import Vocabulary
 from latewood.graph_schema.resolution import Claim
 from latewood.graph_schema.values import Json, canonical_json, normal_key
 from latewood.storage.crashpoints import reach
+from latewood.storage.erasing import erasure_of
 from latewood.storage.names import predicate_key, unknown_space
 from latewood.storage.planning import Plan, needs_of, plan, predicate_of, receipt_of, recorded_time
 from latewood.storage.port import Committed
 from latewood.storage.receipts import receipt_from_json, receipt_to_json
 from latewood.storage.rows import FactRow, Known, NodeRow, SpaceRow
 from latewood.storage.settling import KeyChange, KeyState, claim_class, not_held, open_end, origin_hash, settle_key
-from latewood.storage.sqlite import leases
+from latewood.storage.sqlite import erasing, leases
 from latewood.storage.sqlite.database import Database, number
 from latewood.storage.sqlite.stretches import SqliteRows, apply_repair, holder_of_key
 
 __all__ = ["LEDGER_NUMBER", "Cache", "GroupWriter", "find_space", "node_row", "space_row", "texts_of"]
 
+_ERASED: Final = "null"
+"""The attributes of a node whose words were erased."""
 LEDGER_NUMBER: Final[Mapping[LedgerName, int]] = {name: place for place, name in enumerate(LEDGERS)}
 
 
@@ -62,9 +65,11 @@ def attributes_of(text: str) -> Mapping[str, Json]:
 def node_row(row: Sequence[object]) -> NodeRow:
     """Read a row of the queries over `node`."""
     _, raw_id, kind, node_type, key, name, attributes, recorded_at, version, _ = row
+    erased = attributes == _ERASED
     return NodeRow(
         id_text(cast("bytes", raw_id)), NodeKind(cast("str", kind)), cast("str", node_type), cast("str | None", key),
-        cast("str", name), attributes_of(cast("str", attributes)), cast("int", recorded_at), cast("int", version),
+        cast("str", name), {} if erased else attributes_of(cast("str", attributes)), cast("int", recorded_at),
+        cast("int", version), erased,
     )  # fmt: skip
 
 
@@ -215,7 +220,7 @@ class GroupWriter:
         last_seq = ledger.seq + len(planned.events)
         self._nodes(space, planned, ledger.seq)
         self._claims(space, planned, changes)
-        receipt = receipt_of(unit, planned, last_seq, not_holding)
+        receipt = receipt_of(unit, planned, last_seq, not_holding, self._erase(space, unit.ledger, planned.events))
         self._db.execute(
             self._sql["insert_receipt"], (id_bytes(unit.id), space.n, op, unit.body, receipt_to_json(receipt))
         )
@@ -260,7 +265,11 @@ class GroupWriter:
             one.name: one
             for one in (predicate_of(node.attributes) for node in by_key.values() if node.kind is NodeKind.PREDICATE)
         }
-        return Known(space.row, head, by_key, by_id, facts, predicates, holders)
+        found = None
+        if needs.erase is not None:
+            place = (self._tenant, space.n, space.row.name, LEDGER_NUMBER[unit.ledger])
+            found = erasing.find(self._db, place, needs.erase)
+        return Known(space.row, head, by_key, by_id, facts, predicates, holders, found)
 
     def _by_key(self, space: _Space, keys: Sequence[str], *, fresh: bool) -> dict[str, NodeRow]:
         """Look nodes up by key; *fresh* when their versions count, which the cache does not follow."""
@@ -331,12 +340,12 @@ class GroupWriter:
             norm = None if node.key is None else normal_key(node.key)
             row = (
                 self._cache.next_n, space.n, id_bytes(node.id), node.kind.value, node.type, node.key, norm, node.name,
-                canonical_json(node.attributes), node.recorded_at,
+                _ERASED if node.erased else canonical_json(node.attributes), node.recorded_at,
             )  # fmt: skip
             self._db.execute(self._sql["insert_node"], row)
             if norm is not None:
                 self._cache.nodes[space.n, norm] = node
-            if node.kind not in (NodeKind.PREDICATE, NodeKind.SOURCE):
+            if node.kind not in (NodeKind.PREDICATE, NodeKind.SOURCE) and not node.erased:
                 words = node.name if node.key is None or node.key == node.name else f"{node.key} {node.name}"
                 self._text(space, -self._cache.next_n, words)
             self._cache.next_n += 1
@@ -346,6 +355,16 @@ class GroupWriter:
 
     def _text(self, space: _Space, rowid: int, words: str) -> None:
         self._db.execute(f"insert into text_{space.n}(rowid, body) values(?, ?)", (rowid, words))
+
+    def _erase(self, space: _Space, ledger: LedgerName, events: Iterable[Event]) -> Mapping[str, int]:
+        """Take the words that the events of a unit erase; return how many rows of each place."""
+        counts: Mapping[str, int] = {}
+        for event in events:
+            if event.kind is EventKind.ERASED:
+                place = (self._tenant, space.n, space.row.name, LEDGER_NUMBER[ledger])
+                counts = erasing.take(self._db, place, erasure_of(event))
+                self._cache.nodes.clear()
+        return counts
 
     def _settle(self, space: _Space, planned: Plan) -> tuple[list[KeyChange], list[NotHolding]]:
         """Find what the unit does to every key it touches, in order of key, and where its facts do not hold."""
@@ -441,7 +460,8 @@ class GroupWriter:
         subject = self._db.execute(self._sql["node_number"], (space.n, id_bytes(event.subject))).fetchone()
         if subject is None:
             raise CorruptError(f"the node {event.subject} of a fact is not in the view; run `latewood doctor`")
-        predicate = cast("str", event.payload["predicate"])
+        # Of an erased row that is replayed the predicate comes later, with its erasure.
+        predicate = cast("str", event.payload.get("predicate", ""))
         bindings = (None, space.n, key_id, subject[0], predicate, state.origin, int(state.contested), state.top)
         self._db.execute(self._sql["insert_key"], bindings)
         state.k, state.stored = self._db.last_insert_rowid(), True
