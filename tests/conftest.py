@@ -1,4 +1,4 @@
-"""What every test shares: how many examples Hypothesis tries, and the seed in every failure."""
+"""What every test shares: how many examples Hypothesis tries, the seed in every failure, and a Neo4j."""
 
 from __future__ import annotations
 
@@ -7,9 +7,12 @@ import secrets
 
 import pytest
 from hypothesis import HealthCheck, settings
+from neo4j_server import NEO4J, wants_neo4j
 
 SCALE = int(os.environ.get("LATEWOOD_EXAMPLES", "1"))
 """Multiplies the examples of every property; `just slow` raises it."""
+NEO4J_S_MAX = 300
+"""A server that shares two cores with its tests answers at its own pace; this only ends what hangs."""
 
 settings.register_profile(
     "dev",
@@ -29,6 +32,29 @@ def pytest_configure(config: pytest.Config) -> None:
     # Chosen here rather than by Hypothesis, which only names its seed in some failures.
     if config.option.hypothesis_seed is None:
         config.option.hypothesis_seed = str(secrets.randbits(32))
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    for item in items:
+        if wants_neo4j(item) and item.get_closest_marker("timeout") is None:
+            item.add_marker(pytest.mark.timeout(NEO4J_S_MAX))
+
+
+def pytest_collection_finish(session: pytest.Session) -> None:
+    # Before the first test, whose time limit is no measure for fetching and starting a server.
+    if not session.config.option.collectonly and any(map(wants_neo4j, session.items)):
+        NEO4J.start()
+
+
+@pytest.hookimpl(trylast=True)
+def pytest_sessionfinish() -> None:
+    NEO4J.stop()
+
+
+@pytest.fixture(scope="session")
+def neo4j_url() -> str:
+    """The address of a Neo4j whose database tests may empty; a test that asks for it fails where there is none."""
+    return NEO4J.url()
 
 
 def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter, exitstatus: int, config: pytest.Config) -> None:

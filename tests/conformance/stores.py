@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import itertools
-import os
 from collections.abc import Callable
 from pathlib import Path
 from typing import Final, Protocol
 
 from neo4j import GraphDatabase
+from neo4j_server import NEO4J
 
 from latewood.graph_schema.clock import Clock
 from latewood.graph_schema.ids import IdSource
@@ -72,7 +72,7 @@ class MakeNeo4j:
     """Empties the one database of the server before each store; its indexes stay, spaces are numbered from 1 again."""
 
     def __init__(self, folder: Path) -> None:
-        self._url = os.environ["LATEWOOD_NEO4J_URL"]
+        self._url = NEO4J.url()
 
     async def fresh(self, *, clock: Clock, ids: IdSource, words: Vocabulary) -> GraphStore:
         empty_neo4j(self._url)
@@ -97,5 +97,5 @@ def empty_neo4j(url: str) -> None:
 STORES: Final[dict[str, Callable[[Path], Maker]]] = {
     "reference": MakeReference,
     "sqlite": MakeSqlite,
-    **({"neo4j": MakeNeo4j} if "LATEWOOD_NEO4J_URL" in os.environ else {}),
+    "neo4j": MakeNeo4j,
 }

@@ -21,7 +21,7 @@ SETTINGS: Final[Mapping[str, str]] = {
 }
 """Every environment variable with one sentence."""
 
-_OF_TESTS: Final = frozenset({"LATEWOOD_EXAMPLES", "LATEWOOD_NEO4J_URL"})
+_OF_TESTS: Final = frozenset({"LATEWOOD_EXAMPLES", "LATEWOOD_NEO4J_URL", "LATEWOOD_NEO4J_VERSION"})
 
 
 @dataclass(frozen=True, slots=True)

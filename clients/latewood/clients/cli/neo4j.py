@@ -28,8 +28,9 @@ def up(
     call: Call,
     home: Home = None,
     release: Annotated[
-        str, typer.Option("--version", metavar="N", help="Which Neo4j: 5.26.30, or 2026.08.1 (Java 21).")
-    ] = "5.26.30",
+        str | None,
+        typer.Option("--version", metavar="N", help="5.26.30, or 2026.08.1 (Java 21 or later).", show_default=False),
+    ] = None,
     bolt_port: Annotated[
         int | None, typer.Option("--bolt-port", metavar="N", help="7687; 0 takes any that is free.", show_default=False)
     ] = None,
@@ -55,7 +56,7 @@ def up(
 
     wanted = Wanted(home, release, bolt_port, http_port, heap, page_cache, password)
     if not call.as_json:
-        call.screen.note(f"starting Neo4j {release}; the first time its jars are fetched, which takes a minute")
+        call.screen.note("starting Neo4j; the first time its jars are fetched, which takes a minute")
     _show(call, server.up(wanted))
     return EXIT_OK
 

@@ -5,6 +5,8 @@ from __future__ import annotations
 import json
 import os
 import secrets
+from collections.abc import Generator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final, cast
@@ -15,9 +17,21 @@ from latewood.graph_schema.errors import InvalidError
 __all__ = ["Home", "Note", "data_folder"]
 
 _PASSWORD_MIN: Final = 8
+_PASSWORD_MAX: Final = 128
 _PASSWORD_BYTES: Final = 18
 _TAIL_BYTES: Final = 8_192
 _TAIL_LINES: Final = 15
+
+
+def _checked(password: str, what: str) -> str:
+    # ASCII, for how the rest reaches Java depends on the locale.
+    if not password.isascii() or not password.isprintable() or password != password.strip():
+        msg = f"{what} has characters other than printable ASCII, or blanks at its ends; choose another"
+        raise InvalidError(msg, code="setting.invalid")
+    if not _PASSWORD_MIN <= len(password) <= _PASSWORD_MAX:
+        msg = f"{what} has {len(password)} characters; Neo4j takes {_PASSWORD_MIN} to {_PASSWORD_MAX}"
+        raise InvalidError(msg, code="setting.invalid", length=len(password))
+    return password
 
 
 def data_folder() -> Path:
@@ -74,6 +88,10 @@ class Home:
         return self.folder / "password"
 
     @property
+    def _version(self) -> Path:
+        return self.folder / "version"
+
+    @property
     def _initial(self) -> Path:
         return self.folder / "data" / "dbms" / "auth.ini"
 
@@ -110,6 +128,17 @@ class Home:
         """Drop the note: nothing runs."""
         self._note.unlink(missing_ok=True)
 
+    def version(self) -> str | None:
+        """Read which release the data is of, None where there is none."""
+        try:
+            return self._version.read_text(encoding="utf-8").strip() or None
+        except FileNotFoundError:
+            return None
+
+    def keep_version(self, version: str) -> None:
+        """Keep which release the data is of."""
+        self._replace(self._version, version + "\n")
+
     def password(self) -> str | None:
         """Read the password that is kept."""
         try:
@@ -125,12 +154,9 @@ class Home:
                 password is kept.
         """
         if given is not None:
-            if len(given) < _PASSWORD_MIN or given != given.strip() or not given.isprintable():
-                msg = f"the password has to be {_PASSWORD_MIN} printable characters or more, without blanks at its ends"
-                raise InvalidError(msg, code="setting.invalid")
-            return given
+            return _checked(given, "--password")
         if (kept := self.password()) is not None:
-            return kept
+            return _checked(kept, f"the password in {self._password}")
         if self.started_before:
             msg = f"{self._password} is gone and {self.folder} has a database; give its password with --password"
             raise InvalidError(msg, code="setting.invalid", path=str(self._password))
@@ -140,9 +166,21 @@ class Home:
         """Keep the password for its owner's eyes."""
         self._replace(self._password, password + "\n")
 
-    def drop_initial_password(self) -> None:
-        """Take back an initial password that no server has been started with."""
+    @contextmanager
+    def initial_password(self, password: str) -> Generator[Path]:
+        """Name a file with the words that set *password*, while the block runs; one set before is taken back.
+
+        In a file, since every user of a machine can read the words of a command line.
+        """
         self._initial.unlink(missing_ok=True)
+        quoted = password.replace("\\", "\\\\").replace('"', '\\"')
+        words = self.folder / "password.words"
+        try:
+            # After the two dashes nothing is an option, and in quotes nothing is a comment or the name of a file.
+            self._replace(words, f'-- "{quoted}"\n')
+            yield words
+        finally:
+            words.unlink(missing_ok=True)
 
     def _replace(self, path: Path, text: str) -> None:
         part = path.with_name(f"{path.name}.part")

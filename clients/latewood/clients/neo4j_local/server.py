@@ -19,7 +19,7 @@ from latewood.clients.neo4j_local.java import Java, find_java
 from latewood.clients.neo4j_local.locks import locked
 from latewood.clients.neo4j_local.probe import USER, Answer, ask, free_port, require_free, speaks_bolt
 from latewood.clients.neo4j_local.processes import Process, children, start_detached, stop
-from latewood.clients.neo4j_local.releases import DEFAULT_VERSION, Release, release
+from latewood.clients.neo4j_local.releases import Release, release_for
 from latewood.graph_schema.errors import ConflictError, InvalidError, UnavailableError
 
 __all__ = ["BOLT_PORT", "HTTP_PORT", "Running", "Stopped", "Wanted", "down", "home_folder", "status", "up"]
@@ -37,10 +37,10 @@ _TRIES_MAX: Final = 3
 
 @dataclass(frozen=True, slots=True)
 class Wanted:
-    """What is asked of `up`; a port of 0 is any that is free, None means the usual one."""
+    """What is asked of `up`; a port of 0 is any that is free, None the usual one, a version of None the home's."""
 
     home: Path | None = None
-    version: str = DEFAULT_VERSION
+    version: str | None = None
     bolt_port: int | None = None
     http_port: int | None = None
     heap: str = "1g"
@@ -88,11 +88,11 @@ def up(wanted: Wanted) -> Running:
 
     Raises:
         InvalidError: code ``setting.invalid`` for an option that cannot be honoured, a taken port among them.
-        ConflictError: code ``neo4j.running`` when it runs with other ports or in another version than asked for.
+        ConflictError: code ``neo4j.running`` when it runs with other ports or in another version than asked for,
+            ``neo4j.other_version`` when the home holds the data of another line of releases.
         UnavailableError: code ``java.missing``, ``maven.missing``, ``neo4j.assembly_failed``, ``neo4j.start_failed``,
             ``neo4j.password_wrong``, ``disk.full``, or ``store.busy``.
     """
-    which = release(wanted.version)
     home = Home(home_folder(wanted.home))
     jars = checked_folder(data_folder() / "jars" if wanted.jars is None else wanted.jars)
     heap, page_cache = checked_size(wanted.heap, "--heap"), checked_size(wanted.page_cache, "--page-cache")
@@ -102,17 +102,18 @@ def up(wanted: Wanted) -> Running:
             note = home.note()
             if note is not None and note.running:
                 return _as_it_runs(home, note, wanted)
+            which = release_for(wanted.version, home.version())
             _check_ports(wanted)
             password = home.choose_password(wanted.password)
             java = find_java(which)
             library = assemble(jars, which, java)
             for left in reversed(range(_TRIES_MAX)):
-                bolt_port, http_port = _ports(wanted)
-                configuration = Configuration(library, bolt_port, http_port, heap, page_cache)
+                bolt, web = _asked_ports(wanted)
+                configuration = Configuration(library, bolt or free_port(), web or free_port(), heap, page_cache)
                 try:
                     return _start(home, which, java, configuration, password)
                 except _PortTakenError as error:
-                    if not left or 0 not in (wanted.bolt_port, wanted.http_port):
+                    if not left or 0 not in (bolt, web):
                         raise UnavailableError(error.message, code=error.code, **error.details) from error
             raise AssertionError
     except OSError as error:
@@ -157,9 +158,7 @@ class _PortTakenError(UnavailableError):
 
 def _check_ports(wanted: Wanted) -> None:
     """Refuse ports that cannot be had before anything is fetched."""
-    bolt, web = (BOLT_PORT if wanted.bolt_port is None else wanted.bolt_port), (
-        HTTP_PORT if wanted.http_port is None else wanted.http_port
-    )  # fmt: skip
+    bolt, web = _asked_ports(wanted)
     require_free(bolt, "--bolt-port")
     require_free(web, "--http-port")
     if bolt == web != 0:
@@ -167,10 +166,9 @@ def _check_ports(wanted: Wanted) -> None:
         raise InvalidError(msg, code="setting.invalid", port=bolt)
 
 
-def _ports(wanted: Wanted) -> tuple[int, int]:
-    bolt = (BOLT_PORT if wanted.bolt_port is None else wanted.bolt_port) or free_port()
-    web = (HTTP_PORT if wanted.http_port is None else wanted.http_port) or free_port()
-    return bolt, web
+def _asked_ports(wanted: Wanted) -> tuple[int, int]:
+    bolt = BOLT_PORT if wanted.bolt_port is None else wanted.bolt_port
+    return bolt, HTTP_PORT if wanted.http_port is None else wanted.http_port
 
 
 def _as_it_runs(home: Home, note: Note, wanted: Wanted) -> Running:
@@ -231,19 +229,16 @@ def _words(home: Home, java: Java, library: Path, entry: str, *words: str) -> li
 
 def _set_password(home: Home, java: Java, library: Path, password: str) -> None:
     """Set the password that the first start takes over; one of a start that never came is replaced."""
-    home.drop_initial_password()
-    words = _words(
-        home, java, library, "Neo4jAdminCommand", "dbms", "set-initial-password", "--", password
-    )  # fmt: skip
-    try:
-        done = subprocess.run(  # noqa: S603 - the Java that was found, over the jars that were fetched
-            words, env=dict(_environment(home, java)), cwd=home.folder, stdin=subprocess.DEVNULL, capture_output=True,
-            text=True, errors="replace", timeout=_PASSWORD_S_MAX, check=False,
-        )  # fmt: skip
-    except subprocess.TimeoutExpired as error:
-        msg = f"the password was not set within {_PASSWORD_S_MAX:.0f} s; try again"
-        # Not from the error: it holds the words, and so the password.
-        raise UnavailableError(msg, code="neo4j.start_failed") from error.__cause__
+    with home.initial_password(password) as file:
+        words = _words(home, java, library, "Neo4jAdminCommand", "dbms", "set-initial-password", f"@{file}")
+        try:
+            done = subprocess.run(  # noqa: S603 - the Java that was found, over the jars that were fetched
+                words, env=dict(_environment(home, java)), cwd=home.folder, stdin=subprocess.DEVNULL,
+                capture_output=True, text=True, errors="replace", timeout=_PASSWORD_S_MAX, check=False,
+            )  # fmt: skip
+        except subprocess.TimeoutExpired as error:
+            msg = f"the password was not set within {_PASSWORD_S_MAX:.0f} s; try again"
+            raise UnavailableError(msg, code="neo4j.start_failed") from error
     if done.returncode != 0:
         said = (done.stdout + done.stderr).replace(password, "***").strip()[-1_000:]
         msg = f"the password could not be set (exit code {done.returncode}): {said}"
@@ -256,6 +251,8 @@ def _start(home: Home, which: Release, java: Java, configuration: Configuration,
         _set_password(home, java, configuration.library, password)
         home.keep_password(password)
     words = _words(home, java, configuration.library, "Neo4jCommand", "console")
+    # Before it starts, since starting is what makes the data its own.
+    home.keep_version(which.version)
     launcher = start_detached(words, log=home.log, folder=home.folder, environment=_environment(home, java))
     # Noted before it answers: a command that is killed while it waits leaves a server that `down` can stop.
     note = _noted(home, which, java, configuration, launcher)
