@@ -214,7 +214,7 @@ class SpaceLog:
         place, claims = self.places[fact], self.claims[self.key_of(fact)]
         for index, claim in enumerate(claims):
             if claim.fact == place:
-                claims[index] = replace(claim, retracted_at=entry.recorded_at)
+                claims[index] = claim._replace(retracted_at=entry.recorded_at)
 
     def _declare(self, node: NodeRow) -> None:
         """Keep a new node, or the new definition of one declared before; the last event about it is its version."""

@@ -38,6 +38,7 @@ async def check_a_kept_unit_is_read_at_once(make: MakeStore) -> None:
         assert fact.value == Value("float", 0.81, "1")
         assert (to_micros(fact.valid_from), fact.valid_to is not None) == (day(-3), True)
         assert fact.recorded_at == receipt.recorded_at
+        assert fact.source is not None
         assert (fact.as_written, fact.source.quote, fact.source.locator) == ("81 %", "q", "line 4")
         assert (fact.source.origin, fact.source.method) == ("report.md", "asserted")
         nodes = await scene.store.nodes("default", keys=["agent:planner", "human:ada", "session:s-12"])

@@ -60,7 +60,8 @@ async def check_the_first_ordinary_write_makes_a_space_live(make: MakeStore) -> 
 
         assert late.late
         assert _recorded(late) > day(0)
-        source_time = facts[late.facts[0]].source.source_time
+        source = facts[late.facts[0]].source
+        source_time = None if source is None else source.source_time
         assert source_time is not None
         assert to_micros(source_time) == day(-5)
         assert (await scene.store.receipt(late.id)).late

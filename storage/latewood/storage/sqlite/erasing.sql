@@ -42,7 +42,7 @@ and json_extract(attributes, '$.actor') = ?2 and json_extract(attributes, '$.ori
 
 -- name: declarations
 -- The rows that declare nodes (a JSON list of hex).
-select id, seq from json_each(?3) i
+select f.id, f.seq from json_each(?3) i
 cross join event f on f.id = unhex(i.value) and f.space = ?1
 where f.ledger = ?2 and f.kind = 'declared' and f.payload is not null;
 
