@@ -18,6 +18,7 @@ from latewood.graph_schema.resolution import Claim, Stretch, Window
 from latewood.graph_schema.values import Json, normal_key
 from latewood.storage.names import competes_for, predicate_key, unknown_space
 from latewood.storage.neo4j.database import Engine, Query, Row, head_of
+from latewood.storage.neo4j.erasing import find
 from latewood.storage.neo4j.keys import FactRef, ImageRows, KeyImage, WindowRows, claim_of, load_images, tail_row
 from latewood.storage.neo4j.pending import Pending
 from latewood.storage.planning import needs_of, predicate_of, recorded_time
@@ -39,8 +40,9 @@ def space_row(row: Row) -> tuple[int, SpaceRow]:
 def node_row(row: Row) -> NodeRow:
     """Read the `node` columns of a row."""
     node_id, kind, node_type, key, name, attributes, recorded_at, version, _ = row[:9]
-    read: dict[str, Json] = json.loads(attributes) if attributes != "{}" else {}
-    return NodeRow(node_id, NodeKind(kind), node_type, key, name, read, recorded_at, version)
+    read: dict[str, Json] | None = json.loads(attributes) if attributes != "{}" else {}
+    # Attributes that are null mark a tombstone.
+    return NodeRow(node_id, NodeKind(kind), node_type, key, name, read or {}, recorded_at, version, read is None)
 
 
 @dataclass(slots=True)
@@ -281,7 +283,10 @@ class Group:
             if node.kind is NodeKind.PREDICATE:
                 one = predicate_of(node.attributes)
                 predicates[one.name] = one
-        return Known(space.row, ledger.recorded_at, by_key, by_id, facts, predicates, holders)
+        erasing = None
+        if needs.erase is not None and is_id(needs.erase):
+            erasing = find(self.query, n, ledger.name, normal_id(needs.erase))
+        return Known(space.row, ledger.recorded_at, by_key, by_id, facts, predicates, holders, erasing)
 
     def _node(self, n: int, key: str, *, fresh: bool) -> NodeRow | None:
         # Only a node that a unit names can be expected at a version; the group read those afresh.
@@ -327,6 +332,14 @@ class Group:
         image.facts[claim.fact] = ref
         return claim
 
+    def forget(self) -> None:
+        """Forget nodes, facts and keys: what was erased must not be remembered."""
+        self.cache.nodes.clear()
+        self.cache.keys.clear()
+        self.fresh.clear()
+        self.by_id.clear()
+        self.facts.clear()
+
     def flush(self) -> None:
         """Write what waits."""
         pending = self.pending
@@ -345,7 +358,7 @@ class Group:
                     })  # fmt: skip
                     ledger.moved = False
                     self.cache.heads[space.number, ledger.name] = ledger.seq
-        if pending.events:
+        if pending.events or pending.receipts:
             self.query("keep", **cast("dict[str, Any]", pending.parameters()))
         self.pending = Pending()
 

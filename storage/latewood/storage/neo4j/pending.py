@@ -8,7 +8,7 @@ from typing import Any, Final
 
 from latewood.graph_schema.clock import FOREVER, Micros
 from latewood.graph_schema.events import Event, EventKind
-from latewood.graph_schema.model import NodeKind
+from latewood.graph_schema.model import ERASED_NAME, NodeKind
 from latewood.graph_schema.resolution import Repair, Stretch
 from latewood.graph_schema.values import Json, canonical_json, normal_key
 from latewood.storage.building import value_of
@@ -71,12 +71,13 @@ class Pending:
     def node(self, space: int, node: NodeRow, place: int) -> None:
         """Keep a node, or its new definition when it is declared again."""
         labels = list(labels_of(node.kind, node.type))
-        if node.kind not in (NodeKind.PREDICATE, NodeKind.SOURCE):
+        if node.kind not in (NodeKind.PREDICATE, NodeKind.SOURCE) and not node.erased:
             labels.append(space_label(space))
         properties = {
             "kind": node.kind.value, "type": node.type, "key": node.key, "name": node.name,
-            "norm": None if node.key is None else normal_key(node.key), "attributes": canonical_json(node.attributes),
-            "text": spaced(node.key or "", node.name),
+            "norm": None if node.key is None else normal_key(node.key),
+            "attributes": "null" if node.erased else canonical_json(node.attributes),
+            "text": None if node.erased else spaced(node.key or "", node.name),
         }  # fmt: skip
         self.nodes.append({
             "space": space, "id": node.id, "labels": labels, "properties": properties,
@@ -94,11 +95,11 @@ class Pending:
         payload = event.payload
         properties: dict[str, Any] = {
             "space": space, "id": event.id, "place": place, "subject": event.subject,
-            "predicate": payload["predicate"], "key_id": event.key.hex() if event.key else None,
+            "predicate": payload.get("predicate", ""), "key_id": event.key.hex() if event.key else None,
             "absent": event.kind is EventKind.ABSENT, "tier": event.tier, "trust": event.trust, "known": event.known,
-            "ordinal": event.ordinal, "source": payload["source"],
+            "ordinal": event.ordinal, "source": payload.get("source"),
             "object": payload.get("object"), "as_written": payload.get("as_written"),
-            "payload": canonical_json(payload),
+            "payload": canonical_json(payload) if payload else None,
             **_shown(event),
         }  # fmt: skip
         labels = ["Fact", "Absence"] if properties["absent"] else ["Fact"]
@@ -188,6 +189,8 @@ def _short(text: str) -> str:
 
 def _shown(event: Event) -> dict[str, Any]:
     """Write what people read on a fact: a title, the value as Neo4j can hold it, a decision's words, words to find."""
+    if not event.payload:
+        return {"title": ERASED_NAME}
     predicate = str(event.payload["predicate"])
     if event.kind is EventKind.ABSENT:
         return {"title": f"{predicate}: ended"}

@@ -402,3 +402,136 @@ RETURN e.seq, e.hash ORDER BY e.seq;
 // Let an empty space become the one of an import.
 MATCH (s:Space {space: $space})
 SET s.id = $id, s.secret = $secret, s.strict = $strict, s.state = $state, s.filling = $filling;
+
+// name: erase_target
+// What may be erased: a node with the places of every row about it, or a fact with its own and those of its end and
+// retraction.
+CALL () {
+  MATCH (n:Node {space: $space, id: $id})
+  OPTIONAL MATCH (f:Fact {space: $space, subject: $id}) WHERE f.valid_from IS NOT NULL
+  WITH n, collect(f.place) + collect(f.retraction) AS places
+  RETURN n.id AS subject, n.kind AS kind, n.norm AS norm, places + [toInteger(split(n.born, '.')[1])] AS places
+  UNION ALL
+  MATCH (f:Fact {space: $space, id: $id})
+  OPTIONAL MATCH (f)<-[:ENDS]-(a:Fact)
+  WITH f, collect(a.place) AS ends
+  RETURN f.subject AS subject, null AS kind, null AS norm, ends + [f.place, f.retraction] AS places
+}
+RETURN subject, kind, norm, places;
+
+// name: erase_rows
+// Rows of a ledger that still have their payload, with the predicate of their key.
+UNWIND $seqs AS seq
+MATCH (e:Event {space: $space, ledger: $ledger, seq: seq}) WHERE e.payload IS NOT NULL AND e.kind <> 'erased'
+OPTIONAL MATCH (f:Fact {space: $space, id: coalesce(e.target, e.id)})
+RETURN e.seq, e.key, CASE WHEN e.key IS NULL THEN null ELSE f.predicate END, e.payload ORDER BY e.seq;
+
+// name: sources_unsaid
+// Sources to which no fact points but those at the places.
+UNWIND $ids AS id
+MATCH (s:Node {space: $space, id: id})
+WHERE NOT EXISTS { MATCH (s)<-[:SAID_BY]-(f:Fact) WHERE NOT f.place IN $places }
+RETURN s.id;
+
+// name: other_payloads
+// Payloads of rows that are no facts, latest first.
+MATCH (e:Event) WHERE e.space = $space AND e.ledger IS NOT NULL AND e.seq IS NOT NULL
+  AND e.kind IN ['retracted', 'erased'] AND e.payload IS NOT NULL
+RETURN e.seq, e.ledger, e.payload;
+
+// name: sources_by
+// Sources of an actor.
+MATCH (a:Node {space: $space, id: $id})<-[:BY]-(s:Source) RETURN s.id, s.attributes;
+
+// name: declared_at
+// Where nodes were declared.
+UNWIND $ids AS id
+MATCH (n:Node {space: $space, id: id}) RETURN n.id, toInteger(split(n.born, '.')[1]);
+
+// name: take_payloads
+// Take the payload and the salt of ledger rows.
+CALL () {
+  UNWIND $seqs AS seq
+  MATCH (e:Event {space: $space, ledger: $ledger, seq: seq}) WHERE e.payload IS NOT NULL
+  SET e.payload = null, e.salt = null
+  RETURN count(e) AS rows
+}
+RETURN rows;
+
+// name: name_key
+// Give a key that was replayed without its words the predicate that its erasure kept.
+MATCH (k:Key {space: $space, id: $key}) WHERE k.predicate = ''
+SET k.predicate = $predicate, k.name = $predicate
+WITH k
+MATCH (f:Fact {space: $space, key_id: $key}) WHERE f.valid_from IS NOT NULL AND f.predicate = ''
+SET f.predicate = $predicate
+WITH f
+MATCH (f)<-[h:HAS_FACT]-() SET h.predicate = $predicate;
+
+// name: take_relations
+// Forget what erased relations pointed to: their stretches lead to the facts themselves from now on.
+CALL () {
+  UNWIND $places AS place
+  MATCH (f:Fact {space: $space, place: place}) WHERE f.object IS NOT NULL
+  MATCH (s:Node {space: $space, id: f.subject})
+  MATCH (o:Node|Fact {space: $space, id: f.object})
+  WITH f, s, o
+  OPTIONAL MATCH (s)-[h]->(o) WHERE h.fact_id = f.id
+  FOREACH (one IN CASE WHEN h IS NULL THEN [] ELSE [h] END |
+    CREATE (s)-[t:HAS_FACT]->(f) SET t = properties(one) DELETE one)
+  RETURN count(DISTINCT f) AS edges
+}
+RETURN edges;
+
+// name: take_facts
+// Take the words of facts, and what hangs on them.
+CALL () {
+  UNWIND $places AS place
+  MATCH (f:Fact {space: $space, place: place})
+  WITH f, CASE WHEN f.text IS NULL THEN 0 ELSE 1 END AS words
+  SET f.payload = null, f.value = null, f.said = null, f.text = null, f.unit = null, f.as_written = null,
+    f.object = null, f.source = null, f.question = null, f.choice = null, f.rationale = null, f.consequences = null,
+    f.expected_outcome = null, f.title = $title
+  REMOVE f:$($label)
+  WITH f, words
+  CALL (f) { MATCH (f)-[r:SAID_BY]->() DELETE r }
+  CALL (f) { MATCH (f)-[:CONSIDERED]->(a:Alternative) DETACH DELETE a }
+  RETURN sum(words) AS texts
+}
+RETURN coalesce(texts, 0);
+
+// name: take_reasons
+// Take the reasons of retractions whose rows went.
+MATCH (f:Fact) WHERE f.space = $space AND f.retraction IN $places SET f.retired_reason = null;
+
+// name: node_words
+// What of a node is to go.
+MATCH (n:Node {space: $space, id: $id})
+RETURN n.key, n.norm, labels(n), CASE WHEN n.text IS NULL THEN 0 ELSE 1 END;
+
+// name: bury_node
+// Leave a tombstone of a node; attributes that are null mark it.
+MATCH (n:Node {space: $space, id: $id})
+SET n.kind = $kind, n.type = '', n.key = null, n.norm = null, n.name = $name, n.attributes = 'null', n.text = null
+REMOVE n:$($gone)
+SET n:$($kept)
+WITH n CALL (n) { MATCH (n:Source)-[r:BY|ON_BEHALF_OF|IN_SESSION]->() DELETE r };
+
+// name: receipts_naming
+// Receipts in which a node's id or its key (as JSON) stands.
+MATCH (r:Receipt) WHERE r.space = $space AND r.id IS NOT NULL
+  AND (r.receipt CONTAINS $id OR r.receipt CONTAINS $written)
+RETURN r.id, r.receipt;
+
+// name: set_receipts
+// Write receipts anew.
+UNWIND $rows AS row MATCH (r:Receipt {space: $space, id: row.id}) SET r.receipt = row.receipt;
+
+// name: empty_refusals
+// Take the words of a space's refusals.
+CALL () {
+  MATCH (r:Refusal) WHERE r.tenant = $tenant AND r.id IS NOT NULL AND r.space = $space AND r.message <> $message
+  SET r.message = $message, r.actor = ''
+  RETURN count(r) AS refusals
+}
+RETURN refusals;

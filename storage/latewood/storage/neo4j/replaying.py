@@ -92,8 +92,11 @@ class Replayer(GroupWriter):
         units = units_of(current, rows, (ledger.seq, ledger.hash), stored)
         events = [row.entry.event for unit in units for row in unit.rows]
         self._prepare(space.number, events)
-        for unit in units:
+        for place, unit in enumerate(units):
             self._replay_unit(name, unit)
+            if any(event.kind is EventKind.ERASED for event in unit.plan.events):
+                # An erasure makes the group forget what it had read.
+                self._prepare(space.number, [row.entry.event for one in units[place + 1 :] for row in one.rows])
         group.flush()
         return len(events)
 
@@ -118,6 +121,7 @@ class Replayer(GroupWriter):
         ledger.seq, ledger.hash, ledger.recorded_at, ledger.moved = last.seq, last.hash, last.recorded_at, True
         self._nodes(space, ledger, unit.plan, base_seq)
         self._apply(space, ledger, unit.plan, changes, base_seq)
+        self._erase(space, unit.ledger, unit.plan.events)
         if unit.receipt is None:
             return
         receipt: dict[str, Any] = {

@@ -20,3 +20,4 @@ CREATE INDEX latewood_fact_object IF NOT EXISTS FOR (n:Fact) ON (n.space, n.obje
 CREATE INDEX latewood_fact_key IF NOT EXISTS FOR (n:Fact) ON (n.space, n.key_id, n.valid_from);
 CREATE INDEX latewood_fact_began IF NOT EXISTS FOR (n:Fact) ON (n.space, n.valid_from);
 CREATE INDEX latewood_refusal_id IF NOT EXISTS FOR (n:Refusal) ON (n.tenant, n.id);
+CREATE INDEX latewood_fact_retraction IF NOT EXISTS FOR (n:Fact) ON (n.space, n.retraction);

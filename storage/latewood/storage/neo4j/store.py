@@ -19,9 +19,11 @@ from latewood.graph_schema.ledger import GENESIS, Verdict, Verifier
 from latewood.graph_schema.model import LEDGERS, Fact, LedgerName, Node, NodeKind, Predicate
 from latewood.graph_schema.packs.loader import Vocabulary, vocabulary
 from latewood.storage.crashpoints import reach
+from latewood.storage.erasing import check_alone
 from latewood.storage.names import check_space_name, unknown_space
 from latewood.storage.neo4j import leases, listing, replaying
 from latewood.storage.neo4j.database import Address, Engine, Head, LostReplyError, Query
+from latewood.storage.neo4j.erasing import BEYOND
 from latewood.storage.neo4j.gathering import Cache, space_row
 from latewood.storage.neo4j.migrations import SCHEMA_VERSION, ensure_words_index, prepare
 from latewood.storage.neo4j.reading import Reading
@@ -40,6 +42,7 @@ from latewood.storage.port import (
     Page,
     Point,
     Refusal,
+    Scrub,
     Space,
     StoreInfo,
 )
@@ -207,6 +210,7 @@ class Neo4jStore:
 
     async def commit(self, units: Sequence[Unit]) -> tuple[Committed, ...]:
         """Keep each unit whole or not at all."""
+        check_alone(units)
         if any(unit.space == "default" for unit in units):
             await self._ensure_default()
         reach("group.begin")
@@ -359,6 +363,10 @@ class Neo4jStore:
             "body": refusal.body, "message": refusal.message, "at": self._clock.now(), "name": refusal.code,
         }  # fmt: skip
         await self._engine.write(lambda query: query("refuse", tenant=self._tenant, refusal=row, most=REFUSALS_MAX))
+
+    async def scrub(self) -> Scrub:
+        """Say what of an erasure a server's files still keep; no command reaches into them."""
+        return BEYOND
 
     async def verify(self, space: str, ledger: LedgerName) -> Verdict:
         """Check the chain from its first row to its head."""

@@ -8,7 +8,7 @@ and settled in memory, each whole or refused; and one statement writes what they
 from __future__ import annotations
 
 import os
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
 from typing import Any, cast
 
@@ -23,8 +23,10 @@ from latewood.graph_schema.packs.loader import Vocabulary
 from latewood.graph_schema.resolution import Claim
 from latewood.graph_schema.values import canonical_json, normal_key
 from latewood.storage.crashpoints import reach
+from latewood.storage.erasing import erasure_of
 from latewood.storage.neo4j import leases
 from latewood.storage.neo4j.database import Engine, Head, Query
+from latewood.storage.neo4j.erasing import take
 from latewood.storage.neo4j.gathering import Cache, Group, LazyRows, LedgerHead, SpaceHeads
 from latewood.storage.neo4j.keys import FactRef, KeyImage
 from latewood.storage.planning import Plan, plan, receipt_of
@@ -55,6 +57,7 @@ class GroupWriter:
         """Write through *query*. *resumed*: an earlier try may have been kept without our hearing of it."""
         self._engine = engine
         self._group = Group(query, engine, cache, tenant, clock, words)
+        self._tenant = tenant
         self._clock = clock
         self._ids = ids
         self._words = words
@@ -107,7 +110,7 @@ class GroupWriter:
         self._append(space, ledger, unit, planned, op)
         self._nodes(space, ledger, planned, base_seq)
         self._apply(space, ledger, planned, changes, base_seq)
-        receipt = receipt_of(unit, planned, ledger.seq, not_holding)
+        receipt = receipt_of(unit, planned, ledger.seq, not_holding, self._erase(space, unit.ledger, planned.events))
         text = receipt_to_json(receipt)
         self._group.units[n, unit.id] = (unit.body, text)
         if op is not None:
@@ -143,6 +146,17 @@ class GroupWriter:
             )  # fmt: skip
             self._group.pending.events.append(event_row(space.number, entry, payload))
         ledger.seq, ledger.hash, ledger.recorded_at, ledger.moved = seq, previous, planned.recorded_at, True
+
+    def _erase(self, space: SpaceHeads, ledger: LedgerName, events: Iterable[Event]) -> Mapping[str, int]:
+        """Take the words that the events of a unit erase; return how many of each place."""
+        counts: Mapping[str, int] = {}
+        for event in events:
+            if event.kind is EventKind.ERASED:
+                self._group.flush()
+                counts = take(self._group.query, self._tenant, space.row.name, space.number, ledger, erasure_of(event))
+                # What is remembered of the space has the words still.
+                self._group.forget()
+        return counts
 
     def _nodes(self, space: SpaceHeads, ledger: LedgerHead, planned: Plan, base_seq: int) -> None:
         """Keep the declared nodes, and note the last event about each node."""
@@ -200,7 +214,7 @@ class GroupWriter:
         if found is not None:
             return found
         state = KeyState(0, origin, contested=False, top=claim_class(event.tier, int(event.known)), stored=False)
-        return KeyImage(space.number, key, event.subject, str(event.payload["predicate"]), state, claims=[])
+        return KeyImage(space.number, key, event.subject, str(event.payload.get("predicate", "")), state, claims=[])
 
     def _not_holding(
         self, image: KeyImage, change: KeyChange, claim: Claim, refs: Mapping[int, str]
