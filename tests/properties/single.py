@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import random
-from dataclasses import replace
 
 from latewood.graph_schema.clock import FOREVER
 from latewood.graph_schema.resolution import Claim, Stretch, holder, merge_windows, resolve, sweep, visible
@@ -24,7 +23,7 @@ def tell(rnd: random.Random) -> tuple[list[Claim], list[Stretch], int]:
             live = [claim for claim in claims if claim.retracted_at == FOREVER and claim.recorded_at < now]
             if live and rnd.random() < 0.25:
                 gone = rnd.choice(live)
-                claims[claims.index(gone)] = replace(gone, retracted_at=now)
+                claims[claims.index(gone)] = gone._replace(retracted_at=now)
                 changed.append(gone)
                 continue
             start = rnd.randrange(STARTS)
@@ -47,9 +46,9 @@ def tell(rnd: random.Random) -> tuple[list[Claim], list[Stretch], int]:
         repair = resolve(windows, layout, touched, now)
         for row, end in repair.closes:
             assert row.valid_to == row.closed_at == FOREVER
-            rows[rows.index(row)] = replace(row, valid_to=end, closed_at=now)
+            rows[rows.index(row)] = row._replace(valid_to=end, closed_at=now)
         for row in repair.retires:
-            rows[rows.index(row)] = replace(row, retired_at=now)
+            rows[rows.index(row)] = row._replace(retired_at=now)
         rows += repair.inserts
     return claims, rows, now
 

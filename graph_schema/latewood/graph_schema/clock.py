@@ -63,7 +63,7 @@ def to_micros(instant: datetime) -> Micros:
     Raises:
         InvalidError: as `utc` does.
     """
-    delta = utc(instant) - _EPOCH
+    delta = (instant if instant.tzinfo is UTC else utc(instant)) - _EPOCH
     return (delta.days * _SECONDS_A_DAY + delta.seconds) * 1_000_000 + delta.microseconds
 
 

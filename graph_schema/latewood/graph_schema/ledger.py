@@ -37,7 +37,15 @@ __all__ = [
 GENESIS: Final = bytes(32)
 """The hash before the first row."""
 _FORMAT: Final = "latewood/1"
-_encode = json.JSONEncoder(separators=(",", ":")).encode
+_quoted: Final = json.encoder.encode_basestring_ascii
+
+
+def _hex(raw: bytes | None) -> str:
+    return f'"{raw.hex()}"' if raw else "null"
+
+
+def _number(value: int | None) -> str:
+    return "null" if value is None else str(value)
 
 
 def _bytes(text: str, where: str) -> bytes:
@@ -73,13 +81,14 @@ def header_bytes(
     op: bytes | None, body: bytes | None, event: Event, digest: bytes,
 ) -> bytes:  # fmt: skip
     """Write the hashed part of a row: one canonical JSON array."""
-    header = [
-        _FORMAT, space, ledger, seq, unit, recorded_at, written_at, op.hex() if op else None,
-        body.hex() if body else None, event.kind.value, event.id, event.subject, event.ordinal,
-        event.key.hex() if event.key else None, event.target, event.tier, event.trust, int(event.known),
-        event.valid_from, event.valid_to, digest.hex(),
-    ]  # fmt: skip
-    return _encode(header).encode()
+    # Written out, since a general encoder takes longer than all other work on a row.
+    return (
+        f'["{_FORMAT}",{_quoted(space)},{_quoted(ledger)},{seq},{_quoted(unit)},{recorded_at},{written_at},'
+        f"{_hex(op)},{_hex(body)},{_quoted(event.kind.value)},{_quoted(event.id)},{_quoted(event.subject)},"
+        f"{event.ordinal},{_hex(event.key)},{'null' if event.target is None else _quoted(event.target)},"
+        f"{event.tier},{event.trust},{int(event.known)},{_number(event.valid_from)},{_number(event.valid_to)},"
+        f'"{digest.hex()}"]'
+    ).encode()
 
 
 def erased_seqs(payload: Mapping[str, Json]) -> tuple[int, ...]:

@@ -20,7 +20,7 @@ import heapq
 import itertools
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
-from typing import Final, TypeAlias
+from typing import Final, NamedTuple, TypeAlias
 
 from latewood.graph_schema.clock import FOREVER, Micros
 from latewood.graph_schema.errors import LimitError
@@ -49,9 +49,10 @@ Rank: TypeAlias = tuple[int, int, Micros, int, Micros, int]
 Window: TypeAlias = tuple[Micros, Micros]
 """A half-open stretch of valid time."""
 
+# The four below are tuples, not dataclasses: each write makes several, and a frozen dataclass takes longer.
 
-@dataclass(frozen=True, slots=True)
-class Claim:
+
+class Claim(NamedTuple):
     """An assertion as resolution sees it; *fact* is the store's own handle of it."""
 
     fact: int
@@ -80,8 +81,7 @@ class Voice:
     said: str | None
 
 
-@dataclass(frozen=True, slots=True)
-class Stretch:
+class Stretch(NamedTuple):
     """A row: a stretch of valid time held by *fact*, with its write-once stamps."""
 
     fact: int
@@ -92,8 +92,7 @@ class Stretch:
     retired_at: Micros = FOREVER
 
 
-@dataclass(frozen=True, slots=True)
-class Held:
+class Held(NamedTuple):
     """A stretch of a window and the claim that holds in it, if one does."""
 
     valid_from: Micros
@@ -101,8 +100,7 @@ class Held:
     claim: Claim | None
 
 
-@dataclass(frozen=True, slots=True)
-class Repair:
+class Repair(NamedTuple):
     """What brings the rows of a key up to date: (row, new end) to close, rows to retire, rows to insert."""
 
     closes: tuple[tuple[Stretch, Micros], ...]

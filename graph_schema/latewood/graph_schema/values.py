@@ -10,7 +10,7 @@ from __future__ import annotations
 import json
 import math
 import unicodedata
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from datetime import datetime
 from decimal import Context, Decimal
@@ -47,7 +47,23 @@ _EXPONENT_MAX: Final = 400
 _EXACT: Final = Context(prec=4 * _INTEGER_DIGITS_MAX)
 
 
-_encode = json.JSONEncoder(sort_keys=True, separators=(",", ":"), ensure_ascii=False, allow_nan=False).encode
+_encoder: Final = json.JSONEncoder(sort_keys=True, separators=(",", ":"), ensure_ascii=False, allow_nan=False)
+
+
+def _encode_by() -> Callable[[object], str]:
+    """Return what `JSONEncoder.encode` does, with its C part made once: making it costs more than a short text."""
+    make = getattr(json.encoder, "c_make_encoder", None)
+    quote = getattr(json.encoder, "c_encode_basestring", None)
+    if make is None or quote is None:
+        return _encoder.encode
+    # No table of open containers, which threads would share; a document that holds itself is a RecursionError.
+    parts: Callable[[object, int], tuple[str, ...]] = make(
+        None, _encoder.default, quote, None, ":", ",", True, False, False
+    )
+    return lambda value: "".join(parts(value, 0))
+
+
+_encode: Final = _encode_by()
 
 
 def canonical_json(value: object) -> str:

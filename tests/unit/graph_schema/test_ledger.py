@@ -1,10 +1,13 @@
 """The chain: whichever byte is changed, the first bad row is named."""
 
+import json
 import os
 from collections.abc import Callable
 from dataclasses import fields, replace
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from latewood.graph_schema.events import Event, EventKind, LedgerEntry
 from latewood.graph_schema.ids import SequentialIds
@@ -19,6 +22,7 @@ from latewood.graph_schema.ledger import (
     payload_digest,
     verify,
 )
+from latewood.graph_schema.model import LEDGERS
 from latewood.graph_schema.values import canonical_json
 
 SPACE = "00000000-0000-7000-8000-000000000001"
@@ -122,6 +126,28 @@ def test_every_bit_of_a_payload_counts() -> None:
         changed = bytearray(payload)
         changed[bit // 8] ^= 1 << bit % 8
         assert verify(SPACE, "knowledge", [rows[0], (entry, bytes(changed))]).bad_seq == 2
+
+
+numbers = st.integers(-(2**63), 2**63 - 1)
+raws = st.none() | st.binary(max_size=4)
+words = st.text(max_size=6)
+events = st.builds(
+    Event, st.sampled_from(EventKind), words, words, st.integers(0, 999), st.just({}), raws, st.none() | words,
+    st.integers(0, 1), st.integers(0, 4), st.booleans(), st.none() | numbers, st.none() | numbers,
+)  # fmt: skip
+
+
+@given(words, st.sampled_from(LEDGERS), numbers, words, numbers, numbers, raws, raws, events, st.binary(max_size=32))
+def test_a_header_is_one_json_array(space, ledger, seq, unit, recorded_at, written_at, op, body, event, digest) -> None:
+    array = [
+        "latewood/1", space, ledger, seq, unit, recorded_at, written_at, op.hex() if op else None,
+        body.hex() if body else None, event.kind.value, event.id, event.subject, event.ordinal,
+        event.key.hex() if event.key else None, event.target, event.tier, event.trust, int(event.known),
+        event.valid_from, event.valid_to, digest.hex(),
+    ]  # fmt: skip
+    header = header_bytes(space, ledger, seq, unit, recorded_at, written_at, op, body, event, digest)
+
+    assert header == json.dumps(array, separators=(",", ":")).encode()
 
 
 def drop(rows: list[Row]) -> list[Row]:

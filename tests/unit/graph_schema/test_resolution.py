@@ -1,6 +1,5 @@
 """The rows against the definition: sweep and resolve equal holder at every boundary of both clocks."""
 
-from dataclasses import replace
 from itertools import pairwise
 
 import pytest
@@ -59,7 +58,7 @@ def told(units: list[list[Claim | int]]) -> tuple[list[Claim], list[Stretch]]:
                 said.append(command)
                 changed.append(command)
             elif command < before and said[command].retracted_at == FOREVER:
-                said[command] = replace(said[command], retracted_at=recorded_at)
+                said[command] = said[command]._replace(retracted_at=recorded_at)
                 changed.append(said[command])
         windows = merge_windows((claim.valid_from, claim.valid_to) for claim in changed)
         standing = [claim for claim in said if claim.retracted_at == FOREVER]
@@ -73,9 +72,9 @@ def told(units: list[list[Claim | int]]) -> tuple[list[Claim], list[Stretch]]:
         repair = resolve(windows, layout, live, recorded_at)
         for row, end in repair.closes:
             assert (row.valid_to, row.closed_at) == (FOREVER, FOREVER), "a row was closed twice"
-            rows[rows.index(row)] = replace(row, valid_to=end, closed_at=recorded_at)
+            rows[rows.index(row)] = row._replace(valid_to=end, closed_at=recorded_at)
         for row in repair.retires:
-            rows[rows.index(row)] = replace(row, retired_at=recorded_at)
+            rows[rows.index(row)] = row._replace(retired_at=recorded_at)
         rows += repair.inserts
     return said, rows
 

@@ -94,6 +94,19 @@ def test_documents_come_back(document) -> None:
     assert value.python == document
 
 
+@given(JSON)
+def test_canonical_text_is_what_the_plain_encoder_writes(document) -> None:
+    plain = json.dumps(document, sort_keys=True, separators=(",", ":"), ensure_ascii=False, allow_nan=False)
+
+    assert canonical_json(document) == plain
+
+
+@pytest.mark.parametrize("odd", [math.nan, math.inf, [-math.inf]])
+def test_no_text_is_written_of_what_is_not_json(odd) -> None:
+    with pytest.raises(ValueError, match="Out of range float values"):
+        canonical_json(odd)
+
+
 @pytest.mark.parametrize(
     "given", ["x", 1, True, 0.5, Decimal("1.50"), datetime(2026, 1, 1, microsecond=3, tzinfo=UTC), {"a": [1]}, []]
 )
