@@ -54,7 +54,8 @@ def empty(url: str) -> neo4j.Driver:
     address = Address.parse(url)
     driver = neo4j.GraphDatabase.driver(address.uri, auth=(address.user, address.password))
     with driver.session(database=address.database) as session:
-        session.run("MATCH (n) CALL (n) { DETACH DELETE n } IN TRANSACTIONS OF 5000 ROWS").consume()
+        while session.run("MATCH (n) WITH n LIMIT 20000 DETACH DELETE n").consume().counters.nodes_deleted:
+            pass
     return driver
 
 
@@ -75,6 +76,7 @@ async def measure(url: str, entities: int, versions: int, writes: int) -> dict[s
         found |= await two_hops(url, store, clock, driver)
         found["retries"] = (await store.info()).details["retries"]
         await store.close()
+    say(json.dumps(found))
     with empty(url) as driver:
         say("writers ...")
         found |= await writers(url, driver, writes)
