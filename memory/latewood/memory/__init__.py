@@ -4,6 +4,7 @@ from latewood.graph_schema.clock import AsOf, Period
 from latewood.graph_schema.model import Alternative, Decision, DecisionStatus, Fact, Node, NodeKind, Trust
 from latewood.memory.api import Memory
 from latewood.memory.blocking import BlockingMemory
+from latewood.memory.erasing import ErasureReport
 from latewood.memory.reader import Entity, Written
 from latewood.reasoning.changes import Axis, Difference
 from latewood.reasoning.why import Why
@@ -17,6 +18,7 @@ __all__ = [
     "DecisionStatus",
     "Difference",
     "Entity",
+    "ErasureReport",
     "Fact",
     "Memory",
     "Node",

@@ -169,6 +169,7 @@ class BlockingMemory:
     correct = _blocking(Memory.correct)
     end = _blocking(Memory.end)
     retract = _blocking(Memory.retract)
+    erase = _blocking(Memory.erase)
     supersede = _blocking(Memory.supersede)
     write = _blocking(Memory.write)
 

@@ -119,6 +119,9 @@ class Reader:
         """Return a decision by id or key as of *at*. Raises as `node` does."""
         node = await self.node(thing, at)
         found = await decisions_by_id(self._store, self._space, [node.id], at)
+        if node.erased:
+            msg = f"the decision {node.id} was erased; `timeline` shows what is left of it"
+            raise NotFoundError(msg, code="content.erased", id=node.id)
         if node.id not in found:
             raise NotFoundError(f"{said(thing)!r} is no decision that was known then", id=node.id)
         return found[node.id]

@@ -19,6 +19,7 @@ from latewood.graph_schema.commands import Assert, Unit
 from latewood.graph_schema.errors import LatewoodError, LimitError, RefusedError, UnavailableError
 from latewood.graph_schema.events import Receipt
 from latewood.storage.crashpoints import reach
+from latewood.storage.erasing import erases
 from latewood.storage.port import GraphStore, Refusal
 
 __all__ = ["GROUP_BYTES_MAX", "GROUP_UNITS_MAX", "QUEUE_UNITS_MAX", "Journal"]
@@ -114,6 +115,9 @@ class Journal:
         group: list[_Waiting] = []
         weight = 0
         while self._waiting and len(group) < GROUP_UNITS_MAX and weight < GROUP_BYTES_MAX:
+            if group and (erases(group[-1].unit) or erases(self._waiting[0].unit)):
+                # An erasure is committed alone: it takes what those before it wrote.
+                break
             group.append(self._waiting.popleft())
             weight += _weight(group[-1].unit)
         return group

@@ -84,7 +84,9 @@ class Health:
 
 
 async def examine(call: Call, port: int) -> Health:
-    """Make every check that can be made; none stops the others. Writes nothing and makes no file."""
+    """Make every check that can be made; none stops the others. Makes no file and writes nothing, but that
+    it finishes scrubbing a file of what was erased.
+    """
     health = Health()
     _versions(health)
     try:
@@ -142,6 +144,12 @@ async def _store(health: Health, call: Call, db: str) -> None:
                 health.add("writable", State.WARNING, "the database is read-only here", CODES["store.read_only"])
             else:
                 health.add("writable", State.OK, "the database can be written")
+            scrub = await memory.store.scrub()
+            if scrub.state == "pending":
+                fix = "close the other programs that read it, then run `latewood doctor` again"
+                health.add("erasures", State.WARNING, scrub.detail, fix)
+            else:
+                health.add("erasures", State.OK, scrub.detail)
             await _spaces(health, memory, call)
     except LatewoodError as error:
         health.fail("store", error)

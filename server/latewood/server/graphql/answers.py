@@ -20,6 +20,7 @@ from latewood.storage import port
 __all__ = [
     "DecisionPayload",
     "Difference",
+    "ErasurePayload",
     "FactPayload",
     "Hit",
     "LedgerEntry",
@@ -110,6 +111,7 @@ class Receipt:
     not_holding: list[NotHolding] = field("Where a new fact does not hold, and what does.")
     replayed: bool = field("The idempotency key was seen before; nothing new was written.")
     late: bool = field("Of a history that came after the space went live; stamped now.")
+    erased: JSON = field("Of an erasure, how many rows lost their words, by the place where they stood.")
     code: str | None = field("Of a failed write, the error's code.")
     message: str | None = field("Of a failed write, the error's message.")
 
@@ -206,6 +208,37 @@ class Verdict:
     reason: str | None = field("What is wrong with it.")
     head: str = field("The hash of the last good row, in hex.")
     ok: bool = field("Whether every row fits.")
+
+
+@strawberry.type(description="A row of the ledger whose payload is gone.")
+class ErasedRow:
+    """A row of the ledger whose payload is gone."""
+
+    seq: BigInt = field("Its place.")
+    kind: EventKind = field("What it had said.")
+    digest: str = field("The sha256 of its salt and payload, in hex, as the chain has it; both are gone.")
+
+
+@strawberry.type(description="Whether erased words are gone from the files under the store too.")
+class Scrub:
+    """Whether erased words are gone from the files."""
+
+    state: str = field("done; pending, while another process keeps them; beyond, in a database server's files.")
+    detail: str = field("What keeps them, and until when.")
+
+
+@strawberry.type(description="The proof of an erasure: what went from where, and that the chain verifies.")
+class ErasurePayload:
+    """The proof of an erasure."""
+
+    target: strawberry.ID = field("The fact or node whose words are gone.")
+    kind: str = field("fact, or the kind of the node.")
+    reason: str = field("Why, as the ledger keeps it.")
+    receipt: Receipt = field("Durable, and seen by every reader.")
+    rows: list[ErasedRow] = field("The first rows of the ledger that lost their payload, at most 1,000.")
+    places: JSON = field("How many rows lost their words, by the place where they stood.")
+    scrub: Scrub = field("Whether the files are clean.")
+    verdict: Verdict = field("The check of the whole ledger afterwards.")
 
 
 def _valid_from(root: strawberry.Parent[events.Event]) -> datetime | None:

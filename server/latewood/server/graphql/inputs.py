@@ -24,6 +24,7 @@ __all__ = [
     "CreateSpaceInput",
     "DecideInput",
     "EndInput",
+    "EraseInput",
     "ObserveInput",
     "RelateInput",
     "RetractInput",
@@ -217,6 +218,14 @@ class RetractInput(_Written):
 
     fact: strawberry.ID = strawberry.field(description="The fact to take back.")
     because: str | None = strawberry.field(default=None, description="Why.")
+
+
+@strawberry.input(description="What is to be gone for good, and why.")
+class EraseInput(_Written):
+    """What is to be gone for good."""
+
+    target: str = strawberry.field(description="A fact's id, or a node's id or key: then everything about it goes.")
+    reason: str = strawberry.field(description="Kept in the ledger for good: do not repeat in it what goes.")
 
 
 @strawberry.input(description="That a decision takes another's place.")

@@ -7,14 +7,21 @@ from typing import Annotated
 import strawberry
 
 from latewood.graph_schema.model import DecisionStatus
-from latewood.memory import Written
-from latewood.server.graphql.answers import DecisionPayload, FactPayload, SpacePayload, SupersedePayload
+from latewood.memory import ErasureReport, Written
+from latewood.server.graphql.answers import (
+    DecisionPayload,
+    ErasurePayload,
+    FactPayload,
+    SpacePayload,
+    SupersedePayload,
+)
 from latewood.server.graphql.context import Info
 from latewood.server.graphql.inputs import (
     CorrectInput,
     CreateSpaceInput,
     DecideInput,
     EndInput,
+    EraseInput,
     ObserveInput,
     RelateInput,
     RetractInput,
@@ -97,6 +104,18 @@ class Mutation:
         view, writer = info.context.write(info, space), input.writer()
         return await view.memory.retract(
             input.fact, because=input.because, by=writer.by, session=writer.session, source=writer.source,
+            idempotency_key=writer.idempotency_key,
+        )  # fmt: skip
+
+    @strawberry.mutation(
+        graphql_type=ErasurePayload,
+        description="Let the words of a fact, or of a node with all about it, be gone for good. Only a person may.",
+    )
+    async def erase(self, info: Info, input: EraseInput, space: SpaceArgument = None) -> ErasureReport:  # noqa: A002
+        """Erase a fact or a node."""
+        view, writer = info.context.write(info, space), input.writer()
+        return await view.memory.erase(
+            input.target, reason=input.reason, by=writer.by, session=writer.session, source=writer.source,
             idempotency_key=writer.idempotency_key,
         )  # fmt: skip
 
