@@ -79,6 +79,9 @@ class Pending:
             "attributes": "null" if node.erased else canonical_json(node.attributes),
             "text": None if node.erased else spaced(node.key or "", node.name),
         }  # fmt: skip
+        if node.kind is NodeKind.SOURCE:
+            # A circle in the Browser has room for the end of a path, not for all of it.
+            properties["title"] = node.name.rstrip("/").rsplit("/", 1)[-1] or node.name
         self.nodes.append({
             "space": space, "id": node.id, "labels": labels, "properties": properties,
             "recorded_at": pair(node.recorded_at), "born": born(node.recorded_at, place),

@@ -512,7 +512,8 @@ RETURN n.key, n.norm, labels(n), CASE WHEN n.text IS NULL THEN 0 ELSE 1 END;
 // name: bury_node
 // Leave a tombstone of a node; attributes that are null mark it.
 MATCH (n:Node {space: $space, id: $id})
-SET n.kind = $kind, n.type = '', n.key = null, n.norm = null, n.name = $name, n.attributes = 'null', n.text = null
+SET n.kind = $kind, n.type = '', n.key = null, n.norm = null, n.name = $name, n.attributes = 'null', n.text = null,
+  n.title = CASE WHEN n.title IS NULL THEN null ELSE $name END
 REMOVE n:$($gone)
 SET n:$($kept)
 WITH n CALL (n) { MATCH (n:Source)-[r:BY|ON_BEHALF_OF|IN_SESSION]->() DELETE r };
