@@ -10,6 +10,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Final, Literal, TypeAlias
 
+sys.path.insert(0, str(Path(__file__).parents[1]))
+from simulation.faults import FAULTS
+
 from latewood.storage.crashpoints import POINTS
 
 __all__ = ["CRASHES", "PAGE", "Crash", "Found", "page"]
@@ -69,8 +72,8 @@ _TASKS: Final = {
     "upgrade_file": "an upgrade of the file",
 }
 _FOUND: Final = {
-    "nothing": "none of it was there; repeated, it was kept once",
-    "everything": "all of it was there; repeated, it gave the first receipts",
+    "nothing": "none of it was there",
+    "everything": "all of it was there",
 }
 _HEAD: Final = """# What was seen after a crash
 
@@ -88,9 +91,10 @@ Then the store is opened again and looked at. Every row below is a test, and eve
    nodes, predicates, holders, search) answers what a reference store answers that was rebuilt from the ledger alone.
 
 Then the dead process's work is repeated with the same idempotency keys and the five are asserted again: nothing is
-missing and nothing is doubled.
+missing and nothing is doubled. (A lease has nothing to repeat: another takes it, once the time that was acknowledged is
+over.) "None of it" and "all of it" mean what was being written when the process died, beside what it had acknowledged.
 
-| killed when | while writing | SQLite: what was being written | Neo4j: what was being written |
+| killed when | while writing | seen in SQLite | seen in Neo4j |
 | --- | --- | --- | --- |
 """
 _TAIL: Final = """
@@ -100,20 +104,21 @@ unfinished work of the dead one. Twenty kills run in `just test`.
 
 ## Faults of the disk and of the server
 
-| fault | what was seen |
-| --- | --- |
+Where a fault ends, the process goes on by itself: nothing has to be started or opened again.
+
+| store | fault | what was seen |
+| --- | --- | --- |
 """
 
 
 def page() -> str:
     """Write the page."""
-    from simulation.faults import FAULTS
-
     rows = ""
     for one in CRASHES:
         seen = [_FOUND[one.found] if store in one.stores else "there is no such place" for store in _BOTH]
-        rows += f"| `{one.point}`: {POINTS[one.point]} | {_TASKS[one.task]} | {seen[0]} | {seen[1]} |\n"
-    faults = "".join(f"| {fault.what} | {fault.seen} |\n" for fault in FAULTS)
+        times = "" if one.hit == 1 else f" ({one.hit} times)"
+        rows += f"| `{one.point}`{times}: {POINTS[one.point]} | {_TASKS[one.task]} | {seen[0]} | {seen[1]} |\n"
+    faults = "".join(f"| {fault.store} | {fault.what} | {fault.seen} |\n" for fault in FAULTS)
     return f"{_HEAD}{rows}{_TAIL}{faults}"
 
 
@@ -126,5 +131,4 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    sys.path.insert(0, str(Path(__file__).parents[1]))
     main()

@@ -91,8 +91,8 @@ class Killing:
 
 
 def _ops(number: int) -> set[str]:
-    whats = ["see", "share", "decide", *(["mend"] if number % 3 == 0 else ["undo"] if number % 3 == 1 else [])]
-    return {f"{what}-{number}" for what in whats}
+    names = ["see", "share", "decide", *(["mend"] if number % 3 == 0 else ["undo"] if number % 3 == 1 else [])]
+    return {f"{what}-{number}" for what in names}
 
 
 @pytest.mark.parametrize("url", STORES, indirect=True)
