@@ -14,6 +14,7 @@ from latewood.graph_schema.ledger import key_id
 from latewood.graph_schema.model import Cardinality, Predicate
 from latewood.graph_schema.packs.loader import Vocabulary
 from latewood.graph_schema.values import Value, canonical_json, normal_key
+from latewood.storage.settling import origin_hash
 
 __all__ = [
     "check_free",
@@ -66,6 +67,7 @@ def forget_names() -> None:
     """Drop what this process still holds of keys and sources for speed alone."""
     source_key.cache_clear()
     normal_key.cache_clear()
+    origin_hash.cache_clear()
 
 
 def check_free(normal: str) -> None:
@@ -80,11 +82,15 @@ def competes_for(
     """Return the id of the key that an assertion competes for: its subject and predicate, and of a multi-valued
     predicate the value (canonical, in the predicate's unit) or the object.
     """
-    parts = [subject, predicate.name]
-    if predicate.cardinality is Cardinality.MULTI:
-        if value is None:
-            parts.append(f"@{target}")
-        else:
-            in_unit = Value(value.kind, value.data, value.unit or predicate.unit)
-            parts.append(in_unit.canonical(words.units))
-    return key_id(secret, canonical_json(parts))
+    if predicate.cardinality is Cardinality.SINGLE:
+        return _single_key(secret, subject, predicate.name)
+    if value is None:
+        said = f"@{target}"
+    else:
+        said = Value(value.kind, value.data, value.unit or predicate.unit).canonical(words.units)
+    return key_id(secret, canonical_json([subject, predicate.name, said]))
+
+
+@lru_cache(maxsize=8192)
+def _single_key(secret: bytes, subject: str, predicate: str) -> bytes:
+    return key_id(secret, canonical_json([subject, predicate]))

@@ -144,7 +144,7 @@ def needs_of(unit: Unit) -> Needs:
         elif ref.key is not None:
             keys.add(normal_key(ref.key))
     keys.add(source_key(unit.source, unit.actor, unit.session))
-    return Needs(frozenset(keys), frozenset(ids), frozenset(facts), frozenset(predicates), tuple(ends), target_of(unit))
+    return Needs(keys, ids, facts, predicates, ends, target_of(unit))
 
 
 def _fills(history: History, space: SpaceRow) -> bool:

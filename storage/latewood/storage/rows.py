@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
+from collections.abc import Set as AbstractSet
 from dataclasses import dataclass, replace
 
 from latewood.graph_schema.clock import AsOf, Micros
@@ -86,11 +87,11 @@ class Needs:
     *erase* is the target of an erasure.
     """
 
-    keys: frozenset[str]
-    ids: frozenset[str]
-    facts: frozenset[str]
-    predicates: frozenset[str]
-    ends: tuple[tuple[str, Micros | None], ...]
+    keys: AbstractSet[str]
+    ids: AbstractSet[str]
+    facts: AbstractSet[str]
+    predicates: AbstractSet[str]
+    ends: Sequence[tuple[str, Micros | None]]
     erase: str | None = None
 
 

@@ -10,6 +10,7 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
+from functools import lru_cache
 from typing import Final, Protocol
 
 from latewood.graph_schema.clock import FOREVER, Micros
@@ -47,6 +48,7 @@ class KeyRows(Protocol):
         ...
 
 
+@lru_cache(maxsize=1024)
 def origin_hash(origin: str) -> bytes:
     """Shorten an origin to what tells two apart."""
     return hashlib.sha256(origin.encode()).digest()[:8]
@@ -185,6 +187,8 @@ def settle_key(rows: KeyRows, change: KeyChange, recorded_at: Micros) -> None:
 
 def not_held(claim: Claim, layout: Sequence[Held]) -> list[Window]:
     """Return the stretches of *claim*'s asserted period in which it does not hold."""
+    if len(layout) == 1 and layout[0] == (claim.valid_from, claim.valid_to, claim):
+        return []
     left, parts = claim.valid_from, list[Window]()
     for held in sorted(layout, key=lambda one: one.valid_from):
         if held.claim is None or held.claim.fact != claim.fact:

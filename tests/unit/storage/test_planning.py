@@ -145,7 +145,7 @@ def test_needs_name_everything_a_plan_asks_for() -> None:
     assert needs.ids == {node}
     assert needs.facts == {fact}
     assert needs.predicates == {"rate", "uses"}
-    assert needs.ends == ((fact, 5),)
+    assert list(needs.ends) == [(fact, 5)]
 
 
 def test_a_refused_plan_names_the_way_out() -> None:

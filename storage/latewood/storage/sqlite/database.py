@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from typing import Final, Protocol, TypeAlias
 
-__all__ = ["BUSY_MS", "Cell", "Database", "Row", "Rows", "number"]
+__all__ = ["BUSY_MS", "Cell", "Database", "Row", "Rows", "Statements", "number"]
 
 BUSY_MS: Final = 5_000
 """How long a connection waits for another's lock."""
@@ -30,13 +30,8 @@ class Rows(Protocol):
         ...
 
 
-class Database(Protocol):
-    """A connection, used by one thread at a time."""
-
-    @property
-    def in_transaction(self) -> bool:
-        """Whether a transaction is open."""
-        ...
+class Statements(Protocol):
+    """What runs statements inside a transaction that somebody else began."""
 
     def execute(self, statements: str, bindings: Sequence[object] | Mapping[str, object] | None = None) -> Rows:
         """Run statements."""
@@ -46,16 +41,25 @@ class Database(Protocol):
         """Run a statement for each bindings."""
         ...
 
-    def pragma(self, name: str, value: str | int | None = None) -> object:
-        """Read or set a pragma."""
-        ...
-
     def last_insert_rowid(self) -> int:
         """Return the row number of the last insert."""
         ...
 
     def changes(self) -> int:
         """Return how many rows the last statement changed."""
+        ...
+
+
+class Database(Statements, Protocol):
+    """A connection, used by one thread at a time."""
+
+    @property
+    def in_transaction(self) -> bool:
+        """Whether a transaction is open."""
+        ...
+
+    def pragma(self, name: str, value: str | int | None = None) -> object:
+        """Read or set a pragma."""
         ...
 
     def create_scalar_function(

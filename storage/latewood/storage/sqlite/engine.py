@@ -21,9 +21,9 @@ from latewood.graph_schema.errors import CorruptError, InvalidError, LatewoodErr
 from latewood.storage.port import Scrub
 from latewood.storage.queries import load_queries
 from latewood.storage.sqlite import erasing
+from latewood.storage.sqlite.cache import Cache
 from latewood.storage.sqlite.database import BUSY_MS, Database
 from latewood.storage.sqlite.migrations import SCHEMA_VERSION, migrate, prepare
-from latewood.storage.sqlite.writing import Cache
 from latewood.storage.upgrades import Upgrade
 
 __all__ = ["SCHEMA_VERSION", "Engine"]

@@ -24,7 +24,7 @@ from latewood.storage.port import Scrub
 from latewood.storage.queries import load_queries
 from latewood.storage.receipts import receipt_from_json, receipt_to_json
 from latewood.storage.rows import Erasing
-from latewood.storage.sqlite.database import BUSY_MS, Cell, Database, number
+from latewood.storage.sqlite.database import BUSY_MS, Cell, Database, Statements, number
 
 __all__ = ["Place", "find", "mark", "marked", "scrub", "take"]
 
@@ -42,7 +42,7 @@ def _hex(ids: Iterable[str]) -> str:
     return json.dumps([one.replace("-", "") for one in ids])
 
 
-def find(db: Database, place: Place, target: str) -> Erasing | None:
+def find(db: Statements, place: Place, target: str) -> Erasing | None:
     """Return what an erasure of *target* would take, None when it is neither a node nor a fact."""
     _, n, _, ledger = place
     if not is_id(target):
@@ -70,7 +70,7 @@ def find(db: Database, place: Place, target: str) -> Erasing | None:
     )  # fmt: skip
 
 
-def _orphans(db: Database, n: int, rows: Iterable[tuple[Cell, ...]]) -> set[str]:
+def _orphans(db: Statements, n: int, rows: Iterable[tuple[Cell, ...]]) -> set[str]:
     """Return the sources that no payload but those of *rows* names; the ledger is read as far as one is in doubt."""
     listed = list(rows)
     gone = {row[0] for row in listed}
@@ -84,7 +84,7 @@ def _orphans(db: Database, n: int, rows: Iterable[tuple[Cell, ...]]) -> set[str]
     return left
 
 
-def take(db: Database, place: Place, erasure: Erasure) -> dict[str, int]:
+def take(db: Statements, place: Place, erasure: Erasure) -> dict[str, int]:
     """Take the words of the rows that *erasure* names out of every table; return how many rows of each place."""
     sql = _sql()
     tenant, n, space, ledger = place
@@ -117,7 +117,7 @@ def take(db: Database, place: Place, erasure: Erasure) -> dict[str, int]:
     }  # fmt: skip
 
 
-def _receipts(db: Database, n: int, keys: Mapping[str, str | None], node: str, key: str | None) -> int:
+def _receipts(db: Statements, n: int, keys: Mapping[str, str | None], node: str, key: str | None) -> int:
     """Take a node's key out of the receipts that name it; receipts know it by its id or as it was written."""
     changed = 0
     written = canonical_json(key) if key is not None else node

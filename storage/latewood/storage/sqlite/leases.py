@@ -10,7 +10,7 @@ from latewood.graph_schema.errors import ConflictError
 from latewood.storage.crashpoints import reach
 from latewood.storage.fences import LeaseRow, check_lease
 from latewood.storage.port import Lease
-from latewood.storage.sqlite.database import Database
+from latewood.storage.sqlite.database import Database, Statements
 
 __all__ = ["acquire", "check", "release", "renew"]
 
@@ -19,7 +19,7 @@ def _until(now: Micros, ttl_s: float) -> Micros:
     return now + round(ttl_s * 1_000_000)
 
 
-def _read(connection: Database, n: int, name: str) -> LeaseRow:
+def _read(connection: Statements, n: int, name: str) -> LeaseRow:
     row = connection.execute("select owner, fence, until from lease where space = ? and name = ?", (n, name)).fetchone()
     return LeaseRow() if row is None else LeaseRow(*cast("tuple[str | None, int, int]", row))
 
@@ -31,7 +31,7 @@ def _write(connection: Database, n: int, name: str, row: LeaseRow) -> None:
     )
 
 
-def check(connection: Database, n: int, guard: Guard, now: Micros) -> None:
+def check(connection: Statements, n: int, guard: Guard, now: Micros) -> None:
     """Refuse a unit whose lease is no longer its writer's. Raises ConflictError (``lease.lost``)."""
     check_lease(_read(connection, n, guard.name), guard.name, guard.owner, guard.fence, now)
 

@@ -96,13 +96,14 @@ class Replayer(GroupWriter):
             self._replay_unit(name, unit)
         head = (space.n, ledger.number, ledger.seq, ledger.hash, ledger.recorded_at)
         self._db.execute(self._sql["set_head"], head)
+        self._db.flush()
         return sum(len(unit.rows) for unit in units)
 
     def _replay_unit(self, name: str, unit: ReplayedUnit) -> None:
         space = self._space(name)
         ledger = self._ledger(space, unit.ledger)
         unit.plan.origin = self._origin(space.n, unit)
-        changes, _ = self._settle(space, unit.plan)
+        keys, _ = self._settle(space, unit.plan)
         base_seq, first_e, unit_raw = ledger.seq, self._cache.next_e, id_bytes(unit.id)
         written: list[tuple[object, ...]] = []
         for row in unit.rows:
@@ -116,11 +117,11 @@ class Replayer(GroupWriter):
             ))  # fmt: skip
         self._db.executemany(self._sql["insert_event"], written)
         self._nodes(space, unit.plan, base_seq)
-        self._claims(space, unit.plan, changes)
+        self._claims(space, unit.plan, keys)
         self._erase(space, unit.ledger, unit.plan.events)
         if unit.receipt is not None:
             text = rename_receipt(unit.receipt, name)
-            self._db.execute(self._sql["insert_receipt"], (unit_raw, space.n, unit.op, unit.body, text))
+            self._db.later(self._sql["insert_receipt"], (unit_raw, space.n, unit.op, unit.body, text))
         last = unit.rows[-1].entry
         ledger.seq, ledger.hash, ledger.recorded_at = last.seq, last.hash, last.recorded_at
         self._cache.next_e = first_e + len(unit.rows)

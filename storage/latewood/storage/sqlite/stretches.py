@@ -8,7 +8,8 @@ from typing import TypeAlias, cast
 from latewood.graph_schema.clock import Micros
 from latewood.graph_schema.resolution import Claim, Stretch, Window
 from latewood.storage.settling import KeyChange, claim_class
-from latewood.storage.sqlite.database import Cell, Database, number
+from latewood.storage.sqlite.batch import Batch
+from latewood.storage.sqlite.database import Cell, Statements, number
 
 __all__ = ["SqliteRows", "apply_repair", "holder_of_key"]
 
@@ -24,7 +25,7 @@ def _claim(row: Sequence[Cell]) -> Claim:
 class SqliteRows:
     """What is stored of one key, read row by row as far as settling asks."""
 
-    def __init__(self, connection: Database, sql: Sql, k: int) -> None:
+    def __init__(self, connection: Statements, sql: Sql, k: int) -> None:
         """Read the key of row number *k*."""
         self._db = connection
         self._sql = sql
@@ -48,20 +49,18 @@ class SqliteRows:
             yield Stretch(*cast("tuple[int, int, int, int, int]", row))
 
 
-def apply_repair(connection: Database, sql: Sql, change: KeyChange, recorded_at: Micros) -> None:
+def apply_repair(batch: Batch, sql: Sql, change: KeyChange, recorded_at: Micros) -> None:
     """Write the repair of one key."""
     k, repair = change.state.k, change.repair
     for row, end in repair.closes:
-        connection.execute(sql["close_row"], (end, recorded_at, k, row.valid_from, row.recorded_at, row.fact))
+        batch.later(sql["close_row"], (end, recorded_at, k, row.valid_from, row.recorded_at, row.fact))
     for row in repair.retires:
-        connection.execute(sql["retire_row"], (recorded_at, k, row.valid_from, row.recorded_at, row.fact))
+        batch.later(sql["retire_row"], (recorded_at, k, row.valid_from, row.recorded_at, row.fact))
     for row in repair.inserts:
-        connection.execute(
-            sql["insert_row"], (k, row.valid_from, row.recorded_at, row.fact, row.valid_to, row.closed_at)
-        )
+        batch.later(sql["insert_row"], (k, row.valid_from, row.recorded_at, row.fact, row.valid_to, row.closed_at))
 
 
-def holder_of_key(connection: Database, sql: Sql, k: int, valid_at: Micros, known_at: Micros) -> int | None:
+def holder_of_key(connection: Statements, sql: Sql, k: int, valid_at: Micros, known_at: Micros) -> int | None:
     """Return the row number of the assertion that holds for *k*, an absence included.
 
     A visible stretch answers at once; where there is none, an absence may hold.

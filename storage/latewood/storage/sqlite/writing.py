@@ -5,9 +5,9 @@ from __future__ import annotations
 import json
 import os
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import replace
 from functools import lru_cache
-from typing import Final, cast
+from typing import Final, NamedTuple, cast
 
 from latewood.graph_schema.clock import FOREVER, Clock, Micros, from_micros
 from latewood.graph_schema.commands import Unit
@@ -28,10 +28,12 @@ from latewood.storage.receipts import receipt_from_json, receipt_to_json
 from latewood.storage.rows import FactRow, Known, NodeRow, SpaceRow
 from latewood.storage.settling import KeyChange, KeyState, claim_class, not_held, open_end, origin_hash, settle_key
 from latewood.storage.sqlite import erasing, leases
-from latewood.storage.sqlite.database import Database, number
+from latewood.storage.sqlite.batch import Batch
+from latewood.storage.sqlite.cache import Cache, CachedLedger, CachedSpace
+from latewood.storage.sqlite.database import Database, Statements
 from latewood.storage.sqlite.stretches import SqliteRows, apply_repair, holder_of_key
 
-__all__ = ["LEDGER_NUMBER", "Cache", "GroupWriter", "find_space", "node_row", "space_row", "texts_of"]
+__all__ = ["LEDGER_NUMBER", "GroupWriter", "attributes_of", "find_space", "node_row", "space_row", "texts_of"]
 
 _ERASED: Final = "null"
 """The attributes of a node whose words were erased."""
@@ -47,7 +49,7 @@ def space_row(row: Sequence[object]) -> tuple[int, SpaceRow]:
     )  # fmt: skip
 
 
-def find_space(connection: Database, sql: Mapping[str, str], tenant: str, name: str) -> tuple[int, SpaceRow]:
+def find_space(connection: Statements, sql: Mapping[str, str], tenant: str, name: str) -> tuple[int, SpaceRow]:
     """Return a space's row number and the space. Raises NotFoundError (``space.unknown``) with near names."""
     row = connection.execute(sql["space"], (tenant, name)).fetchone()
     if row is None:
@@ -85,59 +87,19 @@ def texts_of(document: Json) -> Iterable[str]:
             yield from texts_of(item)
 
 
-@dataclass(slots=True)
-class _Ledger:
-    """The head of a ledger while a group is written."""
+class _Touched(NamedTuple):
+    """A key that a unit touches, what it does to it, and by which events."""
 
-    number: int
-    seq: int
-    hash: bytes
-    recorded_at: Micros
+    id: bytes
+    change: KeyChange
+    events: list[Event]
 
 
-@dataclass(slots=True)
-class _Space:
-    n: int
-    row: SpaceRow
-    ledgers: dict[LedgerName, _Ledger] = field(default_factory=dict[LedgerName, _Ledger])
-
-
-NODES_CACHED_MAX: Final = 50_000
-KEYS_CACHED_MAX: Final = 50_000
-
-
-@dataclass(slots=True)
-class Cache:
-    """What the writer knows of the file without looking: valid as long as no other connection has written.
-
-    Attributes:
-        version: SQLite's data_version when it was filled; another one empties it.
-    """
-
-    version: int = -1
-    spaces: dict[tuple[str, str], _Space] = field(default_factory=dict[tuple[str, str], "_Space"])
-    nodes: dict[tuple[int, str], NodeRow] = field(default_factory=dict[tuple[int, str], NodeRow])
-    keys: dict[tuple[int, bytes], KeyState] = field(default_factory=dict[tuple[int, bytes], KeyState])
-    next_e: int = 0
-    next_n: int = 0
-
-    def refresh(self, connection: Database) -> None:
-        """Empty the cache when another connection wrote, or when it has grown too large."""
-        version = number(connection.execute("pragma data_version"))
-        full = len(self.nodes) > NODES_CACHED_MAX or len(self.keys) > KEYS_CACHED_MAX
-        if version == self.version and not full:
-            return
-        self.clear()
-        self.version = version
-        self.next_e = number(connection.execute("select coalesce(max(e), 0) + 1 from event"))
-        self.next_n = number(connection.execute("select coalesce(max(n), 0) + 1 from node"))
-
-    def clear(self) -> None:
-        """Forget everything."""
-        self.version = -1
-        self.spaces.clear()
-        self.nodes.clear()
-        self.keys.clear()
+_BATCHED: Final = (
+    "touch_node", "mark_key", "insert_claim", "retract_claim", "insert_row", "close_row", "retire_row",
+    "insert_receipt",
+)  # fmt: skip
+"""Statements whose rows wait until they are read, or for the end of the group; they are run in this order."""
 
 
 class GroupWriter:
@@ -157,7 +119,7 @@ class GroupWriter:
         words: Vocabulary,
     ) -> None:
         """Write through *connection*, which is inside a transaction."""
-        self._db = connection
+        self._db = Batch(connection, sql, _BATCHED)
         self._sql = sql
         self._cache = cache
         self._tenant = tenant
@@ -169,7 +131,7 @@ class GroupWriter:
     def commit(self, units: Sequence[Unit]) -> tuple[Committed, ...]:
         """Write *units* in order."""
         answers: list[Committed] = []
-        touched: dict[str, _Space] = {}
+        touched: dict[str, CachedSpace] = {}
         for unit in units:
             try:
                 answers.append(self._unit(unit))
@@ -180,17 +142,18 @@ class GroupWriter:
             for ledger in space.ledgers.values():
                 head = (space.n, ledger.number, ledger.seq, ledger.hash, ledger.recorded_at)
                 self._db.execute(self._sql["set_head"], head)
+        self._db.flush()
         reach("group.written")
         return tuple(answers)
 
-    def _space(self, name: str) -> _Space:
+    def _space(self, name: str) -> CachedSpace:
         found = self._cache.spaces.get((self._tenant, name))
         if found is None:
             n, row = find_space(self._db, self._sql, self._tenant, name)
-            found = self._cache.spaces[self._tenant, name] = _Space(n, row)
+            found = self._cache.spaces[self._tenant, name] = CachedSpace(n, row)
         return found
 
-    def _ledger(self, space: _Space, name: LedgerName) -> _Ledger:
+    def _ledger(self, space: CachedSpace, name: LedgerName) -> CachedLedger:
         found = space.ledgers.get(name)
         if found is None:
             place = LEDGER_NUMBER[name]
@@ -198,7 +161,7 @@ class GroupWriter:
             seq, digest, recorded_at = (
                 cast("tuple[int, bytes, int]", row) if row is not None else (0, GENESIS, -(2**63))
             )
-            found = space.ledgers[name] = _Ledger(place, seq, digest, recorded_at)
+            found = space.ledgers[name] = CachedLedger(place, seq, digest, recorded_at)
         return found
 
     def _unit(self, unit: Unit) -> Receipt:
@@ -212,16 +175,16 @@ class GroupWriter:
             leases.check(self._db, space.n, unit.guard, self._clock.now())
         ledger = self._ledger(space, unit.ledger)
         planned = plan(unit, self._known(space, unit, ledger.recorded_at), self._words, self._clock, self._ids)
-        changes, not_holding = self._settle(space, planned)
+        keys, not_holding = self._settle(space, planned)
         reach("group.heads_read")
         # Nothing refuses from here on.
         last_hash = self._append(space, ledger, unit, planned, op)
         reach("group.half_written")
         last_seq = ledger.seq + len(planned.events)
         self._nodes(space, planned, ledger.seq)
-        self._claims(space, planned, changes)
+        self._claims(space, planned, keys)
         receipt = receipt_of(unit, planned, last_seq, not_holding, self._erase(space, unit.ledger, planned.events))
-        self._db.execute(
+        self._db.later(
             self._sql["insert_receipt"], (id_bytes(unit.id), space.n, op, unit.body, receipt_to_json(receipt))
         )
         if (planned.state, planned.filling) != (space.row.state, space.row.filling):
@@ -240,14 +203,13 @@ class GroupWriter:
             raise ConflictError(msg, code="idempotency.conflict", key=unit.op)
         return receipt_from_json(receipt, replayed=True)
 
-    def _known(self, space: _Space, unit: Unit, head: Micros) -> Known:
+    def _known(self, space: CachedSpace, unit: Unit, head: Micros) -> Known:
         """Look up what planning the unit needs."""
         needs = needs_of(unit)
         keys = [*needs.keys, *(normal_key(predicate_key(name)) for name in needs.predicates)]
         facts: dict[str, FactRow] = {}
         holders: dict[tuple[str, Micros | None], str | None] = {}
-        fact_ids = [one for one in (needs.facts | needs.ids) if is_id(one)]
-        if fact_ids:
+        if fact_ids := [one for one in (needs.facts | needs.ids) if is_id(one)]:
             rows_of = self._facts(space, fact_ids, facts)
             keys += [normal_key(predicate_key(facts[one].predicate)) for one in needs.facts if one in facts]
             for fact_id, at in needs.ends:
@@ -256,8 +218,7 @@ class GroupWriter:
                     holders[fact_id, at] = self._holder(rows_of[fact_id], instant)
         by_key = self._by_key(space, keys, fresh=bool(unit.expects))
         by_id: dict[str, NodeRow] = {}
-        node_ids = [one.replace("-", "") for one in needs.ids if is_id(one)]
-        if node_ids:
+        if node_ids := [one.replace("-", "") for one in needs.ids if is_id(one)]:
             for row in self._db.execute(self._sql["nodes_by_id"], (space.n, json.dumps(node_ids))):
                 found = node_row(row)
                 by_id[found.id] = found
@@ -271,7 +232,7 @@ class GroupWriter:
             found = erasing.find(self._db, place, needs.erase)
         return Known(space.row, head, by_key, by_id, facts, predicates, holders, found)
 
-    def _by_key(self, space: _Space, keys: Sequence[str], *, fresh: bool) -> dict[str, NodeRow]:
+    def _by_key(self, space: CachedSpace, keys: Sequence[str], *, fresh: bool) -> dict[str, NodeRow]:
         """Look nodes up by key; *fresh* when their versions count, which the cache does not follow."""
         cache, found = self._cache.nodes, dict[str, NodeRow]()
         missing: list[str] = []
@@ -287,7 +248,7 @@ class GroupWriter:
                 found[key] = cache[space.n, key] = node_row(row)
         return found
 
-    def _facts(self, space: _Space, ids: Sequence[str], into: dict[str, FactRow]) -> dict[str, int]:
+    def _facts(self, space: CachedSpace, ids: Sequence[str], into: dict[str, FactRow]) -> dict[str, int]:
         keys: dict[str, int] = {}
         listed = json.dumps([one.replace("-", "") for one in ids])
         for row in self._db.execute(self._sql["facts_for_plan"], (space.n, listed)):
@@ -307,7 +268,7 @@ class GroupWriter:
     def _id_of(self, e: int) -> str:
         return id_text(cast("bytes", self._db.execute("select id from event where e = ?", (e,)).fetchall()[0][0]))
 
-    def _append(self, space: _Space, ledger: _Ledger, unit: Unit, planned: Plan, op: bytes | None) -> bytes:
+    def _append(self, space: CachedSpace, ledger: CachedLedger, unit: Unit, planned: Plan, op: bytes | None) -> bytes:
         """Chain the unit's events to the ledger; return the last hash."""
         previous, seq, e = ledger.hash, ledger.seq, self._cache.next_e
         rows: list[tuple[object, ...]] = []
@@ -334,7 +295,7 @@ class GroupWriter:
         self._db.executemany(self._sql["insert_event"], rows)
         return previous
 
-    def _nodes(self, space: _Space, planned: Plan, base_seq: int) -> None:
+    def _nodes(self, space: CachedSpace, planned: Plan, base_seq: int) -> None:
         """Keep the declared nodes and their words, and note the last event about each node."""
         for node in planned.declared:
             norm = None if node.key is None else normal_key(node.key)
@@ -351,12 +312,12 @@ class GroupWriter:
             self._cache.next_n += 1
         last = {event.subject: base_seq + event.ordinal + 1 for event in planned.events}
         for subject, version in last.items():
-            self._db.execute(self._sql["touch_node"], (version, space.n, id_bytes(subject)))
+            self._db.later(self._sql["touch_node"], (version, space.n, id_bytes(subject)))
 
-    def _text(self, space: _Space, rowid: int, words: str) -> None:
+    def _text(self, space: CachedSpace, rowid: int, words: str) -> None:
         self._db.execute(f"insert into text_{space.n}(rowid, body) values(?, ?)", (rowid, words))
 
-    def _erase(self, space: _Space, ledger: LedgerName, events: Iterable[Event]) -> Mapping[str, int]:
+    def _erase(self, space: CachedSpace, ledger: LedgerName, events: Iterable[Event]) -> Mapping[str, int]:
         """Take the words that the events of a unit erase; return how many rows of each place."""
         counts: Mapping[str, int] = {}
         for event in events:
@@ -366,17 +327,20 @@ class GroupWriter:
                 self._cache.nodes.clear()
         return counts
 
-    def _settle(self, space: _Space, planned: Plan) -> tuple[list[KeyChange], list[NotHolding]]:
+    def _settle(self, space: CachedSpace, planned: Plan) -> tuple[list[_Touched], list[NotHolding]]:
         """Find what the unit does to every key it touches, in order of key, and where its facts do not hold."""
-        changes: dict[bytes, KeyChange] = {}
+        keys: dict[bytes, _Touched] = {}
         origin = origin_hash(planned.origin)
         fact_ids: dict[int, str] = {}
         for event in planned.events:
             if event.key is None:
                 continue
-            change = changes.get(event.key)
-            if change is None:
-                change = changes[event.key] = KeyChange(self._key(space, event.key, event, origin))
+            touched = keys.get(event.key)
+            if touched is None:
+                change = KeyChange(self._key(space, event.key, event, origin))
+                touched = keys[event.key] = _Touched(event.key, change, [])
+            touched.events.append(event)
+            change = touched.change
             if event.kind is EventKind.RETRACTED:
                 change.removed.append(self._claim_of(space, cast("str", event.target)))
             else:
@@ -385,16 +349,18 @@ class GroupWriter:
                 change.added.append(_claim_from(event, e, planned.recorded_at))
                 change.state = _spoken(change.state, event, origin)
         found: list[NotHolding] = []
-        for key_id in sorted(changes):
-            change = changes[key_id]
+        ordered = [keys[key_id] for key_id in sorted(keys)]
+        for touched in ordered:
+            change = touched.change
             settle_key(SqliteRows(self._db, self._sql, change.state.k), change, planned.recorded_at)
             for claim in change.added:
                 found += self._not_holding(change, claim, fact_ids)
-        order = {fact_id: place for place, fact_id in enumerate(planned.facts)}
-        found.sort(key=lambda one: (order[one.fact_id], one.valid_from))
-        return [changes[key_id] for key_id in sorted(changes)], found
+        if len(found) > 1:
+            order = {fact_id: place for place, fact_id in enumerate(planned.facts)}
+            found.sort(key=lambda one: (order[one.fact_id], one.valid_from))
+        return ordered, found
 
-    def _key(self, space: _Space, key_id: bytes, event: Event, origin: bytes) -> KeyState:
+    def _key(self, space: CachedSpace, key_id: bytes, event: Event, origin: bytes) -> KeyState:
         """Return what is known of the event's key; a copy, so that a refusal changes nothing."""
         found = self._cache.keys.get((space.n, key_id))
         if found is None:
@@ -405,7 +371,7 @@ class GroupWriter:
             found = KeyState(k, first_origin, bool(contested), top)
         return KeyState(found.k, found.origin, found.contested, found.top, stored=True, tail=found.tail)
 
-    def _claim_of(self, space: _Space, fact_id: str) -> Claim:
+    def _claim_of(self, space: CachedSpace, fact_id: str) -> Claim:
         row = self._db.execute(self._sql["claim_of_fact"], (space.n, id_bytes(fact_id))).fetchone()
         if row is None:
             raise CorruptError(f"the fact {fact_id} is not in the view; run `latewood doctor`")
@@ -430,33 +396,29 @@ class GroupWriter:
                 found.append(NotHolding(fact_ids[claim.fact], from_micros(start), until, held_by))
         return found
 
-    def _claims(self, space: _Space, planned: Plan, changes: Sequence[KeyChange]) -> None:
+    def _claims(self, space: CachedSpace, planned: Plan, keys: Iterable[_Touched]) -> None:
         """Keep the unit's claims and retractions and repair every key they touch."""
-        by_key: dict[bytes, list[Event]] = {}
-        for event in planned.events:
-            if event.key is not None:
-                by_key.setdefault(event.key, []).append(event)
-        for (key_id, events), change in zip(sorted(by_key.items()), changes, strict=True):
+        for key_id, change, events in keys:
             state = change.state
             if not state.stored:
                 self._insert_key(space, key_id, events[0], state)
             else:
                 before = self._cache.keys.get((space.n, key_id))
                 if before is None or (before.contested, before.top) != (state.contested, state.top):
-                    self._db.execute(self._sql["mark_key"], (int(state.contested), state.top, state.k))
+                    self._db.later(self._sql["mark_key"], (int(state.contested), state.top, state.k))
             added, removed = iter(change.added), iter(change.removed)
             for event in events:
                 if event.kind is EventKind.RETRACTED:
                     claim = next(removed)
                     e = self._cache.next_e + event.ordinal
                     bindings = (planned.recorded_at, e, state.k, claim.valid_from, claim.fact)
-                    self._db.execute(self._sql["retract_claim"], bindings)
+                    self._db.later(self._sql["retract_claim"], bindings)
                 else:
                     self._insert_claim(space, state.k, next(added), event)
             apply_repair(self._db, self._sql, change, planned.recorded_at)
             self._cache.keys[space.n, key_id] = state
 
-    def _insert_key(self, space: _Space, key_id: bytes, event: Event, state: KeyState) -> None:
+    def _insert_key(self, space: CachedSpace, key_id: bytes, event: Event, state: KeyState) -> None:
         subject = self._db.execute(self._sql["node_number"], (space.n, id_bytes(event.subject))).fetchone()
         if subject is None:
             raise CorruptError(f"the node {event.subject} of a fact is not in the view; run `latewood doctor`")
@@ -466,13 +428,13 @@ class GroupWriter:
         self._db.execute(self._sql["insert_key"], bindings)
         state.k, state.stored = self._db.last_insert_rowid(), True
 
-    def _insert_claim(self, space: _Space, k: int, claim: Claim, event: Event) -> None:
+    def _insert_claim(self, space: CachedSpace, k: int, claim: Claim, event: Event) -> None:
         target = event.payload.get("object")
         bindings = (
             k, claim.valid_from, claim.fact, claim.valid_to, claim.tier, claim.known, claim.trust, claim.recorded_at,
             claim.ordinal, int(claim.absent), id_bytes(target) if isinstance(target, str) else None,
         )  # fmt: skip
-        self._db.execute(self._sql["insert_claim"], bindings)
+        self._db.later(self._sql["insert_claim"], bindings)
         value = event.payload.get("value")
         if isinstance(value, dict) and value["kind"] in ("text", "json"):
             words = "\n".join(texts_of(value["data"]))

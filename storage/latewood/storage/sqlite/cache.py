@@ -1,0 +1,70 @@
+"""What the writer remembers between groups, so that the usual write reads nothing."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import Final
+
+from latewood.graph_schema.clock import Micros
+from latewood.graph_schema.model import LedgerName
+from latewood.storage.rows import NodeRow, SpaceRow
+from latewood.storage.settling import KeyState
+from latewood.storage.sqlite.database import Database, number
+
+__all__ = ["Cache", "CachedLedger", "CachedSpace"]
+
+NODES_CACHED_MAX: Final = 50_000
+KEYS_CACHED_MAX: Final = 50_000
+
+
+@dataclass(slots=True)
+class CachedLedger:
+    """The head of a ledger while a group is written."""
+
+    number: int
+    seq: int
+    hash: bytes
+    recorded_at: Micros
+
+
+@dataclass(slots=True)
+class CachedSpace:
+    """A space while it is written to."""
+
+    n: int
+    row: SpaceRow
+    ledgers: dict[LedgerName, CachedLedger] = field(default_factory=dict[LedgerName, CachedLedger])
+
+
+@dataclass(slots=True)
+class Cache:
+    """What the writer knows of the file without looking: valid as long as no other connection has written.
+
+    Attributes:
+        version: SQLite's data_version when it was filled; another one empties it.
+    """
+
+    version: int = -1
+    spaces: dict[tuple[str, str], CachedSpace] = field(default_factory=dict[tuple[str, str], "CachedSpace"])
+    nodes: dict[tuple[int, str], NodeRow] = field(default_factory=dict[tuple[int, str], NodeRow])
+    keys: dict[tuple[int, bytes], KeyState] = field(default_factory=dict[tuple[int, bytes], KeyState])
+    next_e: int = 0
+    next_n: int = 0
+
+    def refresh(self, connection: Database) -> None:
+        """Empty the cache when another connection wrote, or when it has grown too large."""
+        version = number(connection.execute("pragma data_version"))
+        full = len(self.nodes) > NODES_CACHED_MAX or len(self.keys) > KEYS_CACHED_MAX
+        if version == self.version and not full:
+            return
+        self.clear()
+        self.version = version
+        self.next_e = number(connection.execute("select coalesce(max(e), 0) + 1 from event"))
+        self.next_n = number(connection.execute("select coalesce(max(n), 0) + 1 from node"))
+
+    def clear(self) -> None:
+        """Forget everything."""
+        self.version = -1
+        self.spaces.clear()
+        self.nodes.clear()
+        self.keys.clear()
