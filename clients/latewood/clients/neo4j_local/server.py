@@ -7,7 +7,7 @@ import os
 import subprocess
 import time
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Final
 from urllib.parse import quote
@@ -135,7 +135,7 @@ def down(home: Path | None = None) -> Stopped:
         return Stopped(running=False, stopped=False, killed=False, home=str(place.folder))
     with locked(place.lock, seconds=_LOCK_S_MAX):
         note = place.note()
-        running = () if note is None else note.running
+        running = () if note is None else _family(note)
         gently = stop(running, seconds=_STOP_S_MAX)
         place.forget()
     return Stopped(running=False, stopped=bool(running), killed=not gently, home=str(place.folder))
@@ -187,10 +187,13 @@ def _as_it_runs(home: Home, note: Note, wanted: Wanted) -> Running:
         )
         raise ConflictError(msg, code="neo4j.running", home=str(home.folder))
     password = wanted.password or home.password()
-    if password is not None and ask(note.http_port, password) is Answer.WRONG_PASSWORD:
-        raise _wrong_password(home)
+    # An `up` that was killed while it waited has left a server that may still be on its way.
+    if password is not None:
+        _wait(home, note.running[0], note.bolt_port, note.http_port, password)
     if wanted.password is not None:
         home.keep_password(wanted.password)
+    note = replace(note, processes=_family(note))
+    home.write_note(note)
     return _running(home, note, started=False)
 
 
@@ -257,7 +260,7 @@ def _start(home: Home, which: Release, java: Java, configuration: Configuration,
     # Noted before it answers: a command that is killed while it waits leaves a server that `down` can stop.
     note = _noted(home, which, java, configuration, launcher)
     try:
-        _wait(home, launcher, configuration, password)
+        _wait(home, launcher, configuration.bolt_port, configuration.http_port, password)
         note = _noted(home, which, java, configuration, launcher)
     except BaseException:
         stop((launcher, *children(launcher)), seconds=_STOP_S_MAX)
@@ -265,6 +268,14 @@ def _start(home: Home, which: Release, java: Java, configuration: Configuration,
         raise
     home.keep_password(password)
     return _running(home, note, started=True)
+
+
+def _family(note: Note) -> tuple[Process, ...]:
+    """Return what runs of a note, with children that were started after it was written; parents first."""
+    found = dict.fromkeys(note.running)
+    for parent in note.running:
+        found.update(dict.fromkeys(children(parent)))
+    return tuple(found)
 
 
 def _noted(home: Home, which: Release, java: Java, configuration: Configuration, launcher: Process) -> Note:
@@ -277,19 +288,19 @@ def _noted(home: Home, which: Release, java: Java, configuration: Configuration,
     return note
 
 
-def _wait(home: Home, launcher: Process, configuration: Configuration, password: str) -> None:
+def _wait(home: Home, process: Process, bolt_port: int, http_port: int, password: str) -> None:
     until = time.monotonic() + _START_S_MAX
     while time.monotonic() < until:
-        if not launcher.alive:
+        if not process.alive:
             tail = home.tail()
             msg = f"Neo4j did not start; the end of {home.log}:\n{tail}"
             if "Address already in use" in tail:
                 raise _PortTakenError(msg, log=str(home.log))
             raise UnavailableError(msg, code="neo4j.start_failed", log=str(home.log))
-        answer = ask(configuration.http_port, password)
+        answer = ask(http_port, password)
         if answer is Answer.WRONG_PASSWORD:
             raise _wrong_password(home)
-        if answer is Answer.READY and speaks_bolt(configuration.bolt_port):
+        if answer is Answer.READY and speaks_bolt(bolt_port):
             return
         time.sleep(_POLL_S)
     msg = f"Neo4j did not answer within {_START_S_MAX:.0f} s; the end of {home.log}:\n{home.tail()}"
