@@ -6,10 +6,10 @@ from collections.abc import Mapping
 from dataclasses import dataclass, replace
 
 from latewood.graph_schema.clock import to_micros
-from latewood.graph_schema.commands import History
+from latewood.graph_schema.commands import Erase, History
 from latewood.graph_schema.errors import ConflictError, CorruptError, InvalidError
 from latewood.graph_schema.events import Receipt
-from latewood.graph_schema.model import LEDGERS, LedgerName
+from latewood.graph_schema.model import LEDGERS, LedgerName, Trust
 from latewood.storage.conformance.scene import MakeStore, Scene, at, day, opened, raised
 from latewood.storage.port import PAGE_MAX, GraphStore
 from latewood.storage.replaying import LedgerRow, SpaceImage
@@ -278,6 +278,38 @@ async def check_a_space_may_take_another_name(make: MakeStore) -> None:
         assert await scene.store.nodes("default", keys=["thing:a"]) == {}
 
 
+async def check_what_was_erased_stays_so_elsewhere(make: MakeStore) -> None:
+    """Rows without words go through; the space answers, verifies and refuses as where they were erased."""
+    async with opened(make) as scene:
+        first, *_ = await _tell(scene)
+        wide = await scene.write(scene.say("thing:a", "rate", 5, start=day(-9)), origin="doc:two")
+        motto = (await scene.facts("thing:b", "motto"))[0].id
+        targets: list[tuple[str, LedgerName]] = [
+            (first.facts[0], "knowledge"), (motto, "knowledge"), (await scene.node_id("run:1"), "execution"),
+        ]  # fmt: skip
+        for target, ledger in targets:
+            erasing = Erase(scene.new_id(), target, "asked for")
+            scene.clock.advance(days=1)
+            await scene.commit(scene.unit(erasing, by="human:ada", trust=Trust.HUMAN, ledger=ledger))
+        left, before = await _leave(scene.store), await _answers(scene)
+        verdicts = [await scene.store.verify("default", name) for name in LEDGERS]
+        await _elsewhere(scene)
+        await scene.store.restore(left.image)
+        await _replay(scene, left)
+        again = await scene.refusal(
+            scene.unit(Erase(scene.new_id(), motto, "asked for"), by="human:ada", trust=Trust.HUMAN)
+        )
+
+        assert sum(row.entry.erased for rows in left.rows.values() for row in rows) >= 3
+        assert await _leave(scene.store) == left
+        assert await _answers(scene) == before
+        assert [await scene.store.verify("default", name) for name in LEDGERS] == verdicts
+        assert all(verdict.ok for verdict in verdicts)
+        assert again.code == "content.erased"
+        assert (await scene.store.search_text("default", "otter")) == ()
+        assert (await scene.store.facts_by_id("default", wide.facts))[wide.facts[0]].value is not None
+
+
 async def check_another_tenant_gets_nothing(make: MakeStore) -> None:
     """A space that comes in is its tenant's alone."""
     async with opened(make) as scene:
@@ -305,5 +337,6 @@ CHECKS = (
     check_another_history_is_refused,
     check_a_space_is_not_brought_in_over_another,
     check_a_space_may_take_another_name,
+    check_what_was_erased_stays_so_elsewhere,
     check_another_tenant_gets_nothing,
 )
