@@ -12,6 +12,10 @@ __all__ = ["IdSource", "RandomIds", "SequentialIds", "id_bytes", "id_text", "is_
 _SPELLED: Final = re.compile(r"[0-9a-fA-F]{8}(-?)[0-9a-fA-F]{4}\1[0-9a-fA-F]{4}\1[0-9a-fA-F]{4}\1[0-9a-fA-F]{12}")
 _PATTERN: Final = re.compile(r"[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}")
 
+# Where version and variant stand in the 128 bits, and what stands there.
+_SET: Final = 0x7 << 76 | 0x2 << 62
+_FREE: Final = ~(0xF << 76 | 0x3 << 62)
+
 
 def is_id(text: str) -> bool:
     """Tell whether *text* has the form of an id (36 lower-case characters)."""
@@ -37,10 +41,9 @@ def id_bytes(text: str) -> bytes:
 
 def _compose(millis: int, tail: bytes) -> str:
     """Set UUID version 7 and variant over 48 bits of time and 10 random bytes (RFC 9562, section 5.7)."""
-    raw = bytearray(millis.to_bytes(6, "big") + tail)
-    raw[6] = 0x70 | (raw[6] & 0x0F)
-    raw[8] = 0x80 | (raw[8] & 0x3F)
-    return id_text(bytes(raw))
+    bits = millis << 80 | int.from_bytes(tail, "big")
+    digits = f"{bits & _FREE | _SET:032x}"
+    return f"{digits[:8]}-{digits[8:12]}-{digits[12:16]}-{digits[16:20]}-{digits[20:]}"
 
 
 class IdSource(Protocol):

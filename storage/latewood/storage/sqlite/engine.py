@@ -24,6 +24,7 @@ from latewood.storage.sqlite import erasing
 from latewood.storage.sqlite.cache import Cache
 from latewood.storage.sqlite.database import BUSY_MS, Database
 from latewood.storage.sqlite.migrations import SCHEMA_VERSION, migrate, prepare
+from latewood.storage.sqlite.worker import Worker
 from latewood.storage.upgrades import Upgrade
 
 __all__ = ["SCHEMA_VERSION", "Engine"]
@@ -86,7 +87,7 @@ class Engine:
         self._local = threading.local()
         self._connections: list[Database] = []
         self._lock = threading.Lock()
-        self._writer = ThreadPoolExecutor(1, thread_name_prefix="latewood-writer")
+        self._writer = Worker("latewood-writer")
         self._readers = ThreadPoolExecutor(_READERS, thread_name_prefix="latewood-reader")
         self._closed = False
 
@@ -259,7 +260,7 @@ class Engine:
                     raise
             return answer
 
-        return await asyncio.get_running_loop().run_in_executor(self._writer, run)
+        return await self._writer.run(run)
 
     async def close(self) -> None:
         """Finish what runs and close every connection."""
@@ -268,7 +269,7 @@ class Engine:
         self._closed = True
 
         def stop() -> None:
-            self._writer.shutdown(wait=True)
+            self._writer.stop()
             self._readers.shutdown(wait=True)
             for connection in self._connections:
                 connection.close()
