@@ -1,7 +1,7 @@
 // What a decision rested on, as it was known then, and what holds today
 // Asks for $key. The graph shows both; the table says what was taken back or replaced since.
 MATCH (s:Space {tenant: $tenant, name: $space})
-MATCH (d:Decision {space: s.space, norm: toLower($key)})-[first:HAS_FACT {predicate: 'record'}]->()
+MATCH (d:Decision:Node {space: s.space, norm: toLower($key)})-[first:HAS_FACT {predicate: 'record'}]->()
 WITH d, first ORDER BY first.recorded_at, first.valid_from LIMIT 1
 WITH d, first.valid_from AS t, first.recorded_at AS r
 MATCH p = (d)-[h:BASED_ON]->(x)
@@ -12,4 +12,4 @@ OPTIONAL MATCH said = (x:Fact)-[:SAID_BY]->(:Source)
 OPTIONAL MATCH today = (:Node)-[n:HAS_FACT]->(now:Fact {space: d.space, key_id: x.key_id})
   WHERE n.retired_at IS NULL AND n.valid_from <= datetime() AND (n.valid_to IS NULL OR n.valid_to > datetime())
 RETURN coalesce(x.title, x.name) AS rested_on, x.retracted_at AS taken_back, now.title AS holds_today,
-  p, of, said, today LIMIT 200;
+  p, collect(DISTINCT of) AS of, collect(DISTINCT said) AS said, collect(DISTINCT today) AS today LIMIT 200;

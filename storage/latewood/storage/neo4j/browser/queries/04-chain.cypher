@@ -1,7 +1,7 @@
 // The line of one decision: what came before it and what took its place
 // Asks for $key, as of $validAt and $knownAt; up to ten steps either way.
 MATCH (s:Space {tenant: $tenant, name: $space})
-MATCH (d:Decision {space: s.space, norm: toLower($key)})
+MATCH (d:Decision:Node {space: s.space, norm: toLower($key)})
 WITH d, coalesce($validAt, datetime()) AS t, coalesce($knownAt, datetime({year: 9999})) AS r
 MATCH p = (d)-[:SUPERSEDES|AMENDS*0..10]-(:Decision)
 WHERE all(h IN relationships(p) WHERE h.recorded_at <= r AND (h.retired_at IS NULL OR h.retired_at > r) AND h.valid_from <= t

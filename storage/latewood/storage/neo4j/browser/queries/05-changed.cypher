@@ -13,4 +13,6 @@ OPTIONAL MATCH q = (n)-[h]->(o) WHERE h.fact_id = f.id
 RETURN CASE WHEN f.retracted_at >= since AND f.retracted_at < until THEN 'retracted'
     WHEN f.absent THEN 'ended' ELSE 'asserted' END AS what,
   coalesce(n.name, n.key) AS about, f.title + coalesce(' ' + coalesce(o.name, o.title), '') AS said,
-  f.recorded_at AS recorded_at, f.retracted_at AS retracted_at, p, q;
+  f.recorded_at AS recorded_at, f.retracted_at AS retracted_at,
+  collect(DISTINCT p) AS p, collect(DISTINCT q) AS q
+ORDER BY recorded_at DESC;

@@ -2,7 +2,7 @@
 // As of $validAt and $knownAt. A challenger starts no earlier than what holds, and comes from elsewhere.
 MATCH (s:Space {tenant: $tenant, name: $space})
 WITH s, coalesce($validAt, datetime()) AS t, coalesce($knownAt, datetime({year: 9999})) AS r
-MATCH (k:Key {space: s.space, contested: true})
+MATCH (k:Key {space: s.space, contested: true}) WHERE k.id > ''
 MATCH (n:Node {space: k.space, id: k.subject})-[h]->(x)
 WHERE h.predicate = k.predicate
   AND h.recorded_at <= r AND (h.retired_at IS NULL OR h.retired_at > r) AND h.valid_from <= t
