@@ -144,6 +144,8 @@ class _Importer:
         """
         known, ids = self.known, self.sink.ids
         stamp = self._dated(identity, stamp)
+        if identity in known.erased:
+            return stamp
         start, sure, where = stamp.valid_from, stamp.known, stamp.locator
         commands: list[Command] = []
         fresh = identity not in known.nodes
@@ -198,7 +200,17 @@ class _Importer:
             )
         if commands:
             await self.put(self._unit(commands, stamp, identity, ["adr", identity, digest]))
+        if fresh and known.tombstones:
+            await self._find_erased(identity)
         return stamp
+
+    async def _find_erased(self, identity: str) -> None:
+        """Note when a declaration wrote nothing: an earlier run wrote it, and what it wrote was erased since."""
+        await self.flush()
+        node_id = self.known.nodes[identity]
+        if node_id not in await self.sink.store.nodes(self.sink.space, ids=[node_id]):
+            self.known.erased.add(identity)
+            self.report.erased += 1
 
     async def edges(self, report: LinkReport, stamps: Mapping[str, _Stamp]) -> None:
         """Write the supersessions that are claimed now and were not before, and end those that nobody claims any more.
@@ -211,7 +223,8 @@ class _Importer:
             pair = (by_key[one.successor], by_key[one.predecessor])
             claimants = [by_key[report.keys[claim.path]] for claim in one.claims]
             claimed[pair] = next((identity for identity in claimants if identity in stamps), next(iter(stamps)))
-        fresh = [pair for pair in claimed if pair not in self.known.edges]
+        erased = self.known.erased
+        fresh = [pair for pair in claimed if pair not in self.known.edges and erased.isdisjoint(pair)]
         gone = [pair for pair in self.known.edges if pair not in claimed and (pair[0] in stamps or pair[1] in stamps)]
         if gone:
             await self.flush()

@@ -38,6 +38,7 @@ class AdrReport:
         deleted: records that the history has and the folder no longer.
         uncommitted: files that differ from the last commit; not imported, commit them first.
         skipped: Markdown files that are no records, with the reason.
+        erased: records whose decision was erased here, and stays so.
         written: units that were new; *replayed* units were known already, *late* ones came after the space went live.
     """
 
@@ -57,6 +58,7 @@ class AdrReport:
     uncommitted: list[Json] = field(default_factory=list[Json])
     skipped: list[Json] = field(default_factory=list[Json])
     problems: list[FileProblem] = field(default_factory=list[FileProblem])
+    erased: int = 0
     written: int = 0
     replayed: int = 0
     late: int = 0

@@ -29,6 +29,8 @@ class Known:
         keys: identity to the key that it was given.
         texts: identity to the document that holds.
         edges: (successor, predecessor) to the fact of the supersession.
+        tombstones: decisions of the space were erased; which ones, their idempotency keys will show.
+        erased: identities whose decision was erased: nothing more is written of them.
     """
 
     nodes: dict[str, str] = field(default_factory=dict[str, str])
@@ -41,6 +43,8 @@ class Known:
     edges: dict[tuple[str, str], str] = field(default_factory=dict[tuple[str, str], str])
     keys: dict[str, str] = field(default_factory=dict[str, str])
     edge_starts: dict[tuple[str, str], int] = field(default_factory=dict[tuple[str, str], int])
+    tombstones: bool = False
+    erased: set[str] = field(default_factory=set[str])
     _alias: dict[str, str] = field(default_factory=dict[str, str])
 
     def alias(self, ids: Mapping[str, str]) -> None:
@@ -68,6 +72,7 @@ async def load_known(sink: Sink, *, facts: bool) -> Known:
     while True:
         page = await sink.store.list_nodes(sink.space, NodeQuery(NodeKind.DECISION, first=PAGE_MAX, after=after))
         owned = {node.id: str(node.attributes["identity"]) for node in page.items if "identity" in node.attributes}
+        known.tombstones = known.tombstones or any(node.erased for node in page.items)
         known.nodes.update({identity: node_id for node_id, identity in owned.items()})
         known.keys.update(
             {owned[node.id]: node.key for node in page.items if node.id in owned and node.key is not None}

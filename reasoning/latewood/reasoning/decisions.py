@@ -119,7 +119,8 @@ def _build(
         decided_by=_targets(facts, DECIDED_BY, nodes),
         about=_targets(facts, ABOUT, nodes),
         session=next(iter(_targets(facts, IN_SESSION, nodes)), None),
-        supersedes=_targets(facts, SUPERSEDES, nodes),
+        # A tombstone is no decision any more.
+        supersedes=tuple(one for one in _targets(facts, SUPERSEDES, nodes) if not one.erased),
         superseded_by=tuple(superseded_by),
         triggered_by=pieces(TRIGGERED_BY),
         led_to=pieces(LED_TO),

@@ -233,6 +233,10 @@ def _kind() -> NodeKind:
     return NodeKind.DECISION
 
 
+def _stands() -> bool:
+    return False
+
+
 @strawberry.type(description="A choice with its reasons, as of the two clocks it was read at.")
 class Decision(Node):
     """A choice with its reasons."""
@@ -268,6 +272,7 @@ class Decision(Node):
     kind: NodeKind = field("DECISION.", _kind)
     type: str = field("Its node's type.", _type)
     attributes: JSON = field("What was fixed when it was declared.", _attributes)
+    erased: bool = field("False: an erased decision is a node and no decision any more.", _stands)
 
     @classmethod
     def is_type_of(cls, obj: object, _info: Any) -> bool:
