@@ -1,6 +1,6 @@
 # `just test` is what a newcomer runs; `just ci` is what has to pass before a change lands.
 
-# The core tests: unit, conformance, properties, integration, end to end, house.
+# The core tests: unit, conformance, properties, integration, end to end, house. They start a Neo4j: Java 17, Maven.
 test *args:
     uv run pytest -q -m "not slow" {{args}}
 
@@ -31,6 +31,10 @@ wheel:
     uv pip install -q --python .wheel/bin/python dist/*.whl pytest pytest-asyncio pytest-timeout hypothesis
     mkdir -p .wheel/checkout && rm -rf .wheel/checkout/* && cp -r tests pyproject.toml .wheel/checkout/
     cd .wheel/checkout && ../bin/python -m pytest -q -m "not slow" -p no:cacheprovider --ignore=tests/house --ignore=tests/properties --ignore=tests/simulation --deselect tests/conformance/test_stores.py tests
+
+# The kit against the newer line of Neo4j, which needs Java 21 or later.
+neo4j-next *args:
+    LATEWOOD_NEO4J_VERSION=2026.08.1 uv run pytest -q -m "not slow" -k neo4j tests/conformance tests/integration/storage {{args}}
 
 # The long suites: crash runs, and every property with many more examples.
 slow:

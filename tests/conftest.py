@@ -35,9 +35,10 @@ def pytest_configure(config: pytest.Config) -> None:
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    asked = max((item.config.getoption("timeout") or 0 for item in items[:1]), default=0)
     for item in items:
         if wants_neo4j(item) and item.get_closest_marker("timeout") is None:
-            item.add_marker(pytest.mark.timeout(NEO4J_S_MAX))
+            item.add_marker(pytest.mark.timeout(max(NEO4J_S_MAX, asked)))
 
 
 def pytest_collection_finish(session: pytest.Session) -> None:

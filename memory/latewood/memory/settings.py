@@ -21,7 +21,9 @@ SETTINGS: Final[Mapping[str, str]] = {
 }
 """Every environment variable with one sentence."""
 
-_OF_TESTS: Final = frozenset({"LATEWOOD_EXAMPLES", "LATEWOOD_NEO4J_URL", "LATEWOOD_NEO4J_VERSION"})
+_OF_TESTS: Final = frozenset(
+    {"LATEWOOD_EXAMPLES", "LATEWOOD_NEO4J_URL", "LATEWOOD_NEO4J_VERSION", "LATEWOOD_REQUIRE_NEO4J"}
+)
 
 
 @dataclass(frozen=True, slots=True)
