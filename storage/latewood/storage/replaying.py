@@ -167,6 +167,8 @@ def units_of(
         if row.entry.event.ordinal != place - begin:
             raise _bad(row.entry, "is a part of a unit whose beginning is missing")
         if last:
+            if row.receipt is None:
+                raise _bad(row.entry, "ends no unit: its receipt, and perhaps more of the unit, is missing")
             part = tuple(fresh[begin : place + 1])
             units.append(
                 ReplayedUnit(part[0].entry.unit, part[0].entry.ledger, part, _planned(part, image.state, image.filling))

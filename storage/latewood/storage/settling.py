@@ -7,7 +7,6 @@ a claim that starts inside, or one that covers its beginning and outranks the ot
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from functools import lru_cache
@@ -15,6 +14,7 @@ from typing import Final, Protocol
 
 from latewood.graph_schema.clock import FOREVER, Micros
 from latewood.graph_schema.errors import LimitError
+from latewood.graph_schema.ledger import key_id
 from latewood.graph_schema.resolution import (
     STRETCHES_MAX,
     Claim,
@@ -49,9 +49,9 @@ class KeyRows(Protocol):
 
 
 @lru_cache(maxsize=1024)
-def origin_hash(origin: str) -> bytes:
-    """Shorten an origin to what tells two apart."""
-    return hashlib.sha256(origin.encode()).digest()[:8]
+def origin_hash(secret: bytes, origin: str) -> bytes:
+    """Shorten an origin to what tells two apart, under the space's secret: it must not give away an erased one."""
+    return key_id(secret, f"origin:{origin}")[:8]
 
 
 def claim_class(tier: int, known: int) -> int:

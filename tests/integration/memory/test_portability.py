@@ -152,3 +152,17 @@ async def test_equal_content_gives_an_equal_file(tmp_path: Path) -> None:
 
     assert file.read_bytes() == (tmp_path / "b.jsonl.gz").read_bytes()
     assert gzip.decompress(file.read_bytes()).endswith(b"}\n")
+
+
+async def test_a_unit_cut_in_two_is_refused_and_the_whole_one_taken(tmp_path: Path) -> None:
+    await exported(tmp_path)
+    async with Memory.open(str(tmp_path / "from.db")) as memory, Memory.open(str(tmp_path / "to.db")) as other:
+        rows = await memory.store.ledger_rows("default", "knowledge", 0)
+        cut = next(place for place, row in enumerate(rows) if row.receipt is None) + 1
+        await other.store.restore(await memory.store.image("default"))
+        with pytest.raises(InvalidError) as refused:
+            await other.store.replay("default", rows[:cut])
+        taken = await other.store.replay("default", rows)
+
+    assert refused.value.code == "import.malformed"
+    assert taken == len(rows)

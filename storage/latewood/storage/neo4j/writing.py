@@ -177,7 +177,7 @@ class GroupWriter:
         self, space: SpaceHeads, ledger: LedgerHead, planned: Plan
     ) -> tuple[list[tuple[KeyImage, KeyChange, list[Event]]], list[NotHolding]]:
         """Find what the unit does to every key it touches, and where its facts do not hold; change nothing."""
-        origin = origin_hash(planned.origin)
+        origin = origin_hash(space.row.secret, planned.origin)
         touched: dict[str, tuple[KeyImage, KeyChange, list[Event]]] = {}
         refs: dict[int, str] = {}
         keyed = [event for event in planned.events if event.key is not None]

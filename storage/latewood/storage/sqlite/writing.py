@@ -96,7 +96,7 @@ class _Touched(NamedTuple):
 
 
 _BATCHED: Final = (
-    "touch_node", "mark_key", "insert_claim", "retract_claim", "insert_row", "close_row", "retire_row",
+    "insert_event", "touch_node", "mark_key", "insert_claim", "retract_claim", "insert_row", "close_row", "retire_row",
     "insert_receipt",
 )  # fmt: skip
 """Statements whose rows wait until they are read, or for the end of the group; they are run in this order."""
@@ -179,7 +179,6 @@ class GroupWriter:
         reach("group.heads_read")
         # Nothing refuses from here on.
         last_hash = self._append(space, ledger, unit, planned, op)
-        reach("group.half_written")
         last_seq = ledger.seq + len(planned.events)
         self._nodes(space, planned, ledger.seq)
         self._claims(space, planned, keys)
@@ -271,7 +270,7 @@ class GroupWriter:
     def _append(self, space: CachedSpace, ledger: CachedLedger, unit: Unit, planned: Plan, op: bytes | None) -> bytes:
         """Chain the unit's events to the ledger; return the last hash."""
         previous, seq, e = ledger.hash, ledger.seq, self._cache.next_e
-        rows: list[tuple[object, ...]] = []
+        insert = self._sql["insert_event"]
         salts = os.urandom(16 * len(planned.events))
         unit_raw = id_bytes(unit.id)
         for event in planned.events:
@@ -286,13 +285,13 @@ class GroupWriter:
                 event, digest,
             )  # fmt: skip
             previous = link_hash(previous, header)
-            rows.append((
+            row = (
                 e + event.ordinal, space.n, ledger.number, seq, unit_raw, event.ordinal, planned.recorded_at,
                 planned.written_at, event.kind.value, id_bytes(event.id), id_bytes(event.subject), event.key,
                 id_bytes(event.target) if event.target else None, event.tier, event.trust, int(event.known),
                 event.valid_from, event.valid_to, op_kept, body_kept, digest, previous, salt, payload,
-            ))  # fmt: skip
-        self._db.executemany(self._sql["insert_event"], rows)
+            )  # fmt: skip
+            self._db.later(insert, row)
         return previous
 
     def _nodes(self, space: CachedSpace, planned: Plan, base_seq: int) -> None:
@@ -330,7 +329,7 @@ class GroupWriter:
     def _settle(self, space: CachedSpace, planned: Plan) -> tuple[list[_Touched], list[NotHolding]]:
         """Find what the unit does to every key it touches, in order of key, and where its facts do not hold."""
         keys: dict[bytes, _Touched] = {}
-        origin = origin_hash(planned.origin)
+        origin = origin_hash(space.row.secret, planned.origin)
         fact_ids: dict[int, str] = {}
         for event in planned.events:
             if event.key is None:
