@@ -54,6 +54,8 @@ def row_of(entry: LedgerEntry, keys: dict[bytes, int]) -> object:
     """Show a ledger row without what is random in each store: secrets, salts and what follows from them."""
     key = None if entry.event.key is None else keys.setdefault(entry.event.key, len(keys))
     event = replace(entry.event, key=None)
+    if event.kind is EventKind.ERASED:
+        event = replace(event, payload={**event.payload, "keys": sorted(event.payload["keys"].values())})
     return event, key, entry.seq, entry.unit, entry.recorded_at, entry.written_at, entry.op is None, entry.body
 
 
