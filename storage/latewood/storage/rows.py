@@ -80,7 +80,7 @@ class Erasing:
     keys: Mapping[bytes, str]
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class Needs:
     """What a unit wants to know: normal keys, ids of nodes or facts, and (fact, instant or None) of each end.
 
@@ -95,7 +95,7 @@ class Needs:
     erase: str | None = None
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class Known:
     """The answers to `Needs`, as of the head, inside the transaction that will keep the plan.
 

@@ -4,22 +4,23 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
 
+from latewood.storage.crashpoints import reach
 from latewood.storage.sqlite.database import Rows, Statements
 
 __all__ = ["Batch"]
 
 
 class Batch:
-    """Keeps rows that nobody reads yet, and writes those of one statement together.
+    """Keeps rows that nobody reads yet, and writes those of one statement together, the ledger's first.
 
     The units of a group mostly write the same few statements, and one run of a statement over many rows costs half of
     as many runs. Whatever else goes through it first writes what waits, so a read misses nothing. Statements are
-    written in the order in which each was first used, so a row that one statement makes and another changes must meet
-    them in that order: stretches are inserted, then closed, then retired; claims are inserted, then retracted.
+    written in a fixed order, so a row that one statement makes and another changes must meet them in that order:
+    stretches are inserted, then closed, then retired; claims are inserted, then retracted.
     """
 
     def __init__(self, connection: Statements, sql: Mapping[str, str], order: Sequence[str]) -> None:
-        """Write through *connection*; *order* names the statements whose rows may wait."""
+        """Write through *connection*; *order* names the statements whose rows may wait, first that of the ledger."""
         self._db = connection
         self._waiting: dict[str, list[Sequence[object]]] = {sql[name]: [] for name in order}
         self._some = False
@@ -34,12 +35,14 @@ class Batch:
         if not self._some:
             return
         self._some = False
-        for statement, rows in self._waiting.items():
+        for place, (statement, rows) in enumerate(self._waiting.items()):
             if len(rows) == 1:
                 self._db.execute(statement, rows[0])
             elif rows:
                 self._db.executemany(statement, rows)
             rows.clear()
+            if place == 0:
+                reach("group.half_written")
 
     def execute(self, statements: str, bindings: Sequence[object] | Mapping[str, object] | None = None) -> Rows:
         """Run statements after what waits."""

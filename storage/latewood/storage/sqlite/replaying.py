@@ -105,17 +105,17 @@ class Replayer(GroupWriter):
         unit.plan.origin = self._origin(space.n, unit)
         keys, _ = self._settle(space, unit.plan)
         base_seq, first_e, unit_raw = ledger.seq, self._cache.next_e, id_bytes(unit.id)
-        written: list[tuple[object, ...]] = []
+        insert = self._sql["insert_event"]
         for row in unit.rows:
             entry, event = row.entry, row.entry.event
-            written.append((
+            written = (
                 first_e + event.ordinal, space.n, ledger.number, entry.seq, unit_raw, event.ordinal, entry.recorded_at,
                 entry.written_at, event.kind.value, id_bytes(event.id), id_bytes(event.subject), event.key,
                 id_bytes(event.target) if event.target else None, event.tier, event.trust, int(event.known),
                 event.valid_from, event.valid_to, entry.op, entry.body, entry.digest, entry.hash, entry.salt,
                 written_payload(entry),
-            ))  # fmt: skip
-        self._db.executemany(self._sql["insert_event"], written)
+            )  # fmt: skip
+            self._db.later(insert, written)
         self._nodes(space, unit.plan, base_seq)
         self._claims(space, unit.plan, keys)
         self._erase(space, unit.ledger, unit.plan.events)
