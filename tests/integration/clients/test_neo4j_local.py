@@ -100,6 +100,7 @@ def test_up_status_down_and_up_again_with_its_data(local: LocalNeo4j) -> None:
     assert count(again["url"], "MATCH (n:Kept) RETURN count(n)") == 1
 
 
+@pytest.mark.slow
 def test_a_server_whose_up_and_launcher_were_killed_is_still_stopped(local: LocalNeo4j) -> None:
     home = Home(local.home)
     with local.begin("up", *SMALL) as starting:
