@@ -62,7 +62,7 @@ def test_the_verbs_are_all_there() -> None:
         "verifyLedger",
     } <= set(schema.query_type.fields)
     assert set(schema.mutation_type.fields) == {
-        "decide", "observe", "relate", "correct", "end", "retract", "supersede", "createSpace",
+        "decide", "observe", "relate", "correct", "end", "retract", "erase", "supersede", "createSpace",
     }  # fmt: skip
     assert set(schema.subscription_type.fields) == {"changes"}
 
