@@ -15,7 +15,18 @@ from latewood.graph_schema.errors import InvalidError
 
 __all__ = ["app", "main"]
 
-for _part in ("reads", "writes", "erasing", "ledgers", "sources", "portability", "upgrading", "serving", "neo4j", "browser"):
+for _part in (
+    "reads",
+    "writes",
+    "erasing",
+    "ledgers",
+    "sources",
+    "portability",
+    "upgrading",
+    "serving",
+    "neo4j",
+    "browser",
+):
     importlib.import_module(f"latewood.clients.cli.{_part}")
 
 # The errors of a wrong command line; typer has changed where they live, not how they are related.
