@@ -33,7 +33,8 @@ where f.ledger = ?2 and f.payload is not null and f.kind <> 'erased' order by f.
 
 -- name: sources_named
 -- The source of every payload of a space, latest first; read until the reader has seen enough.
-select e, json_extract(payload, '$.source') from event where space = ? and payload is not null order by e desc;
+select e, json_extract(payload, '$.source') from event not indexed
+where space = ? and payload is not null order by e desc;
 
 -- name: sources_under_key
 -- Sources that speak under an actor's own key.
@@ -43,7 +44,7 @@ and json_extract(attributes, '$.actor') = ?2 and json_extract(attributes, '$.ori
 -- name: declarations
 -- The rows that declare nodes (a JSON list of hex).
 select f.id, f.seq from json_each(?3) i
-cross join event f on f.id = unhex(i.value) and f.space = ?1
+cross join event f indexed by event_id on f.id = unhex(i.value) and f.space = ?1
 where f.ledger = ?2 and f.kind = 'declared' and f.payload is not null;
 
 -- name: rows_by_seq
