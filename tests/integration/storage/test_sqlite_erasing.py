@@ -37,6 +37,10 @@ def found(folder: Path, *words: str) -> list[tuple[str, str]]:
     return [(name, word) for name, data in files.items() for word in words if word.encode() in data]
 
 
+def marks(folder: Path) -> list[Path]:
+    return list(folder.glob("*-scrub"))
+
+
 def log_bytes(path: Path) -> int:
     log = path.with_name(path.name + "-wal")
     return log.stat().st_size if log.exists() else 0
@@ -166,6 +170,39 @@ async def test_a_crash_after_the_commit_leaves_nothing_once_it_is_opened_again(t
         verdict = await memory.verify()
         assert verdict.ok
         assert verdict.erased > 0
+
+
+async def test_a_refused_erasure_leaves_no_mark(tmp_path: Path) -> None:
+    async with Memory.open(str(tmp_path / "t.db"), by="human:ada") as memory:
+        await tell(memory)
+        for target, by in (("person:zebulon", "agent:x"), ("human:ada", "human:ada")):
+            with pytest.raises(RefusedError):
+                await memory.erase(target, reason="r", by=by)
+
+        assert not marks(tmp_path)
+
+
+async def test_a_later_import_takes_the_words_of_an_earlier_one(tmp_path: Path) -> None:
+    here, there = tmp_path / "here", tmp_path / "there"
+    here.mkdir()
+    there.mkdir()
+    async with (
+        Memory.open(str(here / "t.db"), by="human:ada") as memory,
+        Memory.open(str(there / "t.db"), by="human:ada") as copy,
+    ):
+        key = await tell(memory)
+        image = await memory.store.image("default")
+        await copy.store.restore(image)
+        before = await memory.store.ledger_rows("default", "knowledge", 0)
+        await copy.store.replay("default", before)
+        assert {word for _, word in found(there, *WORDS)} == set(WORDS)
+        await memory.erase(key, reason="asked for")
+        await copy.store.replay("default", await memory.store.ledger_rows("default", "knowledge", 0))
+        assert found(there, *WORDS) == []
+        assert await copy.verify() == await memory.verify()
+
+        assert await copy.store.replay("default", before) == 0
+        assert found(there, *WORDS) == []
 
 
 async def test_copies_made_for_an_upgrade_are_named(tmp_path: Path) -> None:

@@ -141,7 +141,7 @@ def marked(path: Path) -> bool:
 def mark(path: Path) -> None:
     """Note that an erasure is about to be committed, so that its traces are scrubbed even after a crash.
 
-    Inside the erasure's transaction: whoever takes the mark away holds the same lock.
+    It is made inside the erasure's transaction: whoever takes it away holds the same lock.
 
     Raises:
         UnavailableError: code ``file.unreadable``; nothing was erased.
@@ -164,14 +164,19 @@ def scrub(db: Database, path: Path, *, wait_ms: int = _SCRUB_WAIT_MS) -> Scrub:
     note = f"; copies made before an upgrade still have it: {', '.join(copies)}" if copies else ""
     if not marked(path):
         return Scrub("done", "nothing waits to be scrubbed" + note)
+    msg = f"another process uses {path}-wal, which has the pages as they were; `latewood doctor` tries again"
     db.pragma("busy_timeout", wait_ms)
     try:
-        done = not number(db.execute("pragma wal_checkpoint(truncate)")) and _unmark(db, path)
+        if not number(db.execute("pragma wal_checkpoint(truncate)")) and _unmark(db, path):
+            return Scrub("done", f"{path} and its log are free of what was erased" + note)
+    except (apsw.BusyError, apsw.LockedError):
+        pass
+    except (apsw.FullError, apsw.IOError) as error:
+        # The erasure itself is committed: an error here would say that it was not.
+        msg = f"{path}-wal has the pages as they were, and the disk refused to cut it off: {error}; free space, then"
+        msg += " run `latewood doctor`"
     finally:
         db.pragma("busy_timeout", BUSY_MS)
-    if done:
-        return Scrub("done", f"{path} and its log are free of what was erased" + note)
-    msg = f"another process uses {path}-wal, which has the pages as they were; `latewood doctor` tries again"
     return Scrub("pending", msg + note)
 
 

@@ -16,7 +16,7 @@ import apsw
 from latewood.graph_schema.clock import NOW, AsOf, Clock, Micros, SystemClock, from_micros
 from latewood.graph_schema.commands import Unit
 from latewood.graph_schema.errors import ConflictError, LimitError, NotFoundError
-from latewood.graph_schema.events import LedgerEntry, Receipt
+from latewood.graph_schema.events import EventKind, LedgerEntry, Receipt
 from latewood.graph_schema.ids import IdSource, RandomIds, id_bytes, is_id
 from latewood.graph_schema.ledger import Verdict
 from latewood.graph_schema.model import LEDGERS, Fact, LedgerName, Node, NodeKind, Predicate
@@ -59,6 +59,12 @@ REFUSALS_MAX: Final = 10_000
 _POLL_S: Final = 0.1
 
 T = TypeVar("T")
+
+
+def _forget() -> None:
+    """Drop what this process holds of erased words for speed alone."""
+    attributes_of.cache_clear()
+    forget_names()
 
 
 class SqliteStore:
@@ -227,19 +233,19 @@ class SqliteStore:
 
         def work(connection: Database) -> tuple[Committed, ...]:
             engine = self._engine
-            if erasure:
-                erasing.mark(engine.path)
             writer = GroupWriter(
                 connection, engine.sql, engine.cache, self._tenant, self._clock, self._ids, self._words
             )
-            return writer.commit(units)
+            answers = writer.commit(units)
+            if erasure and isinstance(answers[0], Receipt):
+                erasing.mark(engine.path)
+            return answers
 
         reach("group.begin")
         answers = await self._engine.write(work)
         reach("group.committed")
         if erasure:
-            attributes_of.cache_clear()
-            forget_names()
+            _forget()
         return answers
 
     async def nodes(
@@ -399,9 +405,17 @@ class SqliteStore:
         def work(connection: Database) -> int:
             engine = self._engine
             writer = Replayer(connection, engine.sql, engine.cache, self._tenant, self._clock, self._ids, self._words)
+            if erasure:
+                erasing.mark(engine.path)
             return writer.replay(space, rows[0].entry.ledger, rows)
 
-        return await self._engine.write(work)
+        # Rows that came with their words in an earlier import may lose them now.
+        erasure = any(row.entry.event.kind is EventKind.ERASED for row in rows)
+        count = await self._engine.write(work)
+        if erasure:
+            _forget()
+            await self._engine.scrub()
+        return count
 
     async def acquire(self, space: str, name: str, owner: str, ttl_s: float) -> Lease | None:
         """Take a lease, or renew one's own; None when another has it."""
