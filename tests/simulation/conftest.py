@@ -1,9 +1,7 @@
-"""A store to crash: a new file, or the emptied database of a server that only these tests use."""
+"""A store to crash: a new file, or an emptied database; and a server that only these tests use."""
 
 from __future__ import annotations
 
-import os
-import shutil
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -15,8 +13,6 @@ from simulation.server import Server
 @pytest.fixture(scope="session")
 def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
     """A Neo4j that may be stopped, killed and started: never the one that other tests share."""
-    if "LATEWOOD_REQUIRE_NEO4J" not in os.environ and not (shutil.which("java") and shutil.which("mvn")):
-        pytest.skip("Neo4j needs Java and Maven here; LATEWOOD_REQUIRE_NEO4J=1 makes this a failure")
     server = Server(tmp_path_factory.mktemp("neo4j"))
     server.start()
     try:
@@ -30,6 +26,6 @@ def url(request: pytest.FixtureRequest, tmp_path: Path) -> str:
     """The address of an empty store of the kind that the test asks for."""
     if request.param == "sqlite":
         return str(tmp_path / "crashed.db")
-    server: Server = request.getfixturevalue("server")
-    empty_neo4j(server.url)
-    return server.url
+    shared: str = request.getfixturevalue("neo4j_url")
+    empty_neo4j(shared)
+    return shared

@@ -6,6 +6,8 @@ import os
 import signal
 from pathlib import Path
 
+from neo4j_server import JARS, VERSION
+
 from latewood.clients.neo4j_local import Wanted, down, up
 
 __all__ = ["Server"]
@@ -24,7 +26,10 @@ class Server:
     def start(self) -> None:
         """Start it and wait until it answers."""
         running = up(
-            Wanted(self._home, bolt_port=self.port, http_port=self._web, heap="512m", page_cache="128m")
+            Wanted(
+                self._home, version=os.environ.get(VERSION) or None, bolt_port=self.port, http_port=self._web,
+                heap="512m", page_cache="128m", jars=JARS,
+            )
         )  # fmt: skip
         assert running.url is not None
         self.url, self.port, self._web = running.url, running.bolt_port, running.http_port

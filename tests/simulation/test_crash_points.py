@@ -53,7 +53,7 @@ async def _acknowledged(store: GraphStore, log: Log, units: dict[str, int]) -> N
         assert (await store.receipt(receipt_id)).state == "stored"
 
 
-@pytest.mark.timeout(180)
+@pytest.mark.timeout(300)
 @pytest.mark.parametrize(
     ("url", "crash"), CASES, ids=[f"{store}-{one.task}-{one.point}" for store, one in CASES], indirect=["url"]
 )

@@ -19,6 +19,8 @@ from simulation.stores import opened_later
 from latewood.graph_schema.errors import UnavailableError
 from latewood.memory import Memory
 
+# The first of them waits for a server to start as well.
+pytestmark = pytest.mark.timeout(900)
 _WRITERS: Final = 6
 _TRIES_MAX: Final = 600
 _PAUSE_S: Final = 0.2
@@ -84,7 +86,6 @@ async def _found_once(server: Server, acknowledged: dict[str, str]) -> None:
         assert set(acknowledged.values()) == set(units), "kept is not what was acknowledged"
 
 
-@pytest.mark.timeout(180)
 @pytest.mark.parametrize("when", ["before", "while", "after"])
 async def test_a_wire_cut_at_the_commit_doubles_nothing_and_loses_nothing(
     when: Cut, server: Server, wire: Proxy
@@ -111,7 +112,6 @@ async def test_a_wire_cut_at_the_commit_doubles_nothing_and_loses_nothing(
     await _found_once(server, load.acknowledged)
 
 
-@pytest.mark.timeout(180)
 async def test_a_wire_cut_at_random_under_load_doubles_nothing_and_loses_nothing(server: Server, wire: Proxy) -> None:
     seed = random.randrange(10**6)
     rng = random.Random(seed)
@@ -149,7 +149,6 @@ async def test_a_wire_held_for_a_while_delays_and_does_no_more(server: Server, w
 
 
 @pytest.mark.slow
-@pytest.mark.timeout(600)
 @pytest.mark.parametrize("how", ["stopped", "killed"])
 async def test_a_server_that_goes_and_comes_back_under_load_keeps_every_acknowledged_write(
     how: str, server: Server
