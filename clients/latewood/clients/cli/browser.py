@@ -38,7 +38,5 @@ def browser(
     screen.field("style", f"drop {done.style} onto the Browser's page")
     screen.field("queries", f"drop {done.archive} onto it: a folder Latewood under the star, Favorites")
     screen.field("first", f"run “{done.queries[0].title}” with your space and key in it")
-    screen.note(
-        'as of a date: turn off "Connect result nodes" in the settings, else the Browser adds what held at any time'
-    )
+    screen.field("then", "run :config autoComplete: false, or the Browser draws all that ever held between two nodes")
     return EXIT_OK

@@ -102,6 +102,8 @@ class Pending:
             "absent": event.kind is EventKind.ABSENT, "tier": event.tier, "trust": event.trust, "known": event.known,
             "ordinal": event.ordinal, "source": payload.get("source"),
             "object": payload.get("object"), "as_written": payload.get("as_written"),
+            # Where in the source it stands, and in which words: a commit, a line, a sentence.
+            "locator": payload.get("locator"), "quote": payload.get("quote"),
             "payload": canonical_json(payload) if payload else None,
             **_shown(event),
         }  # fmt: skip

@@ -491,7 +491,7 @@ CALL () {
   WITH f, CASE WHEN f.text IS NULL THEN 0 ELSE 1 END AS words
   SET f.payload = null, f.value = null, f.said = null, f.text = null, f.unit = null, f.as_written = null,
     f.object = null, f.source = null, f.question = null, f.choice = null, f.rationale = null, f.consequences = null,
-    f.expected_outcome = null, f.title = $title
+    f.expected_outcome = null, f.locator = null, f.quote = null, f.title = $title
   REMOVE f:$($label)
   WITH f, words
   CALL (f) { MATCH (f)-[r:SAID_BY]->() DELETE r }

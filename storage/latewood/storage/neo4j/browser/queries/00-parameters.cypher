@@ -1,6 +1,6 @@
-// Latewood: set what the other queries ask for
-// $key is a decision or an entity, as adr:12 or carrier:A. Clocks: null is now, a date is datetime('2019-09-01').
-// Latewood's command line writes as tenant local; a space left out is default.
+// 00 Set the parameters
+// The other queries ask for these. $key is a decision or an entity, as adr:12 or carrier:A; $source is part of a name.
+// Clocks: null is now, a date is datetime('2019-09-01'). The command line writes as tenant local, space default.
 :param tenant => 'local';
 :param space => 'default';
 :param key => 'adr:1';

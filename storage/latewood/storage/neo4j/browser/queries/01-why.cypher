@@ -1,5 +1,5 @@
-// Why a decision was taken: its record, alternatives, evidence, who and from where
-// Asks for $key, as of $validAt and $knownAt.
+// 01 Why a decision was taken
+// Its record, alternatives, evidence, who and from where: of $key, as of $validAt and $knownAt.
 MATCH (s:Space {tenant: $tenant, name: $space})
 MATCH (d:Node {space: s.space, norm: toLower($key)})
 WITH d, coalesce($validAt, datetime()) AS t, coalesce($knownAt, datetime({year: 9999})) AS r

@@ -1,5 +1,5 @@
-// What a decision rested on, as it was known then, and what holds today
-// Asks for $key. The graph shows both; the table says what was taken back or replaced since.
+// 02 What a decision rested on
+// Of $key, as it was known when it was recorded. The table says what was taken back since, and what holds today.
 MATCH (s:Space {tenant: $tenant, name: $space})
 MATCH (d:Decision:Node {space: s.space, norm: toLower($key)})-[first:HAS_FACT {predicate: 'record'}]->()
 WITH d, first ORDER BY first.recorded_at, first.valid_from LIMIT 1

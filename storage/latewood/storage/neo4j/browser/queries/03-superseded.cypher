@@ -1,5 +1,5 @@
-// What superseded what
-// As of $validAt and $knownAt, in the whole space.
+// 03 What superseded what
+// In the whole space, as of $validAt and $knownAt.
 MATCH (s:Space {tenant: $tenant, name: $space})
 WITH s, coalesce($validAt, datetime()) AS t, coalesce($knownAt, datetime({year: 9999})) AS r
 MATCH p = (new:Node {space: s.space})-[h:SUPERSEDES]->(old:Decision)

@@ -1,5 +1,5 @@
-// What changed since: asserted, ended, retracted
-// Between $since (a week ago) and $until (now), by recorded time, newest first.
+// 05 What changed
+// Asserted, ended or retracted between $since (a week ago) and $until (now), by recorded time, newest first.
 MATCH (s:Space {tenant: $tenant, name: $space})
 WITH s, coalesce($since, datetime() - duration('P7D')) AS since, coalesce($until, datetime({year: 9999})) AS until
 MATCH (f:Fact {space: s.space})

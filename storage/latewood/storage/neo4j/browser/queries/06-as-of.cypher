@@ -1,5 +1,6 @@
-// The graph as of a date: relations and statuses
-// As of $validAt (what was true) and $knownAt (what was known). Turn off "Connect result nodes" in the settings.
+// 06 The graph as of a date
+// Relations and statuses as of $validAt (what was true) and $knownAt (what was known).
+// Turn off "Connect result nodes", or the Browser adds every relationship that ever held: :config autoComplete: false
 MATCH (s:Space {tenant: $tenant, name: $space})
 WITH s, coalesce($validAt, datetime()) AS t, coalesce($knownAt, datetime({year: 9999})) AS r
 MATCH p = (a:Node {space: s.space})-[h]->(b)

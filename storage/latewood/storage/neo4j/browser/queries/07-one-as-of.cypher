@@ -1,5 +1,5 @@
-// All that holds of one thing as of a date
-// Asks for $key, as of $validAt and $knownAt.
+// 07 One thing as of a date
+// All that holds of $key, as of $validAt and $knownAt.
 MATCH (s:Space {tenant: $tenant, name: $space})
 MATCH (n:Node {space: s.space, norm: toLower($key)})
 WITH n, coalesce($validAt, datetime()) AS t, coalesce($knownAt, datetime({year: 9999})) AS r

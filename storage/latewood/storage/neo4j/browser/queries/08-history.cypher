@@ -1,5 +1,5 @@
-// The history of one thing: every stretch, those that were ended or taken back too
-// Asks for $key. A stretch is when a fact held; closed_at and retired_at say when we learned that it does no longer.
+// 08 The history of one thing
+// Every stretch of $key, those that ended or were taken back too: when a fact held, and when we learned of it.
 MATCH (s:Space {tenant: $tenant, name: $space})
 MATCH (n:Node {space: s.space, norm: toLower($key)})
 MATCH p = (n)-[h]-(x) WHERE h.fact_id IS NOT NULL

@@ -1,5 +1,5 @@
-// Where sources contradict each other: what holds, and who says otherwise
-// As of $validAt and $knownAt. A challenger starts no earlier than what holds, and comes from elsewhere.
+// 09 Where sources disagree
+// What holds, and who says otherwise, as of $validAt and $knownAt. A challenger starts no earlier.
 MATCH (s:Space {tenant: $tenant, name: $space})
 WITH s, coalesce($validAt, datetime()) AS t, coalesce($knownAt, datetime({year: 9999})) AS r
 MATCH (k:Key {space: s.space, contested: true}) WHERE k.id > ''

@@ -1,5 +1,5 @@
-// What a source said
-// Sources whose name has $source in it: a path, an address, a person.
+// 10 What a source said
+// Sources with $source in their name: a path, an address, a person.
 MATCH (s:Space {tenant: $tenant, name: $space})
 MATCH (o:Node {space: s.space}) WHERE o:Source AND o.born > '' AND toLower(o.name) CONTAINS toLower($source)
 MATCH p = (f:Fact)-[:SAID_BY]->(o)

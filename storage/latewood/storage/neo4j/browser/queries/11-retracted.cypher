@@ -1,5 +1,5 @@
-// What was taken back, and why
-// Retracted and corrected facts of the space, newest first; REPLACES leads from a correction to what it corrected.
+// 11 What was taken back
+// Retracted and corrected facts with the reason, newest first; REPLACES leads from a correction to what it corrected.
 MATCH (s:Space {tenant: $tenant, name: $space})
 MATCH (f:Fact {space: s.space}) WHERE f.place >= 0 AND f.retracted_at IS NOT NULL
 WITH f ORDER BY f.retracted_at DESC LIMIT 100

@@ -1,5 +1,5 @@
-// Decisions that are still open: proposed or deferred
-// As of $validAt and $knownAt.
+// 12 Decisions still open
+// Proposed or deferred, as of $validAt and $knownAt.
 MATCH (s:Space {tenant: $tenant, name: $space})
 WITH s, coalesce($validAt, datetime()) AS t, coalesce($knownAt, datetime({year: 9999})) AS r
 MATCH p = (d:Node {space: s.space})-[h:HAS_FACT {predicate: 'status'}]->(f:Fact)
