@@ -104,7 +104,7 @@ async def test_a_proposal_takes_nobodys_place_yet(memory: Memory) -> None:
 async def test_a_flood_of_untrusted_claims_does_not_lock_the_owner_out(
     memory: Memory, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    for module in ("latewood.graph_schema.resolution", "latewood.storage.sqlite.stretches"):
+    for module in ("latewood.graph_schema.resolution", "latewood.storage.settling"):
         monkeypatch.setattr(f"{module}.STRETCHES_MAX", 20)
     start = datetime(2025, 1, 1, tzinfo=UTC)
     price = await memory.observe("part:p", "price", 10, by="human:ada", valid_from=start)

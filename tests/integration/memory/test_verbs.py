@@ -440,7 +440,7 @@ async def test_a_unit_that_touches_too_many_stretches_is_refused_by_name(
 ) -> None:
     if memory.store.__class__.__name__ == "ReferenceStore":
         pytest.skip("the definition has no stretches")
-    for module in ("latewood.graph_schema.resolution", "latewood.storage.sqlite.stretches"):
+    for module in ("latewood.graph_schema.resolution", "latewood.storage.settling"):
         monkeypatch.setattr(f"{module}.STRETCHES_MAX", 20)
     for number in range(30):
         start = JANUARY + timedelta(hours=number)
