@@ -26,6 +26,7 @@ ADRS = Path(__file__).parents[3] / "docs" / "adr"
 GUIDE = Path(__file__).parents[3] / "docs" / "guide" / "neo4j-browser.md"
 QUERIES = {one.filename: one.text for one in saved_queries()}
 OWN_TYPES = {"Carrier", "Lane"}
+PICTURE_BYTES_MAX = 120 * 1024
 Row = Mapping[str, Any]
 
 
@@ -313,6 +314,62 @@ def test_a_kind_wins_over_its_space_and_captions_are_never_empty(told: Told) -> 
     for node in nodes:
         (caption,) = [captions[one] for one in reversed([*captions]) if one in node.labels][:1]
         assert any(node.get(name) for name in re.findall(r"\{(\w+)\}", caption)), (node.labels, caption)
+
+
+def rows_of(heading: str) -> dict[str, str]:
+    """Read a table of the guide: the first cell, and the rest of the row."""
+    text = GUIDE.read_text(encoding="utf-8").partition(f"| {heading} |")[2].partition("\n\n")[0]
+    return {row.split("|")[1].strip(): row.partition("|")[2].partition("|")[2] for row in text.splitlines()[2:]}
+
+
+def test_the_guide_names_what_people_see(told: Told) -> None:
+    labels = {name.strip("`"): set(re.findall(r"`(\w+)`", rest)) for name, rest in rows_of("label").items()}
+    types = set(re.findall(r"`([A-Z_]{2,})`", " ".join(rows_of("relationship"))))
+    bookkeeping = set(
+        re.findall(r"`(\w+)`", GUIDE.read_text(encoding="utf-8").partition("bookkeeping is pale:")[2])[:9]
+    )
+    internal = {"id", "space", "norm", "born", "key_id", "place", "ordinal", "fact_id", "retraction"}
+    seen = told.text(
+        "MATCH (n:Node|Fact|Alternative) UNWIND labels(n) AS label UNWIND keys(n) AS key "
+        "WITH label, key WHERE label <> 'Node' AND NOT label STARTS WITH 'Space' RETURN label, collect(DISTINCT key) AS keys", {},
+    ).data()  # fmt: skip
+    drawn = told.text("MATCH ()-[r]->() RETURN DISTINCT type(r) AS type", {}).data()
+
+    described = set(labels).union(*labels.values())
+    assert {str(row["label"]) for row in seen} - OWN_TYPES - described == set()
+    for row in seen:
+        own = labels["Fact"] if row["label"] in ("Fact", "Absence") else labels.get(row["label"], set[str]())
+        common = set[str]() if row["label"] in ("Fact", "Absence", "Alternative") else labels["Node"]
+        assert set(row["keys"]) - own - common - internal == set(), row["label"]
+    assert {str(row["type"]) for row in drawn} - types == set()
+    everything = {str(row["label"]) for row in told.ask("15") if not re.fullmatch(r"Space\d+", str(row["label"]))}
+    assert everything - OWN_TYPES - described == bookkeeping
+
+
+def test_the_guide_lists_every_query_and_its_pictures_are_small() -> None:
+    text = GUIDE.read_text(encoding="utf-8")
+    pictures = [GUIDE.parent / name for name in re.findall(r"\]\((images/[^)]+)\)", text)]
+    listed = {name for name in rows_of("query") if name}
+
+    assert listed == {one.title for one in saved_queries() if not one.filename.startswith("00")}
+    assert 1 <= len(pictures) <= 4
+    assert [one.name for one in pictures if one.stat().st_size > PICTURE_BYTES_MAX] == []
+
+
+def operators(plan: Mapping[str, Any]) -> Iterator[str]:
+    yield f"{plan['operatorType']} {plan.get('args', {}).get('Details', '')}"
+    for child in plan.get("children", []):
+        yield from operators(child)
+
+
+@pytest.mark.parametrize("name", [name for name in QUERIES if not name.startswith(("00", "15"))])
+def test_a_saved_query_keeps_to_the_indexes_of_its_space(name: str, told: Told) -> None:
+    with told.driver.session(database=told.database) as session:  # pyright: ignore[reportUnknownMemberType]
+        text = cast("LiteralString", "EXPLAIN " + QUERIES[name])
+        plan = cast("Mapping[str, Any] | None", session.run(text, dict(PARAMETERS)).consume().plan)  # pyright: ignore[reportUnknownMemberType]
+
+    assert plan is not None
+    assert [one for one in operators(plan) if "Scan" in one.split("@")[0] and "Index" not in one.split("@")[0]] == []
 
 
 def test_the_files_are_what_the_browser_takes_in(tmp_path: Path) -> None:

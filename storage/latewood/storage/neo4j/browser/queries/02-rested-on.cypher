@@ -10,6 +10,7 @@ WHERE h.recorded_at <= r AND (h.retired_at IS NULL OR h.retired_at > r) AND h.va
 OPTIONAL MATCH of = (x:Fact)<-[:HAS_FACT]-(:Node)
 OPTIONAL MATCH said = (x:Fact)-[:SAID_BY]->(:Source)
 OPTIONAL MATCH today = (:Node)-[n:HAS_FACT]->(now:Fact {space: d.space, key_id: x.key_id})
-  WHERE n.retired_at IS NULL AND n.valid_from <= datetime() AND (n.valid_to IS NULL OR n.valid_to > datetime())
+  WHERE now.valid_from <= datetime() AND n.retired_at IS NULL
+    AND n.valid_from <= datetime() AND (n.valid_to IS NULL OR n.valid_to > datetime())
 RETURN coalesce(x.title, x.name) AS rested_on, x.retracted_at AS taken_back, now.title AS holds_today,
   p, collect(DISTINCT of) AS of, collect(DISTINCT said) AS said, collect(DISTINCT today) AS today LIMIT 200;
