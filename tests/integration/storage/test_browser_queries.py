@@ -15,8 +15,10 @@ import neo4j
 import pytest
 from conformance.stores import empty_neo4j
 
+from latewood.graph_schema.commands import Assert, Ref
 from latewood.graph_schema.errors import LatewoodError, UnavailableError
 from latewood.graph_schema.model import Alternative, DecisionStatus, NodeKind
+from latewood.graph_schema.values import Value
 from latewood.memory import Memory
 from latewood.memory.imports import ingest_adr
 from latewood.storage.neo4j.browser import saved_queries, style_sheet, write_browser_files
@@ -370,6 +372,26 @@ def test_a_saved_query_keeps_to_the_indexes_of_its_space(name: str, told: Told) 
 
     assert plan is not None
     assert [one for one in operators(plan) if "Scan" in one.split("@")[0] and "Index" not in one.split("@")[0]] == []
+
+
+async def test_what_is_shown_for_people_goes_with_an_erasure(told: Told, neo4j_url: str) -> None:
+    holding = (
+        "MATCH (n) UNWIND keys(n) AS key WITH n, key WHERE toStringOrNull(n[key]) CONTAINS 'hushed' "
+        "RETURN DISTINCT labels(n)[0] AS label, key"
+    )
+    async with Memory.open(neo4j_url, by="human:ada") as opened:
+        await opened.store.create_space("gone")
+        memory = opened.within(space="gone")
+        said = Assert(
+            memory.ids.new(), Ref(key="carrier:H"), "rumour", Value.of("hushed words", None, where="rumour"),
+            quote="hushed, she said", locator="line 3 of hushed.md",
+        )  # fmt: skip
+        await memory.write([said], ["rumour"], source="notes/hushed.md")
+        before = {str(row["key"]) for row in told.text(holding, {}).data()}
+        await memory.erase(said.id, reason="asked for")
+
+    assert {"value", "title", "quote", "locator", "name", "payload"} <= before
+    assert told.text(holding, {}).data() == []
 
 
 def test_the_files_are_what_the_browser_takes_in(tmp_path: Path) -> None:
