@@ -15,9 +15,10 @@ from typing import Final
 
 import structlog
 
-from latewood.graph_schema.commands import Assert, Unit
+from latewood.graph_schema.commands import Unit
 from latewood.graph_schema.errors import LatewoodError, LimitError, RefusedError, UnavailableError
 from latewood.graph_schema.events import Receipt
+from latewood.storage.checking import unit_bytes
 from latewood.storage.crashpoints import reach
 from latewood.storage.erasing import erases
 from latewood.storage.port import GraphStore, Refusal
@@ -39,16 +40,6 @@ class _Waiting:
     store: GraphStore
     unit: Unit
     done: asyncio.Future[Receipt]
-
-
-def _weight(unit: Unit) -> int:
-    """Estimate a unit's size in bytes, so that one transaction stays small."""
-    size = 200
-    for command in unit.commands:
-        size += 300
-        if isinstance(command, Assert) and command.value is not None:
-            size += len(str(command.value.data))
-    return size
 
 
 class Journal:
@@ -119,7 +110,7 @@ class Journal:
                 # An erasure is committed alone: it takes what those before it wrote.
                 break
             group.append(self._waiting.popleft())
-            weight += _weight(group[-1].unit)
+            weight += unit_bytes(group[-1].unit)
         return group
 
     async def _write(self) -> None:

@@ -14,7 +14,6 @@ from typing import Final
 
 from latewood.graph_schema.clock import Clock, Micros, from_micros, iso
 from latewood.graph_schema.commands import (
-    COMMANDS_MAX,
     Assert,
     Command,
     Declare,
@@ -29,7 +28,6 @@ from latewood.graph_schema.errors import (
     ConflictError,
     ForbiddenError,
     InvalidError,
-    LimitError,
     NotFoundError,
 )
 from latewood.graph_schema.events import Event, EventKind, NotHolding, Receipt
@@ -37,6 +35,7 @@ from latewood.graph_schema.ids import IdSource, is_id
 from latewood.graph_schema.model import Cardinality, NodeKind, Predicate, Trust
 from latewood.graph_schema.packs.loader import Vocabulary
 from latewood.graph_schema.values import Json, Value, check_text, normal_key
+from latewood.storage.checking import check_new, check_unit
 from latewood.storage.erasing import check_stands, erased_event, target_of
 from latewood.storage.names import check_free, competes_for, predicate_key, session_key, source_key
 from latewood.storage.rows import FactRow, Known, Needs, NodeRow, SpaceRow
@@ -53,7 +52,6 @@ __all__ = [
 
 _NAME_BYTES_MAX: Final = 2_000
 _PREDICATE_NAME: Final = re.compile(r"[A-Za-z][A-Za-z0-9_.-]{0,127}")
-_OP_CHARS_MAX: Final = 512
 NOT_HOLDING_MAX: Final = 20
 
 
@@ -122,6 +120,7 @@ def needs_of(unit: Unit) -> Needs:
     ids: set[str] = set()
     facts: set[str] = set()
     predicates: set[str] = set()
+    fresh: set[str] = set()
     ends: list[tuple[str, Micros | None]] = []
     refs = [expect.node for expect in unit.expects]
     for command in unit.commands:
@@ -131,12 +130,14 @@ def needs_of(unit: Unit) -> Needs:
             if command.key is not None:
                 keys.add(normal_key(command.key))
         elif isinstance(command, Assert):
+            fresh.add(command.id)
             predicates.add(command.predicate)
             if command.replaces is not None:
                 facts.add(command.replaces)
         elif not isinstance(command, Erase):
             facts.add(command.target)
             if isinstance(command, End):
+                fresh.add(command.id)
                 ends.append((command.target, command.at))
     for ref in refs:
         if ref.id is not None:
@@ -144,7 +145,7 @@ def needs_of(unit: Unit) -> Needs:
         elif ref.key is not None:
             keys.add(normal_key(ref.key))
     keys.add(source_key(unit.source, unit.actor, unit.session))
-    return Needs(keys, ids, facts, predicates, ends, target_of(unit))
+    return Needs(keys, ids, facts, predicates, ends, fresh, target_of(unit))
 
 
 def _fills(history: History, space: SpaceRow) -> bool:
@@ -446,15 +447,8 @@ def plan(unit: Unit, known: Known, words: Vocabulary, clock: Clock, ids: IdSourc
     Raises:
         RefusedError: when it cannot be kept; nothing was changed.
     """
-    if len(unit.commands) > COMMANDS_MAX:
-        msg = f"a unit has {len(unit.commands)} commands, more than {COMMANDS_MAX}; split it"
-        raise LimitError(msg, limit="COMMANDS_MAX", maximum=COMMANDS_MAX)
-    if unit.op is not None and not 0 < len(unit.op) <= _OP_CHARS_MAX:
-        raise InvalidError(f"an idempotency key has 1 to {_OP_CHARS_MAX} characters", code="query.invalid")
-    named = {unit.id, *(command.id for command in unit.commands)}
-    if len(named) <= len(unit.commands) or not all(is_id(one) for one in named):
-        msg = "a unit and its commands need an id each, no two the same, in the form of a UUID"
-        raise InvalidError(msg, code="query.invalid", unit=unit.id[:80])
+    check_unit(unit)
+    check_new(unit, known)
     planner = _Planner(unit, known, words, clock, ids)
     planner.expectations()
     planner.sources()

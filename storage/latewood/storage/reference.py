@@ -196,7 +196,8 @@ class ReferenceStore:
         for unit in units:
             try:
                 log = self._space(unit.space)
-                receipt = log.write(unit, self._words, self._clock, self._ids)
+                repeated = (self._tenant, unit.id) in self._data.receipts
+                receipt = log.write(unit, self._words, self._clock, self._ids, repeated=repeated)
             except RefusedError as error:
                 answers.append(error)
                 continue

@@ -91,8 +91,10 @@ class SpaceLog:
 
     # Writing: plan, append, note where things stand.
 
-    def write(self, unit: Unit, words: Vocabulary, clock: Clock, ids: IdSource) -> Receipt:
-        """Keep *unit* whole, or raise RefusedError with nothing changed."""
+    def write(
+        self, unit: Unit, words: Vocabulary, clock: Clock, ids: IdSource, *, repeated: bool = False
+    ) -> Receipt:  # fmt: skip
+        """Keep *unit* whole, or raise RefusedError with nothing changed; *repeated* says that its id was used."""
         op = None if unit.op is None else op_hash(self.row.secret, unit.op)
         if op is not None and op in self._ops:
             body, first = self._ops[op]
@@ -103,7 +105,7 @@ class SpaceLog:
         if unit.guard is not None:
             row = self.leases.get(unit.guard.name, LeaseRow())
             check_lease(row, unit.guard.name, unit.guard.owner, unit.guard.fence, clock.now())
-        planned = plan(unit, self._known(unit, clock), words, clock, ids)
+        planned = plan(unit, self._known(unit, clock, repeated=repeated), words, clock, ids)
         for event in planned.events:
             self._append(unit, planned, event, op)
         for node in planned.declared:
@@ -132,7 +134,7 @@ class SpaceLog:
         by_id = {receipt.id: receipt for receipt in receipts}
         self._ops = {op: (body, by_id.get(first.id, first)) for op, (body, first) in self._ops.items()}
 
-    def _known(self, unit: Unit, clock: Clock) -> Known:
+    def _known(self, unit: Unit, clock: Clock, *, repeated: bool) -> Known:
         needs, head = needs_of(unit), self.head(unit.ledger)
         erasing = None
         if needs.erase is not None:
@@ -158,6 +160,8 @@ class SpaceLog:
                 if fact in self.places
             },
             erasing=erasing,
+            taken={one for one in needs.fresh if one in self.places or one in self.nodes}
+            | ({unit.id} if repeated else set()),
         )
 
     def _predicates_of(self, needs: Needs) -> set[str]:

@@ -84,7 +84,7 @@ class Erasing:
 class Needs:
     """What a unit wants to know: normal keys, ids of nodes or facts, and (fact, instant or None) of each end.
 
-    *erase* is the target of an erasure.
+    *fresh* are the ids of the assertions that it makes, *erase* is the target of an erasure.
     """
 
     keys: AbstractSet[str]
@@ -92,6 +92,7 @@ class Needs:
     facts: AbstractSet[str]
     predicates: AbstractSet[str]
     ends: Sequence[tuple[str, Micros | None]]
+    fresh: AbstractSet[str]
     erase: str | None = None
 
 
@@ -104,6 +105,7 @@ class Known:
         holders: (fact, instant as asked) to the id of what holds for its key then, absences included.
         predicates: those in use in the space.
         erasing: what `Needs.erase` would take; None when it is neither a fact nor a node.
+        taken: of the unit's own id and those of `Needs.fresh`, the ones that stand for something already.
     """
 
     space: SpaceRow
@@ -114,3 +116,4 @@ class Known:
     predicates: Mapping[str, Predicate]
     holders: Mapping[tuple[str, Micros | None], str | None]
     erasing: Erasing | None = None
+    taken: AbstractSet[str] = frozenset()

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Awaitable, Callable
 
+from latewood.graph_schema.commands import Unit
 from latewood.graph_schema.errors import LimitError, NotFoundError
+from latewood.storage.checking import PLACE_BYTES_MAX, WORDS_BYTES_MAX
 from latewood.storage.conformance.scene import MakeStore, opened, raised
 from latewood.storage.port import FACTS_MAX, IDS_MAX, PAGE_MAX, FactQuery, NodeQuery, Point, Refusal
 
@@ -77,9 +79,34 @@ async def check_refusals_are_bounded(make: MakeStore) -> None:
             await raised(NotFoundError, scene.store.receipt(gone))
 
 
+async def check_words_are_bounded(make: MakeStore) -> None:
+    """Every text of a unit has a bound; one byte more is refused with the text's name, and nothing is kept."""
+    async with opened(make) as scene:
+        fact = scene.say("thing:a", "rate", 0)
+        await scene.commit(scene.unit(fact))
+        cases: tuple[tuple[str, int, Callable[[str], Unit]], ...] = (
+            ("quote", WORDS_BYTES_MAX, lambda text: scene.unit(scene.say("thing:a", "rate", 1, quote=text))),
+            ("word", WORDS_BYTES_MAX, lambda text: scene.unit(scene.say("thing:a", "rate", 2, as_written=text))),
+            ("locator", PLACE_BYTES_MAX, lambda text: scene.unit(scene.say("thing:a", "rate", 3, locator=text))),
+            ("origin", PLACE_BYTES_MAX, lambda text: scene.unit(scene.say("thing:a", "rate", 4), origin=text)),
+            ("reason", WORDS_BYTES_MAX, lambda text: scene.unit(scene.retract(fact.id, text))),
+        )
+        for name, most, make_unit in cases:
+            before = await scene.store.spaces()
+            error = await scene.refusal(make_unit("x" * (most + 1)))
+            nul = await scene.refusal(make_unit("a\0b"))
+
+            assert (error.code, error.details["maximum"]) == ("text.too_long", most)
+            assert name in error.message
+            assert (nul.code, name in nul.message) == ("value.invalid", True)
+            assert await scene.store.spaces() == before
+            await scene.commit(make_unit("x" * most))
+
+
 CHECKS = (
     check_pages_are_bounded,
     check_ids_are_bounded,
     check_facts_are_bounded,
+    check_words_are_bounded,
     check_refusals_are_bounded,
 )

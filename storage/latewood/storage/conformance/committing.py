@@ -338,6 +338,38 @@ async def check_both_ledgers_have_their_own_clock_and_chain(make: MakeStore) -> 
         assert isinstance(fact.value, Value)
 
 
+async def check_an_id_is_used_once(make: MakeStore) -> None:
+    """An id that stands for a fact, a node or a unit is refused for another, in a group as across groups."""
+    async with opened(make) as scene:
+        said = scene.say("thing:a", "rate", 1)
+        node = scene.declare("thing:b")
+        first = scene.unit(said, node)
+        await scene.commit(first)
+        seqs = [space.seq for space in await scene.store.spaces()]
+        again = [
+            scene.unit(replace(scene.say("thing:a", "rate", 2), id=said.id)),
+            scene.unit(replace(scene.say("thing:a", "rate", 2), id=node.id)),
+            scene.unit(replace(scene.end(said.id), id=said.id)),
+            scene.unit(replace(scene.declare("thing:c"), id=said.id)),
+            replace(scene.unit(scene.say("thing:a", "rate", 2)), id=first.id),
+        ]
+        answers = [*await scene.store.commit(again), *[await scene.refusal(one) for one in again]]
+        fresh = scene.unit(scene.say("thing:a", "size", 1))
+        kept, *others = await scene.store.commit([
+            fresh, replace(fresh, commands=(scene.say("thing:a", "size", 2),)),
+            scene.unit(replace(scene.say("thing:a", "size", 3), id=fresh.commands[0].id)),
+        ])  # fmt: skip
+
+        for answer in (*answers, *others):
+            assert isinstance(answer, ConflictError), answer
+            assert answer.code == "key.taken"
+        assert isinstance(kept, Receipt)
+        assert [space.seq["knowledge"] - seq["knowledge"] for space, seq in
+                zip(await scene.store.spaces(), seqs, strict=True)] == [2]  # fmt: skip
+        assert (await scene.value("thing:a", "rate"), await scene.value("thing:a", "size")) == (1, 1)
+        assert (await scene.store.receipt(first.id)).facts == (said.id,)
+
+
 async def check_a_bad_period_is_an_input_error(make: MakeStore) -> None:
     """The message of an empty period names both ends."""
     async with opened(make) as scene:
@@ -366,5 +398,6 @@ CHECKS = (
     check_a_correction_is_one_unit,
     check_higher_tiers_are_not_undone,
     check_both_ledgers_have_their_own_clock_and_chain,
+    check_an_id_is_used_once,
     check_a_bad_period_is_an_input_error,
 )

@@ -170,7 +170,7 @@ class Group:
             keys = {*need.keys, *(normal_key(predicate_key(name)) for name in need.predicates)}
             fresh = bool(unit.expects)
             wanted["keys"] |= {(n, key) for key in keys if fresh or (n, key) not in self.cache.nodes}
-            wanted["ids"] |= {(n, normal_id(one)) for one in need.ids | need.facts if is_id(one)}
+            wanted["ids"] |= {(n, normal_id(one)) for one in need.ids | need.facts | need.fresh if is_id(one)}
         listed = {name: [list(one) for one in sorted(some)] for name, some in wanted.items()}
         if any(listed.values()):
             self._read(self.query("look_up", **listed)[0])
@@ -286,7 +286,8 @@ class Group:
         erasing = None
         if needs.erase is not None and is_id(needs.erase):
             erasing = find(self.query, n, ledger.name, normal_id(needs.erase))
-        return Known(space.row, ledger.recorded_at, by_key, by_id, facts, predicates, holders, erasing)
+        taken = {one for one in needs.fresh if (n, one) in self.facts or (n, one) in self.by_id}
+        return Known(space.row, ledger.recorded_at, by_key, by_id, facts, predicates, holders, erasing, taken)
 
     def _node(self, n: int, key: str, *, fresh: bool) -> NodeRow | None:
         # Only a node that a unit names can be expected at a version; the group read those afresh.

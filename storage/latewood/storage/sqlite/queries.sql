@@ -22,6 +22,13 @@ insert or replace into head(space, ledger, seq, hash, recorded_at) values(?, ?, 
 -- The unit that an idempotency key was used for.
 select body, receipt from receipt where space = ? and op = ?;
 
+-- name: taken
+-- Which ids (a JSON list of hex) stand for a fact or a node, and in which space, or for a unit (space 0).
+select f.space, f.id from json_each(?1) i cross join event f on f.id = unhex(i.value)
+where f.kind in ('asserted', 'absent', 'declared')
+union all
+select 0, r.id from json_each(?1) i cross join receipt r on r.id = unhex(i.value);
+
 -- name: nodes_by_key
 -- Nodes by their normal keys (a JSON list).
 select node.n, node.id, node.kind, node.type, node.key, node.name, node.attributes, node.recorded_at, node.version, node.norm

@@ -126,11 +126,13 @@ class GroupWriter:
         self._clock = clock
         self._ids = ids
         self._words = words
+        self._taken: set[tuple[int, str]] = set()
         cache.refresh(connection)
 
     def commit(self, units: Sequence[Unit]) -> tuple[Committed, ...]:
         """Write *units* in order."""
         answers: list[Committed] = []
+        self._taken = self._find_taken(units)
         touched: dict[str, CachedSpace] = {}
         for unit in units:
             try:
@@ -145,6 +147,14 @@ class GroupWriter:
         self._db.flush()
         reach("group.written")
         return tuple(answers)
+
+    def _find_taken(self, units: Sequence[Unit]) -> set[tuple[int, str]]:
+        """Return which ids that should be new are not, with the number of their space, 0 for a unit's own."""
+        ids = [unit.id for unit in units] + [command.id for unit in units for command in unit.commands]
+        listed = json.dumps([one.replace("-", "") for one in ids if is_id(one)])
+        return {
+            (cast("int", n), id_text(cast("bytes", raw))) for n, raw in self._db.execute(self._sql["taken"], (listed,))
+        }
 
     def _space(self, name: str) -> CachedSpace:
         found = self._cache.spaces.get((self._tenant, name))
@@ -193,6 +203,12 @@ class GroupWriter:
             space.row = replace(space.row, state=planned.state, filling=planned.filling)
         ledger.seq, ledger.recorded_at, ledger.hash = last_seq, planned.recorded_at, last_hash
         self._cache.next_e += len(planned.events)
+        taken = self._taken
+        taken.add((0, unit.id))
+        for fact in planned.facts:
+            taken.add((space.n, fact))
+        for node in planned.declared:
+            taken.add((space.n, node.id))
         reach("unit.written")
         return receipt
 
@@ -229,7 +245,10 @@ class GroupWriter:
         if needs.erase is not None:
             place = (self._tenant, space.n, space.row.name, LEDGER_NUMBER[unit.ledger])
             found = erasing.find(self._db, place, needs.erase)
-        return Known(space.row, head, by_key, by_id, facts, predicates, holders, found)
+        taken = {one for one in needs.fresh if (space.n, one) in self._taken}
+        if (0, unit.id) in self._taken:
+            taken.add(unit.id)
+        return Known(space.row, head, by_key, by_id, facts, predicates, holders, found, taken)
 
     def _by_key(self, space: CachedSpace, keys: Sequence[str], *, fresh: bool) -> dict[str, NodeRow]:
         """Look nodes up by key; *fresh* when their versions count, which the cache does not follow."""
