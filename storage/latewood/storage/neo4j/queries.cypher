@@ -459,14 +459,15 @@ CALL () {
 RETURN rows;
 
 // name: name_key
-// Give a key that was replayed without its words the predicate that its erasure kept.
-MATCH (k:Key {space: $space, id: $key}) WHERE k.predicate = ''
+// Give a key, and facts, that were replayed without their words the predicate that their erasure kept.
+OPTIONAL MATCH (k:Key {space: $space, id: $key}) WHERE k.predicate = ''
 SET k.predicate = $predicate, k.name = $predicate
-WITH k
+WITH count(*) AS done
 MATCH (f:Fact {space: $space, key_id: $key}) WHERE f.valid_from IS NOT NULL AND f.predicate = ''
 SET f.predicate = $predicate
 WITH f
-MATCH (f)<-[h:HAS_FACT]-() SET h.predicate = $predicate;
+OPTIONAL MATCH (f)<-[h:HAS_FACT]-()
+SET h.predicate = $predicate;
 
 // name: take_relations
 // Forget what erased relations pointed to: their stretches lead to the facts themselves from now on.

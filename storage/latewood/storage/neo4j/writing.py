@@ -190,6 +190,8 @@ class GroupWriter:
                 copied = KeyState(0, state.origin, state.contested, state.top, stored=state.stored, tail=state.tail)
                 touched[key] = (image, KeyChange(copied), [])
             image, change, events = touched[key]
+            # The first rows of a key may have lost their words before they were replayed.
+            image.predicate = image.predicate or str(event.payload.get("predicate", ""))
             events.append(event)
             if event.kind is EventKind.RETRACTED:
                 change.removed.append(self._group.claim(image, cast("str", event.target)))
