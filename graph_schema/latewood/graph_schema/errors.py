@@ -64,6 +64,7 @@ CODES: Final[Mapping[str, str]] = {
     "neo4j.start_failed": "Neo4j did not start; the message has the end of its log.",
     "neo4j.stop_failed": "Neo4j did not end; its processes are named.",
     "node.not_found": "No node or fact with this id or key in this space.",
+    "origin.refused": "The server serves this machine's programs and pages only: another host or page called it.",
     "pack.invalid": "A pack file is malformed.",
     "period.empty": "A period must end after it starts.",
     "predicate.unknown": "A strict space takes only predicates that a pack declares.",

@@ -28,8 +28,11 @@ from latewood.graph_schema.decisions import (
 from latewood.graph_schema.errors import InvalidError
 from latewood.graph_schema.events import Receipt
 from latewood.graph_schema.model import Alternative, DecisionStatus, NodeKind
+from latewood.graph_schema.plain import plain
 from latewood.graph_schema.values import Json, Value
+from latewood.ingestion.folders import Origins, tell_apart
 from latewood.ingestion.records import (
+    FolderFiles,
     FolderIndex,
     LinkReport,
     ParsedRecord,
@@ -43,13 +46,14 @@ from latewood.ingestion.records import (
     record_keys,
     scan_folder,
 )
-from latewood.ingestion.report import AdrReport, FileProblem, plain
+from latewood.ingestion.report import AdrReport, FileProblem
 from latewood.ingestion.sink import Progress, Sink
 from latewood.ingestion.state import DELETED, FILE, Known, load_known
 
 __all__ = ["ingest_adr"]
 
 _BATCH_UNITS: Final = 256
+_AUTHOR_CHARS_MAX: Final = 200
 
 
 @dataclass(frozen=True, slots=True)
@@ -92,6 +96,7 @@ class _Importer:
     """One import; made for it and thrown away."""
 
     def __init__(self, sink: Sink, report: AdrReport, known: Known) -> None:
+        self.folder = ""
         self.sink = sink
         self.report = report
         self.known = known
@@ -99,6 +104,13 @@ class _Importer:
         self.keys: dict[str, str] = {}
         self._waiting: list[Unit] = []
         self._last_start: dict[str, Micros] = {}
+
+    def tell_apart(self, titles: Mapping[str, str], folder: str) -> Origins:
+        """Say which folder is imported; return what of the space is of it, and report what is not."""
+        self.folder = folder
+        origins = tell_apart(self.known, titles, folder)
+        self.report.other_folder = origins.findings(self.known)
+        return origins
 
     async def put(self, unit: Unit) -> None:
         """Hand a unit in, with its neighbours."""
@@ -153,7 +165,7 @@ class _Importer:
             if record is None:
                 return stamp
             known.nodes[identity] = ids.new()
-            attributes: dict[str, Json] = {"identity": identity}
+            attributes: dict[str, Json] = {"identity": identity, "folder": self.folder}
             commands.append(
                 Declare(
                     known.nodes[identity],
@@ -307,10 +319,10 @@ async def ingest_adr(sink: Sink, path: Path, *, history: bool = True, progress: 
         await _replay(importer, list(past.versions()), past.folder, progress)
         top, root = past.top, past.folder
     else:
-        await _take_files(importer, [(one.path, one.data) for one in files.records], progress)
+        await _take_files(importer, files, progress)
         top, root = files.root, ""
     await importer.flush()
-    if not importer.state:
+    if not importer.state and not report.other_folder:
         msg = f"{path} holds no decision records; name a folder with files such as 0001-use-postgres.md"
         raise InvalidError(msg, code="record.malformed", path=str(path))
     prefix = f"{root}/" if root and root != "." else ""
@@ -344,14 +356,15 @@ async def _replay(
     ]
     last = {version.identity: record for version, record in zip(versions, parsed, strict=True) if record is not None}
     finals = {version.identity: record for version, record in zip(versions, parsed, strict=True)}
+    origin = f"git:{versions[0].commit[:12]}:{folder}"
     real = {identity for identity, record in last.items() if record.is_record}
+    real -= importer.tell_apart({identity: last[identity].title for identity in real}, origin).foreign
     importer.keys = _keys(
         {identity: record for identity, record in finals.items() if record is not None and identity in real},
         {identity: last[identity] for identity, record in finals.items() if record is None and identity in real},
         importer.known.keys,
     )
-    _skip_others(importer.report, last, real)
-    origin = f"git:{versions[0].commit[:12]}:{folder}"
+    _skip_others(importer.report, last)
     step: dict[str, _Stamp] = {}
     said: dict[tuple[str, str | None], ParsedRecord | None] = {}
     latest: dict[str, str] = {}
@@ -409,11 +422,11 @@ async def _settle_last(
             await importer.edges(_report_of(importer), {identity: stamp})
 
 
-def _skip_others(report: AdrReport, last: Mapping[str, ParsedRecord], real: set[str]) -> None:
+def _skip_others(report: AdrReport, last: Mapping[str, ParsedRecord]) -> None:
     others: list[Json] = [
         {"path": record.path, "reason": "does not read as a decision record"}
-        for identity, record in sorted(last.items())
-        if identity not in real
+        for _, record in sorted(last.items())
+        if not record.is_record
     ]
     report.skipped += others
 
@@ -436,7 +449,7 @@ def _stamp(version: RecordVersion, record: ParsedRecord | None, importer: _Impor
     if first and record is not None and record.date is not None:
         own = to_micros(datetime.combine(record.date, time(), UTC))
         start = own if own <= recorded else start
-    where = f"commit {version.commit[:12]} by {version.author}"
+    where = f"commit {version.commit[:12]} by {version.author[:_AUTHOR_CHARS_MAX]}"
     return _Stamp(
         start, known=True, origin=version.identity, locator=where,
         op=f"adr:{origin}:{version.commit}", history=History(origin, recorded),
@@ -447,22 +460,18 @@ def _digest(text: str | None) -> str:
     return "" if text is None else sha256(text.encode()).hexdigest()
 
 
-def _follow_renames(known: Known, real: Mapping[str, ParsedRecord]) -> None:
-    """Let a new file go on as a known record that is gone from the folder and had the same key."""
-    lost = {key: identity for identity, key in known.keys.items() if identity not in real}
-    for path, key in record_keys(list(real.values())).items():
-        identity = lost.get(key)
-        if identity is not None and path not in known.nodes:
-            known.rename(identity, path)
-
-
-async def _take_files(importer: _Importer, files: Sequence[tuple[str, bytes]], progress: Progress | None) -> None:
+async def _take_files(importer: _Importer, folder: FolderFiles, progress: Progress | None) -> None:
     """Write files as they lie; what the space already says of them is not written again."""
+    files = [(one.path, one.data) for one in folder.records]
     order = day_order(raw for path, data in files if (raw := parse_bytes(data, path=path).date_raw))
     records = [parse_bytes(data, path=path, day_first=order) for path, data in files]
     real = {record.path: record for record in records if record.is_record}
-    _follow_renames(importer.known, real)
-    _skip_others(importer.report, {record.path: record for record in records}, set(real))
+    _skip_others(importer.report, {record.path: record for record in records})
+    origins = importer.tell_apart({path: record.title for path, record in real.items()}, folder.place)
+    real = {path: record for path, record in real.items() if path not in origins.foreign}
+    origins.follow_renames(importer.known, record_keys(list(real.values())))
+    if folder.whole:
+        importer.report.missing_files = origins.missing(importer.known, real)
     importer.keys = _keys(real, {}, importer.known.keys)
     step: dict[str, _Stamp] = {}
     for place, (path, record) in enumerate(sorted(real.items())):

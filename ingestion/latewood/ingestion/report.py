@@ -1,15 +1,12 @@
-"""What an import of decision records reports, and reports as plain JSON."""
+"""What an import of decision records reports."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field, fields, is_dataclass
-from enum import Enum
-from typing import cast
+from dataclasses import dataclass, field
 
 from latewood.graph_schema.values import Json
 
-__all__ = ["AdrReport", "FileProblem", "plain"]
+__all__ = ["AdrReport", "FileProblem"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,6 +32,9 @@ class AdrReport:
         duplicate_numbers: numbers that several files carry, with the full keys they got.
         dead_links: links to files that do not exist.
         index_stale: entries of an index that show a dead record as live.
+        missing_files: records without a history that an earlier import found and whose file is gone since.
+        other_folder: records left out, since the space has another folder's decision under their path; give each folder
+            a space of its own.
         deleted: records that the history has and the folder no longer.
         uncommitted: files that differ from the last commit; not imported, commit them first.
         skipped: Markdown files that are no records, with the reason.
@@ -54,6 +54,8 @@ class AdrReport:
     duplicate_numbers: list[Json] = field(default_factory=list[Json])
     dead_links: list[Json] = field(default_factory=list[Json])
     index_stale: list[Json] = field(default_factory=list[Json])
+    missing_files: list[Json] = field(default_factory=list[Json])
+    other_folder: list[Json] = field(default_factory=list[Json])
     deleted: list[str] = field(default_factory=list[str])
     uncommitted: list[Json] = field(default_factory=list[Json])
     skipped: list[Json] = field(default_factory=list[Json])
@@ -63,20 +65,3 @@ class AdrReport:
     replayed: int = 0
     late: int = 0
     space_created: bool = False
-
-
-def plain(thing: object) -> Json:
-    """Write a finding as JSON: dataclasses as objects by their field names."""
-    if thing is None or isinstance(thing, bool | int | float):
-        return thing
-    if isinstance(thing, Enum):
-        return str(thing.value)
-    if isinstance(thing, str):
-        return thing
-    if is_dataclass(thing) and not isinstance(thing, type):
-        return {one.name: plain(getattr(thing, one.name)) for one in fields(thing)}
-    if isinstance(thing, Mapping):
-        return {str(key): plain(value) for key, value in cast("Mapping[object, object]", thing).items()}
-    if isinstance(thing, Sequence | set | frozenset):
-        return [plain(one) for one in cast("Sequence[object]", thing)]
-    return str(thing)

@@ -26,7 +26,8 @@ class Known:
 
     Attributes:
         nodes: identity to node id.
-        keys: identity to the key that it was given.
+        keys: identity to the key that it was given; *names* to the title at its declaration.
+        folders: identity to the folder that it was imported from, where that was kept.
         texts: identity to the document that holds.
         edges: (successor, predecessor) to the fact of the supersession.
         tombstones: decisions of the space were erased; which ones, their idempotency keys will show.
@@ -42,6 +43,8 @@ class Known:
     files: dict[str, str] = field(default_factory=dict[str, str])
     edges: dict[tuple[str, str], str] = field(default_factory=dict[tuple[str, str], str])
     keys: dict[str, str] = field(default_factory=dict[str, str])
+    names: dict[str, str] = field(default_factory=dict[str, str])
+    folders: dict[str, str] = field(default_factory=dict[str, str])
     edge_starts: dict[tuple[str, str], int] = field(default_factory=dict[tuple[str, str], int])
     tombstones: bool = False
     erased: set[str] = field(default_factory=set[str])
@@ -53,7 +56,7 @@ class Known:
 
     def rename(self, old: str, new: str) -> None:
         """Let what is known under one identity be known under another."""
-        for names in (self.nodes, self.texts, self.statuses, self.files, self.keys):
+        for names in (self.nodes, self.texts, self.statuses, self.files, self.keys, self.names, self.folders):
             if old in names:
                 names[new] = names.pop(old)  # type: ignore[assignment, arg-type]
         self.deciders = {(new if identity == old else identity, who) for identity, who in self.deciders}
@@ -77,6 +80,11 @@ async def load_known(sink: Sink, *, facts: bool) -> Known:
         known.keys.update(
             {owned[node.id]: node.key for node in page.items if node.id in owned and node.key is not None}
         )
+        for node in page.items:
+            if node.id in owned:
+                known.names[owned[node.id]] = node.name
+                if "folder" in node.attributes:
+                    known.folders[owned[node.id]] = str(node.attributes["folder"])
         if owned and facts:
             await _load_facts(sink, known, owned)
         if page.next is None:

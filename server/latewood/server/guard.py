@@ -95,7 +95,7 @@ class Guard:
                 # Closed before it is accepted, the handshake is answered with 403.
                 await send({"type": "websocket.close", "code": 1008, "reason": ""})
             else:
-                await _answer(send, 403, error_body(refusal, "query.invalid"))
+                await _answer(send, 403, error_body(refusal, "origin.refused"))
             return
         if scope["type"] == "websocket":
             await self._app(scope, receive, send)

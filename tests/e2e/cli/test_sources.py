@@ -114,6 +114,18 @@ def test_a_git_history_dates_what_was_known(cli: Any, folder: Path) -> None:
     assert cli.json("ingest", "adr", str(folder), "--space", "files", "--no-history")["history"] is False
 
 
+def test_a_finding_fails_a_strict_import_of_records(cli: Any, folder: Path) -> None:
+    (folder / "template.md").write_text("# Title\n")
+    done = cli.run("ingest", "adr", str(folder), "--strict", "--json")
+
+    assert (done.exit_code, len(json.loads(done.stdout)["one_sided"])) == (2, 1)
+    assert cli.json("decision", "adr:2")["key"] == "adr:2"
+    said = "Accepted\n\nSupersedes [1. Use a queue](0001-use-a-queue.md)"
+    (folder / "0002-use-a-log.md").write_text(NEW.replace("Accepted", said))
+    report = cli.json("ingest", "adr", str(folder), "--strict", "--space", "other")
+    assert [one["path"] for one in report["skipped"]] == ["template.md"]
+
+
 def test_a_folder_without_records_is_an_error(cli: Any, tmp_path: Path) -> None:
     (tmp_path / "empty").mkdir()
 
@@ -137,6 +149,11 @@ def test_a_table_comes_in_by_its_map(cli: Any, tmp_path: Path) -> None:
     assert cli.json("decision", "pep:1", "--space", "peps")["status"] == "superseded"
     assert cli.json("ingest", "table", str(table), "--map", str(table_map), "--space", "peps")["written"] == 0
     assert cli.refused("ingest", "table", str(table), "--map", "nomap", exit_code=3)["code"] == "file.unreadable"
+    strict = cli.run("ingest", "table", str(table), "--map", str(table_map), "--space", "peps", "--strict")
+    assert (strict.exit_code, "rejects: 1" in strict.stdout) == (2, True)
+    clean = tmp_path / "clean.jsonl"
+    clean.write_text(json.dumps(rows[1]) + "\n")
+    assert cli.json("ingest", "table", str(clean), "--map", str(table_map), "--space", "new", "--strict")["rows"] == 1
     assert "rejects: 1" in cli.ok("ingest", "table", str(table), "--map", str(table_map), "--space", "peps")
 
 

@@ -320,3 +320,81 @@ async def test_a_renamed_file_goes_on_as_the_same_decision(memory: Memory, tmp_p
     await ingest_adr(memory, folder)
 
     assert len((await memory.decisions()).items) == 1
+
+
+def folder_of(path: Path, **titles: str) -> Path:
+    path.mkdir()
+    for number, (name, title) in enumerate(titles.items(), 1):
+        (path / f"{number:04}-{name}.md").write_text(record(number, title))
+    return path
+
+
+async def test_a_file_that_is_gone_is_named_and_its_decision_stays(memory: Memory, tmp_path: Path) -> None:
+    folder = folder_of(tmp_path / "adr", a="one", b="two", c="three")
+    first = await ingest_adr(memory, folder)
+    (folder / "0002-b.md").unlink()
+    (folder / "0003-c.md").rename(folder / "0003-sea.md")
+    later = await ingest_adr(memory, folder)
+    alone = await ingest_adr(memory, folder / "0001-a.md")
+
+    assert (first.missing_files, alone.missing_files) == ([], [])
+    assert later.missing_files == [{"path": "0002-b.md", "key": "adr:2"}]
+    assert (await memory.decision("adr:2")).title == "two"
+    (folder / "0002-b.md").write_text(record(2, "two"))
+    assert (await ingest_adr(memory, folder)).missing_files == []
+
+
+async def test_another_folder_does_not_take_over_records_of_the_same_name(memory: Memory, tmp_path: Path) -> None:
+    ours = folder_of(tmp_path / "ours", a="use postgres", b="use kafka", c="use helm")
+    theirs = folder_of(tmp_path / "theirs", a="paint it red", b="paint it blue", other="paint it green", d="use tea")
+    await ingest_adr(memory, ours)
+    report = await ingest_adr(memory, theirs)
+    again = await ingest_adr(memory, ours)
+
+    place = str(ours.resolve())
+    assert report.other_folder == [
+        {"path": "0001-a.md", "key": "adr:1", "folder": place}, {"path": "0002-b.md", "key": "adr:2", "folder": place},
+    ]  # fmt: skip
+    assert (report.decisions, report.missing_files) == (2, [])
+    assert (again.written, again.other_folder, again.missing_files) == (0, [], [])
+    assert [(await memory.decision(key)).title for key in ("adr:1", "adr:2", "adr:4")] == [
+        "use postgres", "use kafka", "use tea",
+    ]  # fmt: skip
+    titles = {one.key: one.title for one in (await memory.decisions()).items}
+    assert (titles["adr:3"], titles["adr:3~0003-other"]) == ("use helm", "paint it green")
+
+
+async def test_nothing_is_written_of_a_folder_that_shares_all_its_names_with_another(
+    memory: Memory, tmp_path: Path
+) -> None:
+    await ingest_adr(memory, folder_of(tmp_path / "ours", a="use postgres"))
+    report = await ingest_adr(memory, folder_of(tmp_path / "theirs", a="paint it red"))
+
+    assert (report.decisions, report.written, len(report.other_folder)) == (0, 0, 1)
+
+
+async def test_a_folder_that_was_moved_goes_on(memory: Memory, tmp_path: Path) -> None:
+    folder = folder_of(tmp_path / "here", a="one", b="two", c="three")
+    await ingest_adr(memory, folder)
+    moved = folder.rename(tmp_path / "there")
+    (moved / "0001-a.md").write_text(record(1, "one, said better"))
+    (moved / "0003-c.md").unlink()
+    report = await ingest_adr(memory, moved)
+
+    assert (report.other_folder, report.written) == ([], 1)
+    assert report.missing_files == [{"path": "0003-c.md", "key": "adr:3"}]
+    assert (await memory.decision("adr:1")).title == "one, said better"
+
+
+async def test_another_repository_is_told_apart_too(memory: Memory, tmp_path: Path) -> None:
+    ours, theirs = Repository(tmp_path / "ours"), Repository(tmp_path / "theirs")
+    ours.commit("2020-01-01T00:00:00Z", _0001_a=record(1, "use postgres"))
+    theirs.commit("2020-01-02T00:00:00Z", _0001_a=record(1, "paint it red"), _0002_b=record(2, "use tea"))
+    await ingest_adr(memory, ours.path / "adr")
+    report = await ingest_adr(memory, theirs.path / "adr")
+    plain = await ingest_adr(memory, ours.path / "adr", history=False)
+
+    assert [one["path"] for one in report.other_folder if isinstance(one, dict)] == ["adr/0001-a.md"]
+    assert report.decisions == 1
+    assert {one.title for one in (await memory.decisions()).items} == {"use postgres", "use tea"}
+    assert plain.other_folder == []

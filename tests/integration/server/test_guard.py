@@ -56,6 +56,7 @@ async def test_pages_of_other_sites_are_refused(served: Any, origin: str, status
     if status == 403:
         error = response.json()["errors"][0]
         assert error["extensions"]["branch"] == "refused"
+        assert error["extensions"]["code"] == "origin.refused"
         assert "may not call" in error["message"]
 
 

@@ -4,10 +4,13 @@ from __future__ import annotations
 
 import asyncio
 import json
-from typing import Any
+from datetime import UTC, datetime
+from typing import Any, cast
 
 import pytest
 import websockets
+
+from latewood.memory.json import as_json
 
 CHANGES = """subscription($after: BigInt, $space: String) {
   changes(after: $after, space: $space) { seq ledger unit recordedAt writtenAt hash erased
@@ -44,6 +47,21 @@ async def test_what_was_and_what_comes_arrives_once_and_in_order(served: Any) ->
         assert row["event"]["kind"] == "RETRACTED"
         assert row["event"]["target"] == written.id
         await connection.send(json.dumps({"id": "1", "type": "complete"}))
+
+
+async def test_a_row_has_the_times_that_python_writes(served: Any) -> None:
+    written = await served.memory.observe("a:1", "p", 1, valid_from=datetime(2026, 1, 1, tzinfo=UTC))
+    seq = written.receipt.seq
+    (entry,) = await served.memory.store.feed("default", "knowledge", seq - 1, 1)
+    async with served.socket() as connection:
+        await subscribe(connection, "1", after=seq - 1)
+        (message,) = await following(connection, 1)
+    row, expected = message["payload"]["data"]["changes"], cast("dict[str, Any]", as_json(entry))
+
+    for name in ("recordedAt", "writtenAt", "hash", "seq", "unit", "erased", "ledger"):
+        assert str(row[name]).lower() == str(expected[name]).lower()
+    assert row["event"]["validFrom"] == expected["event"]["validFrom"] == "2026-01-01T00:00:00Z"
+    assert row["event"]["validTo"] is expected["event"]["validTo"] is None
 
 
 async def test_a_feed_goes_on_behind_the_row_it_has(served: Any) -> None:

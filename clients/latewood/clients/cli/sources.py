@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Final, cast
+from typing import TYPE_CHECKING, Annotated, Final, TypeAlias, cast
 
 import typer
 
-from latewood.clients.cli.call import Call, command
+from latewood.clients.cli.call import EXIT_OK, EXIT_REFUSED, Call, command
 from latewood.clients.cli.groups import export, ingest
 from latewood.graph_schema.values import Json
 
@@ -30,9 +30,23 @@ def _finding(found: Json) -> str:
     return str(found)
 
 
+_NO_FAULTS: Final = frozenset({"skipped", "deleted"})
+"""What a report lists though nothing is wrong with it: templates, and records that a history has no longer."""
+_Strict: TypeAlias = Annotated[bool, typer.Option("--strict", help="End with exit code 2 when there is a finding.")]
+
+
+def _strict_code(report: Mapping[str, Json]) -> int:
+    """Return the exit code of an import: a finding fails a strict one, though everything was written all the same."""
+    return EXIT_REFUSED if report.get("strict") and _findings(report).keys() - _NO_FAULTS else EXIT_OK
+
+
+def _findings(report: Mapping[str, Json]) -> dict[str, list[Json]]:
+    return {name: value for name, value in report.items() if isinstance(value, list) and value}
+
+
 async def _show_report(call: Call, report: Mapping[str, Json]) -> None:
     counts = {name: value for name, value in report.items() if isinstance(value, int) and not isinstance(value, bool)}
-    findings = {name: value for name, value in report.items() if isinstance(value, list) and value}
+    findings = _findings(report)
     where = f"{report['path']} into space {report['space']}"
     call.screen.say(where + (", which is new" if report.get("space_created") else ""), style="bold")
     call.screen.table(("", "count"), [(name.replace("_", " "), str(value)) for name, value in counts.items()])
@@ -47,7 +61,7 @@ async def _show_report(call: Call, report: Mapping[str, Json]) -> None:
             call.screen.say(f"and {len(listed) - _LISTED_MAX} more; --json lists them all", style="dim", indent=2)
 
 
-@command(ingest, "adr", writes=True, show=_show_report)
+@command(ingest, "adr", writes=True, show=_show_report, code=_strict_code)
 async def ingest_records(
     call: Call,
     path: Annotated[Path, typer.Argument(metavar="PATH", help="A folder of Nygard or MADR records.")],
@@ -55,6 +69,7 @@ async def ingest_records(
     history: Annotated[
         bool, typer.Option("--history/--no-history", help="With its whole git history, or as the files lie.")
     ] = True,
+    strict: _Strict = False,
 ) -> Mapping[str, Json]:
     """Import decision records, with their git history where they have one; a second run writes nothing.
 
@@ -62,21 +77,23 @@ async def ingest_records(
 
     Example: `latewood ingest adr docs/adr --space decisions`
     """
-    from latewood.ingestion.report import plain
+    from latewood.graph_schema.plain import plain
     from latewood.memory.imports import ingest_adr
 
     with call.progress("reading records") as move:
         report = await ingest_adr(call.memory, path, history=history, progress=move)
-    return cast("Mapping[str, Json]", plain(report))
+    return {**cast("Mapping[str, Json]", plain(report)), "strict": strict}
 
 
-@command(ingest, "table", writes=True, show=_show_report)
+@command(ingest, "table", writes=True, show=_show_report, code=_strict_code)
 async def ingest_rows(
     call: Call,
     path: Annotated[Path, typer.Argument(metavar="FILE", help="JSON lines (.jsonl) or CSV.")],
     map_: Annotated[
         str, typer.Option("--map", metavar="FILE|NAME", help="What its columns mean: a TOML file, or pep, or rfc.")
     ],
+    *,
+    strict: _Strict = False,
 ) -> Mapping[str, Json]:
     """Import a table of states and relations by a map of its columns; a second run writes nothing.
 
@@ -84,12 +101,12 @@ async def ingest_rows(
 
     Example: `latewood ingest table peps.jsonl --map pep --space peps`
     """
-    from latewood.ingestion.report import plain
+    from latewood.graph_schema.plain import plain
     from latewood.memory.imports import ingest_table
 
     with call.progress("reading rows") as move:
         report = await ingest_table(call.memory, path, map_, progress=move)
-    return cast("Mapping[str, Json]", plain(report))
+    return {**cast("Mapping[str, Json]", plain(report)), "strict": strict}
 
 
 async def _show_export(call: Call, report: ExportReport) -> None:

@@ -61,6 +61,8 @@ class FolderFiles:
     """What a folder holds, sorted by path.
 
     Attributes:
+        place: where the folder lies on this machine.
+        whole: whether the folder was asked for, and not one file in it.
         skipped: (path, reason) of Markdown files that are not read: templates, links, unreadable ones.
     """
 
@@ -68,6 +70,8 @@ class FolderFiles:
     records: tuple[FolderFile, ...]
     indexes: tuple[FolderFile, ...]
     skipped: tuple[tuple[str, str], ...]
+    place: str
+    whole: bool
 
 
 def _walk(root: Path) -> Iterator[Path]:
@@ -121,7 +125,8 @@ def scan_folder(path: Path) -> FolderFiles:
                 skipped.append((shown, error.strerror or "unreadable"))
         else:
             skipped.append((shown, role))
-    return FolderFiles(root, tuple(found["record"]), tuple(found["index"]), tuple(skipped))
+    place = os.fsencode(root.resolve()).decode("utf-8", "backslashreplace")
+    return FolderFiles(root, tuple(found["record"]), tuple(found["index"]), tuple(skipped), place, path.is_dir())
 
 
 def disk_exists(root: Path, top: Path | None = None) -> Callable[[str], bool]:
