@@ -86,9 +86,10 @@ class Neo4jForTests:
             folder = Path(tempfile.mkdtemp(dir=self._servers))
             self._held.enter_context(_held(folder))
         self._home = folder / "home"
+        # As much heap as people get: with half of it the longest texts that are allowed do not fit a transaction.
         found = up(
             Wanted(
-                self._home, version=os.environ.get(VERSION) or None, bolt_port=0, http_port=0, heap="512m",
+                self._home, version=os.environ.get(VERSION) or None, bolt_port=0, http_port=0, heap="1g",
                 page_cache="128m", jars=JARS,
             )
         )  # fmt: skip
