@@ -23,13 +23,13 @@ layers:
     uv run lint-imports
 
 # The tests of what ships, against the wheel, in an environment that has only that. What only repeats the same code with
-# other data (the kit, the properties, the crashes) runs in the checkout.
+# other data (the kit, the properties, the crashes) runs in the checkout. The pages go along: some tests hold them to the code.
 wheel:
     rm -rf dist .wheel
     uv build --wheel
     uv venv -q .wheel
     uv pip install -q --python .wheel/bin/python dist/*.whl pytest pytest-asyncio pytest-timeout hypothesis
-    mkdir -p .wheel/checkout && rm -rf .wheel/checkout/* && cp -r tests pyproject.toml .wheel/checkout/
+    mkdir -p .wheel/checkout && rm -rf .wheel/checkout/* && cp -r tests docs pyproject.toml .wheel/checkout/
     cd .wheel/checkout && ../bin/python -m pytest -q -m "not slow" -p no:cacheprovider --ignore=tests/house --ignore=tests/properties --ignore=tests/simulation --deselect tests/conformance/test_stores.py tests
 
 # The kit against the newer line of Neo4j, which needs Java 21 or later.
