@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Final, TypeAlias
 
-from latewood.graph_schema.clock import NOW, AsOf, iso, to_micros
+from latewood.graph_schema.clock import NOW, AsOf, from_micros, iso, to_micros
 from latewood.graph_schema.decisions import ABOUT, STATUS
 from latewood.graph_schema.errors import ConflictError, InvalidError, NotFoundError
 from latewood.graph_schema.events import LedgerEntry, Receipt
@@ -68,6 +68,10 @@ class Reader:
     def store(self) -> GraphStore:
         """The store behind the door, for `doctor` and tests."""
         return self._store
+
+    async def now(self) -> datetime:
+        """Return the instant that a read without `valid_at` takes for now: the clock, or the head if that is later."""
+        return from_micros(await self._store.now(self._space))
 
     async def node(self, thing: Identified, at: AsOf = NOW) -> Node:
         """Return the node with this id or key.

@@ -227,6 +227,10 @@ class GraphStore(Protocol):
         """
         ...
 
+    async def now(self, space: str) -> Micros:
+        """Return what a read that names no `valid_at` takes for it: max(clock, head)."""
+        ...
+
     async def nodes(
         self, space: str, *, ids: Sequence[str] = (), keys: Sequence[str] = (), at: AsOf = NOW
     ) -> dict[str, Node]:

@@ -217,6 +217,10 @@ class ReferenceStore:
         log.amend(self._data.receipts.values())
         return counts
 
+    async def now(self, space: str) -> Micros:
+        """Return max(clock, head)."""
+        return self._now(self._space(space))
+
     async def nodes(
         self, space: str, *, ids: Sequence[str] = (), keys: Sequence[str] = (), at: AsOf = NOW
     ) -> dict[str, Node]:

@@ -6,7 +6,9 @@ they were read, so a nested resolver finds its view by the root field that its p
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Iterable, Sequence
+from dataclasses import replace
 from typing import Final, TypeAlias
 
 import strawberry
@@ -28,7 +30,10 @@ OBJECTS_MAX: Final = 100_000
 
 
 class View:
-    """One space as of one pair of instants. Whatever is asked in the same turn of the loop is read at once."""
+    """One space as of one pair of instants. Whatever is asked in the same turn of the loop is read at once.
+
+    A now that the caller left open is settled once, when something first depends on it (see `settled`).
+    """
 
     def __init__(self, memory: Memory, at: AsOf = NOW) -> None:
         """Read what *memory* is bound to, as of *at*."""
@@ -38,10 +43,26 @@ class View:
         self.nodes: DataLoader[str, Node | None] = DataLoader(self._nodes, IDS_MAX)
         self.facts: DataLoader[str, Fact | None] = DataLoader(self._facts, IDS_MAX)
         self._facts_of: dict[str | None, DataLoader[str, tuple[Fact, ...]]] = {}
+        self._now: asyncio.Future[AsOf] | None = None
         self._timelines: dict[tuple[str | None, int], DataLoader[str, Page[Fact]]] = {}
 
+    async def settled(self) -> AsOf:
+        """Return the instants to read at: one now for all that an operation reads of a space.
+
+        Otherwise two parts of one answer could lie on both sides of a fact's beginning.
+        """
+        if self.at.valid_at is not None:
+            return self.at
+        if self._now is None:
+            self._now = asyncio.ensure_future(self._settle())
+        # Shielded, since others wait for the same one.
+        return await asyncio.shield(self._now)
+
+    async def _settle(self) -> AsOf:
+        return replace(self.at, valid_at=await self.memory.now())
+
     async def _decisions(self, ids: list[str]) -> list[Decision | None]:
-        found = await self.memory.decisions_by_id(ids, self.at)
+        found = await self.memory.decisions_by_id(ids, await self.settled())
         return [found.get(one) for one in ids]
 
     async def _nodes(self, ids: list[str]) -> list[Node | None]:
@@ -61,7 +82,8 @@ class View:
 
         async def load(ids: list[str]) -> list[tuple[Fact, ...]]:
             found: dict[str, list[Fact]] = {one: [] for one in ids}
-            for fact in await self.memory.facts_of(ids, None if predicate is None else [predicate], self.at):
+            at = await self.settled()
+            for fact in await self.memory.facts_of(ids, None if predicate is None else [predicate], at):
                 found[fact.subject_id].append(fact)
             return [tuple(found[one]) for one in ids]
 

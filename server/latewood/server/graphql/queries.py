@@ -101,7 +101,7 @@ class Query:
         view = info.context.look(info, space, instants(as_of))
         if id is not None:
             return await view.decisions.load(id) if is_id(id) else None
-        return await _or_none(view.memory.decision(cast("str", key), view.at))
+        return await _or_none(view.memory.decision(cast("str", key), await view.settled()))
 
     @strawberry.field(
         graphql_type=Connection[Decision], description="Decisions in the order in which they were recorded."
@@ -119,7 +119,7 @@ class Query:
         async def read(count: int, cursor: str | None) -> Page[model.Decision]:
             page = await view.memory.decisions(
                 status=status or (), source_status=source_status or (), about=about, first=count, after=cursor,
-                at=view.at,
+                at=await view.settled(),
             )  # fmt: skip
             view.known(page.items)
             return page
@@ -187,8 +187,8 @@ class Query:
         _one_of("why", id, about, "id or about")
         view = info.context.look(info, space, instants(as_of))
         if id is not None:
-            return [await view.memory.why(id, view.at)]
-        return list(await view.memory.why_about(cast("str", about), view.at))
+            return [await view.memory.why(id, await view.settled())]
+        return list(await view.memory.why_about(cast("str", about), await view.settled()))
 
     @strawberry.field(
         graphql_type=Connection[Fact],
@@ -248,7 +248,7 @@ class Query:
     ) -> tuple[port.Hit, ...]:  # fmt: skip
         """Find nodes by words."""
         view = info.context.look(info, space, instants(as_of))
-        return await view.memory.find(text, kinds=kinds, first=_count(first, 20), at=view.at)
+        return await view.memory.find(text, kinds=kinds, first=_count(first, 20), at=await view.settled())
 
     @strawberry.field(
         graphql_type=Receipt | None,

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from latewood.graph_schema.clock import to_micros
+from latewood.graph_schema.clock import from_micros, to_micros
 from latewood.graph_schema.commands import Ref
-from latewood.graph_schema.errors import InvalidError
+from latewood.graph_schema.errors import InvalidError, NotFoundError
 from latewood.graph_schema.model import NodeKind
 from latewood.storage.conformance.scene import MakeStore, Scene, at, day, opened, raised
 from latewood.storage.port import FactQuery, NodeQuery, Point
@@ -268,6 +268,19 @@ async def check_near_keys_are_suggested(make: MakeStore) -> None:
         assert len(await scene.store.near_keys("default", "adr:12", limit=1)) == 1
 
 
+async def check_now_is_never_before_the_head(make: MakeStore) -> None:
+    """Now is the clock, or the head where the clock went back behind it; a read without an instant takes it."""
+    async with opened(make) as scene:
+        scene.clock.set(from_micros(day(9)))
+        assert await scene.store.now("default") == day(9)
+        receipt = await scene.commit(scene.unit(scene.say("thing:a", "rate", 1)))
+        assert receipt.recorded_at is not None
+        scene.clock.set(from_micros(day(2)))
+        assert await scene.store.now("default") == to_micros(receipt.recorded_at)
+        assert await scene.value("thing:a", "rate") == 1
+        await raised(NotFoundError, scene.store.now("nowhere"))
+
+
 CHECKS = (
     check_nodes_by_id_and_key,
     check_a_node_exists_from_its_declaration,
@@ -283,4 +296,5 @@ CHECKS = (
     check_nodes_are_found_by_what_they_are_about,
     check_foreign_cursors_are_refused,
     check_near_keys_are_suggested,
+    check_now_is_never_before_the_head,
 )

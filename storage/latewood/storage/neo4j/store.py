@@ -262,6 +262,10 @@ class Neo4jStore:
             self._engine.whole(space, ledger, head)
         return answers
 
+    async def now(self, space: str) -> Micros:
+        """Return max(clock, head)."""
+        return await self._read(space, lambda one: one.now())
+
     async def nodes(
         self, space: str, *, ids: Sequence[str] = (), keys: Sequence[str] = (), at: AsOf = NOW
     ) -> dict[str, Node]:

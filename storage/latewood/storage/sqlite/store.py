@@ -248,6 +248,10 @@ class SqliteStore:
             _forget()
         return answers
 
+    async def now(self, space: str) -> Micros:
+        """Return max(clock, head)."""
+        return await self._read(space, lambda one: one.now())
+
     async def nodes(
         self, space: str, *, ids: Sequence[str] = (), keys: Sequence[str] = (), at: AsOf = NOW
     ) -> dict[str, Node]:
