@@ -17,6 +17,7 @@ from latewood.graph_schema.events import EventKind, LedgerEntry, Receipt
 from latewood.graph_schema.ledger import Verdict
 from latewood.graph_schema.model import Fact, LedgerName, Node, NodeKind, Predicate
 from latewood.graph_schema.values import Json
+from latewood.storage.rebuilding import STEP_ROWS, RebuildStep
 from latewood.storage.replaying import LedgerRow, SpaceImage
 
 __all__ = [
@@ -337,6 +338,19 @@ class GraphStore(Protocol):
         Rows that the space has already are passed over. Only whole units; at most `PAGE_MAX` rows but for the last
         unit. Raises InvalidError (``import.malformed``) with the first row that does not fit, CorruptError
         (``ledger.corrupt``) when the space has another history.
+        """
+        ...
+
+    async def rebuild(
+        self, space: str, *, after: str | None = None, limit: int = STEP_ROWS, repair: bool = True
+    ) -> RebuildStep:
+        """Hold some of the space's views against its ledgers, from the cursor *after* on; `RebuildStep.next` goes on.
+
+        Each step looks at about *limit* ledger rows while others go on writing. With *repair* what differs is put right
+        in one transaction, under the writers' lock, with the stamps of the first write; without, nothing is written.
+
+        Raises CorruptError (``ledger.corrupt``) with the first bad row when a ledger does not verify, before the first
+        step touches anything; InvalidError (``cursor.invalid``).
         """
         ...
 

@@ -15,17 +15,11 @@ from typing import Final, cast
 
 from latewood.graph_schema.clock import NOW, AsOf, Clock, Micros, SystemClock, from_micros, to_micros
 from latewood.graph_schema.commands import Unit
-from latewood.graph_schema.errors import (
-    ConflictError,
-    LimitError,
-    NotFoundError,
-    RefusedError,
-    UnavailableError,
-)
+from latewood.graph_schema.errors import ConflictError, LimitError, NotFoundError, RefusedError, UnavailableError
 from latewood.graph_schema.events import LedgerEntry, Receipt
 from latewood.graph_schema.ids import IdSource, RandomIds
 from latewood.graph_schema.ledger import GENESIS, Verdict, Verifier
-from latewood.graph_schema.model import Fact, LedgerName, Node, NodeKind, Predicate
+from latewood.graph_schema.model import LEDGERS, Fact, LedgerName, Node, NodeKind, Predicate
 from latewood.graph_schema.packs.loader import Vocabulary, vocabulary
 from latewood.graph_schema.values import normal_key
 from latewood.storage.cursors import check_first, near, read_cursor, write_cursor
@@ -50,8 +44,10 @@ from latewood.storage.port import (
     Space,
     StoreInfo,
 )
+from latewood.storage.rebuilding import STEP_ROWS, RebuildStep, check_limit, check_sound, read_place
 from latewood.storage.reference_erasing import forget
 from latewood.storage.reference_listing import HIDDEN, changes, search_text
+from latewood.storage.reference_rebuilding import rebuild
 from latewood.storage.reference_replaying import adopted, image_of, replayed, rows_of
 from latewood.storage.reference_space import NO_BOUND, SpaceLog
 from latewood.storage.replaying import LedgerRow, SpaceImage, written_payload
@@ -447,6 +443,16 @@ class ReferenceStore:
             self._data.receipts.setdefault((self._tenant, receipt.id), receipt)
         self._forget(log)
         return count
+
+    async def rebuild(
+        self, space: str, *, after: str | None = None, limit: int = STEP_ROWS, repair: bool = True
+    ) -> RebuildStep:
+        """Hold every view of the space against its ledgers, in one step."""
+        place = read_place(after, ("views",))
+        check_limit(limit)
+        check_sound(space, [await self.verify(space, name) for name in LEDGERS])
+        found = rebuild(self._space(space), self._data.receipts, self._tenant, repair=repair)
+        return found.step(place.phase, None)
 
     async def acquire(self, space: str, name: str, owner: str, ttl_s: float) -> Lease | None:
         """Take a lease, or renew one's own; None when another has it."""

@@ -21,7 +21,9 @@ __all__ = [
     "ReplayedUnit",
     "SpaceImage",
     "check_restored",
+    "declared_node",
     "name_taken",
+    "planned_unit",
     "rename_receipt",
     "units_of",
     "written_payload",
@@ -111,7 +113,7 @@ def _check(space: str, previous: bytes, seq: int, entry: LedgerEntry) -> None:
         raise _bad(entry, "has another payload than its digest says")
 
 
-def _node(event: Event, recorded_at: int, *, erased: bool) -> NodeRow:
+def declared_node(event: Event, recorded_at: int, *, erased: bool) -> NodeRow:
     """Read a declaration; the kind of an erased node comes with its erasure, further on."""
     payload = event.payload
     if erased:
@@ -124,14 +126,15 @@ def _node(event: Event, recorded_at: int, *, erased: bool) -> NodeRow:
     )  # fmt: skip
 
 
-def _planned(rows: Sequence[LedgerRow], state: str, filling: str | None) -> Plan:
+def planned_unit(rows: Sequence[LedgerRow], state: str, filling: str | None) -> Plan:
+    """Return what the rows of a unit become, as its plan said when it was first written."""
     first = rows[0].entry
     plan = Plan(first.recorded_at, first.written_at, state, filling, late=False, origin="")
     for row in rows:
         event = row.entry.event
         plan.events.append(event)
         if event.kind is EventKind.DECLARED:
-            plan.declared.append(_node(event, first.recorded_at, erased=row.entry.erased))
+            plan.declared.append(declared_node(event, first.recorded_at, erased=row.entry.erased))
         elif event.kind in (EventKind.ASSERTED, EventKind.ABSENT):
             plan.facts.append(event.id)
     return plan
@@ -171,7 +174,9 @@ def units_of(
                 raise _bad(row.entry, "ends no unit: its receipt, and perhaps more of the unit, is missing")
             part = tuple(fresh[begin : place + 1])
             units.append(
-                ReplayedUnit(part[0].entry.unit, part[0].entry.ledger, part, _planned(part, image.state, image.filling))
+                ReplayedUnit(
+                    part[0].entry.unit, part[0].entry.ledger, part, planned_unit(part, image.state, image.filling)
+                )
             )
             begin = place + 1
     return units

@@ -41,14 +41,16 @@ from latewood.storage.port import (
     Space,
     StoreInfo,
 )
+from latewood.storage.rebuilding import STEP_ROWS, RebuildStep, check_limit, check_sound, read_place, write_place
 from latewood.storage.receipts import receipt_from_json
 from latewood.storage.replaying import LedgerRow, SpaceImage
 from latewood.storage.rows import SpaceRow, as_known
-from latewood.storage.sqlite import erasing, leases, ledgers, listing, replaying
+from latewood.storage.sqlite import erasing, leases, ledgers, listing, rebuilding, replaying
 from latewood.storage.sqlite.database import Database, number
 from latewood.storage.sqlite.engine import Engine
 from latewood.storage.sqlite.migrations import SCHEMA_VERSION
 from latewood.storage.sqlite.reading import NO_BOUND, Reading
+from latewood.storage.sqlite.rebuilding import PHASES, Rebuilder
 from latewood.storage.sqlite.replaying import Replayer
 from latewood.storage.sqlite.writing import LEDGER_NUMBER, GroupWriter, attributes_of, find_space, space_row
 
@@ -205,9 +207,12 @@ class SqliteStore:
                 f"create virtual table text_{n} using fts5(body, tokenize='porter unicode61 remove_diacritics 2')"
             )
             connection.execute(f"insert into text_{n}(text_{n}, rank) values('secure-delete', 1)")
+            reach("space.written")
             return self._space(connection, *find_space(connection, self._engine.sql, self._tenant, name))
 
-        return await self._engine.write(work)
+        made = await self._engine.write(work)
+        reach("space.made")
+        return made
 
     async def finish_fill(self, space: str, origin: str) -> None:
         """End the filling of *space* by the history *origin*."""
@@ -416,10 +421,36 @@ class SqliteStore:
         # Rows that came with their words in an earlier import may lose them now.
         erasure = any(row.entry.event.kind is EventKind.ERASED for row in rows)
         count = await self._engine.write(work)
+        reach("replay.committed")
         if erasure:
             _forget()
             await self._engine.scrub()
         return count
+
+    async def rebuild(
+        self, space: str, *, after: str | None = None, limit: int = STEP_ROWS, repair: bool = True
+    ) -> RebuildStep:
+        """Hold some of the space's views against its ledgers, and with *repair* put right what differs."""
+        place = read_place(after, PHASES)
+        check_limit(limit)
+        if after is None:
+            check_sound(space, [await self.verify(space, name) for name in LEDGERS])
+
+        looked, following = await self._read(space, lambda one: rebuilding.look(one, place, limit))
+        last = place.phase == PHASES[-1]
+        if not (repair and looked.count) and (not last or self._engine.read_only):
+            return looked.step(place.phase, write_place(following))
+
+        def mend(connection: Database) -> Rebuilder:
+            # What the writer remembers may have been read from rows that are put right now.
+            self._engine.cache.clear()
+            one = Rebuilder(connection, *find_space(connection, self._engine.sql, self._tenant, space), repair=repair)
+            return one.mend(place, limit, looked.suspects)
+
+        mended = await self._engine.write(mend)
+        # A kind of stray that met the limit may have more.
+        following = place if repair and mended.more else following
+        return mended.found.step(place.phase, write_place(following), looked)
 
     async def acquire(self, space: str, name: str, owner: str, ttl_s: float) -> Lease | None:
         """Take a lease, or renew one's own; None when another has it."""
