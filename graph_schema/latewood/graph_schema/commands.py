@@ -178,6 +178,8 @@ class Unit:
         op: the idempotency key, hashed before it is stored.
         body: sha256 of what the caller asked for; the same op with another body is refused.
         trust: of every assertion in it, already cut to the credential's ceiling.
+        vectors: id of an assertion to the vector of its text, little-endian float32 of length 1. No part of what was
+            asked for: kept in the unit's transaction when *generation* is the space's current one, else left out.
     """
 
     id: str
@@ -193,3 +195,5 @@ class Unit:
     expects: tuple[Expect, ...] = ()
     history: History | None = None
     guard: Guard | None = None
+    vectors: Mapping[str, bytes] = field(default_factory=dict[str, bytes])
+    generation: str | None = None

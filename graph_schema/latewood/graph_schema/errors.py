@@ -46,6 +46,9 @@ CODES: Final[Mapping[str, str]] = {
     "file.exists": "The file or folder is there already; it is not overwritten.",
     "file.not_a_store": "The file is not a Latewood database.",
     "file.unreadable": "A file or folder could not be read or written: see the message.",
+    "generation.current": "The generation answers searches now; switch to another one before it is dropped.",
+    "generation.exists": "A generation of this name holds vectors of another model or length. Choose another name.",
+    "generation.unknown": "The space has no generation of vectors of this name; `latewood reindex` makes one.",
     "idempotency.conflict": "The same idempotency key came with another payload. Use a new key.",
     "import.differs": "What was imported answers otherwise than where it came from; nothing of it should be trusted.",
     "import.malformed": "A line or document of an import is malformed; it is named with its place.",
@@ -82,6 +85,7 @@ CODES: Final[Mapping[str, str]] = {
     "store.login": "The database refused the user or the password.",
     "store.outcome_unknown": "The store was lost during the commit. Ask for the receipt, or repeat with the same key.",
     "store.read_only": "The database is read-only here; nothing was written.",
+    "store.timeout": "The database did not finish within the time it is given; nothing was kept. Ask for less.",
     "store.unavailable": "The store cannot be reached; nothing was accepted.",
     "store.url_invalid": "The store's address is not one of the known forms.",
     "text.too_long": "A text is longer than its named limit.",
@@ -90,6 +94,7 @@ CODES: Final[Mapping[str, str]] = {
     "time.out_of_range": "A time lies outside the years 1 to 9999.",
     "trust.too_low": "The assertion is of a higher tier than yours; assert a challenger instead.",
     "value.invalid": "A value is of no known type, not finite, or too deep.",
+    "vector.invalid": "A vector is not of the generation's length, not of length 1, or of a fact that it cannot be of.",
     "version.conflict": "The node changed since the version you expected; read it again.",
 }
 """Every stable code with one sentence on what it means and what to do."""

@@ -19,8 +19,10 @@ from latewood.graph_schema.model import Fact, LedgerName, Node, NodeKind, Predic
 from latewood.graph_schema.values import Json
 from latewood.storage.rebuilding import STEP_ROWS, RebuildStep
 from latewood.storage.replaying import LedgerRow, SpaceImage
+from latewood.storage.searching import EVERYTHING, Generation, Match, Matches, Scope
 
 __all__ = [
+    "EVERYTHING",
     "FACTS_MAX",
     "IDS_MAX",
     "PAGE_MAX",
@@ -28,13 +30,17 @@ __all__ = [
     "Change",
     "Committed",
     "FactQuery",
+    "Generation",
     "GraphStore",
     "Hit",
     "Lease",
+    "Match",
+    "Matches",
     "NodeQuery",
     "Page",
     "Point",
     "Refusal",
+    "Scope",
     "Scrub",
     "Space",
     "StoreInfo",
@@ -78,7 +84,7 @@ class Space:
 
 @dataclass(frozen=True, slots=True)
 class NodeQuery:
-    """Which nodes to list, in the order they were recorded.
+    """Which nodes to list, in the order they were recorded, or with *newest* the other way round.
 
     Attributes:
         where: predicate to the texts of which one must hold (status to accepted, say); a status is matched by its
@@ -92,6 +98,7 @@ class NodeQuery:
     about: str | None = None
     first: int = 50
     after: str | None = None
+    newest: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -289,6 +296,78 @@ class GraphStore(Protocol):
         self, space: str, text: str, *, kinds: Sequence[NodeKind] | None = None, at: AsOf = NOW, first: int = 20
     ) -> tuple[Hit, ...]:
         """Return nodes whose names, keys or holding texts match, best first, one hit a node. Never raises on syntax."""
+        ...
+
+    async def match_text(
+        self, space: str, text: str, *, scope: Scope = EVERYTHING, at: AsOf = NOW, first: int = 100
+    ) -> Matches:
+        """Return memories (facts that carry text) with any of the words, best first. Never raises on syntax.
+
+        The scope's filters hold before ranking: what lies outside of it takes nobody's place. Raises LimitError.
+        """
+        ...
+
+    async def match_vector(
+        self, space: str, vector: bytes, generation: str, *, scope: Scope = EVERYTHING, at: AsOf = NOW, first: int = 100
+    ) -> Matches:
+        """Return the memories whose vectors of *generation* are nearest, best first; the score is the cosine.
+
+        Raises NotFoundError (``generation.unknown``), InvalidError (``vector.invalid``), LimitError.
+        """
+        ...
+
+    async def around(
+        self, space: str, facts: Sequence[str], *, each_side: int, at: AsOf = NOW
+    ) -> Mapping[str, tuple[Match, ...]]:
+        """Return the neighbours in time of memories: what holds of the same subject and predicate, by `valid_from`.
+
+        Those before come first, then those after, each side nearest first with the score 1/1, 1/2, ... What is no
+        memory of the space has no entry; at most `LOOKED_AT_MAX` rows are looked at for all. Raises LimitError.
+        """
+        ...
+
+    async def generations(self, space: str) -> tuple[Generation, ...]:
+        """Return the space's generations of vectors, in the order in which they were begun."""
+        ...
+
+    async def begin_generation(self, space: str, name: str, *, model: str, dimensions: int) -> Generation:
+        """Make a generation, or return it when it is there already. The first of a space is current at once.
+
+        Raises ConflictError (``generation.exists``) when the name stands for another model or length, LimitError,
+        InvalidError.
+        """
+        ...
+
+    async def switch_generation(self, space: str, name: str) -> Generation:
+        """Make a generation the one that new facts are written with; the one before becomes old.
+
+        Raises NotFoundError (``generation.unknown``).
+        """
+        ...
+
+    async def drop_generation(self, space: str, name: str) -> None:
+        """Throw a generation and its vectors away.
+
+        Raises NotFoundError (``generation.unknown``), ConflictError (``generation.current``).
+        """
+        ...
+
+    async def unembedded(
+        self, space: str, generation: str, *, after: str | None = None, limit: int = PAGE_MAX
+    ) -> Page[tuple[str, str]]:
+        """Return memories that have no vector in *generation* yet, with their text, in the order of recording.
+
+        Those that no longer hold are among them: a read of the past finds them. Raises as `match_vector` does, and
+        InvalidError (``cursor.invalid``).
+        """
+        ...
+
+    async def keep_vectors(self, space: str, generation: str, vectors: Mapping[str, bytes]) -> int:
+        """Keep vectors of memories, all or none; return how many had none before. At most `PAGE_MAX`.
+
+        A memory that has its vector keeps it, and what is no memory, or not any more, is passed over. Raises as
+        `match_vector` does.
+        """
         ...
 
     async def feed(self, space: str, ledger: LedgerName, after_seq: int, limit: int = 100) -> tuple[LedgerEntry, ...]:

@@ -49,6 +49,7 @@ from latewood.storage.reference_erasing import forget
 from latewood.storage.reference_listing import HIDDEN, changes, search_text
 from latewood.storage.reference_rebuilding import rebuild
 from latewood.storage.reference_replaying import adopted, image_of, replayed, rows_of
+from latewood.storage.reference_searching import MemorySearch, forget_vectors, keep_unit
 from latewood.storage.reference_space import NO_BOUND, SpaceLog
 from latewood.storage.replaying import LedgerRow, SpaceImage, written_payload
 from latewood.storage.rows import NodeRow, SpaceRow, as_known
@@ -83,7 +84,7 @@ def _check_count(count: int) -> None:
         raise LimitError(msg, limit="IDS_MAX", maximum=IDS_MAX)
 
 
-class ReferenceStore:
+class ReferenceStore(MemorySearch):
     """A graph store in plain lists."""
 
     def __init__(
@@ -192,11 +193,14 @@ class ReferenceStore:
         for unit in units:
             try:
                 log = self._space(unit.space)
+                keep_unit(log, unit, checking=True)
                 repeated = (self._tenant, unit.id) in self._data.receipts
                 receipt = log.write(unit, self._words, self._clock, self._ids, repeated=repeated)
             except RefusedError as error:
                 answers.append(error)
                 continue
+            if not receipt.replayed:
+                keep_unit(log, unit, checking=False)
             if log.taken:
                 receipt = replace(receipt, erased=self._forget(log))
                 log.amend([receipt])
@@ -207,6 +211,7 @@ class ReferenceStore:
     def _forget(self, log: SpaceLog) -> Mapping[str, int]:
         """Take the words of what was erased out of everything beside the log; return the counts of the last."""
         counts: Mapping[str, int] = {}
+        forget_vectors(log)
         for taken in log.taken:
             counts = forget(taken, log.row.name, self._tenant, self._data.receipts, self._data.refusals)
         log.taken = []
@@ -237,16 +242,20 @@ class ReferenceStore:
         """List nodes in the order of their first declaration."""
         log = self._space(space)
         check_first(query.first)
-        (after,) = read_cursor(query.after, "n", 1) or (0,)
+        kind = "m" if query.newest else "n"
+        (after,) = read_cursor(query.after, kind, 1) or (2**62 if query.newest else 0,)
         valid_at, known_at = self._instants(log, at)
         places = [
             place
             for place, row in enumerate(log.nodes.values(), 1)
-            if place > after and row.recorded_at <= known_at and self._wanted(log, row, query, valid_at, known_at)
+            if (place < after if query.newest else place > after)
+            and row.recorded_at <= known_at and self._wanted(log, row, query, valid_at, known_at)
         ]
+        if query.newest:
+            places.reverse()
         shown = places[: query.first]
         rows = list(log.nodes.values())
-        more = write_cursor("n", shown[-1]) if len(places) > query.first else None
+        more = write_cursor(kind, shown[-1]) if len(places) > query.first else None
         return Page(tuple(as_known(log.node(rows[place - 1]), at) for place in shown), more)
 
     def _wanted(self, log: SpaceLog, row: NodeRow, query: NodeQuery, valid_at: Micros, known_at: Micros) -> bool:

@@ -14,7 +14,7 @@ from latewood.storage.port import Axis, Change, Hit, Page
 from latewood.storage.reference_space import NO_BOUND, SpaceLog, texts_in
 from latewood.storage.rows import as_known
 
-__all__ = ["HIDDEN", "changes", "search_text"]
+__all__ = ["HIDDEN", "changes", "search_text", "words_in"]
 
 HIDDEN: Final = (NodeKind.PREDICATE, NodeKind.SOURCE)
 """Kinds that are listed and found only when they are asked for."""
@@ -22,7 +22,8 @@ _LISTED: Final = (EventKind.ASSERTED, EventKind.ABSENT, EventKind.RETRACTED)
 _WORD: Final = re.compile(r"\w+")
 
 
-def _words(texts: Iterable[str]) -> set[str]:
+def words_in(texts: Iterable[str]) -> set[str]:
+    """Return the words of texts, case folded."""
     return {word for text in texts for word in _WORD.findall(text.casefold())}
 
 
@@ -60,17 +61,17 @@ def search_text(
 ) -> tuple[Hit, ...]:
     """Return nodes whose names, keys or holding texts have any of the words, most distinct words first."""
     check_first(first)
-    asked = _words([text])
+    asked = words_in([text])
     hits: list[Hit] = []
     for row in log.nodes.values():
         if row.kind in HIDDEN or row.recorded_at > known_at or (kinds is not None and row.kind not in kinds):
             continue
         own = [] if row.erased else [row.key or "", row.name]
-        found: list[tuple[int, Fact | None]] = [(len(asked & _words(own)), None)]
+        found: list[tuple[int, Fact | None]] = [(len(asked & words_in(own)), None)]
         for entry, _ in log.holding([row.id], valid_at, known_at):
             fact = log.fact(entry, known_at)
             if fact.value is not None and fact.value.kind in ("text", "json"):
-                found.append((len(asked & _words(texts_in(fact.value.data))), fact))
+                found.append((len(asked & words_in(texts_in(fact.value.data))), fact))
         score, best = max(found, key=lambda one: one[0])
         if score:
             hits.append(Hit(as_known(log.node(row), at), best, float(score)))

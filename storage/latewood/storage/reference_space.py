@@ -5,8 +5,8 @@ from __future__ import annotations
 import itertools
 import os
 from collections.abc import Iterable, Mapping
-from dataclasses import replace
-from typing import Final, cast
+from dataclasses import dataclass, field, replace
+from typing import Final, Literal, cast
 
 from latewood.graph_schema.clock import FOREVER, Clock, Micros, from_micros, parse_instant
 from latewood.graph_schema.commands import Unit
@@ -25,7 +25,7 @@ from latewood.storage.reference_erasing import Taken, find, take
 from latewood.storage.replaying import ReplayedUnit
 from latewood.storage.rows import FactRow, Known, Needs, NodeRow, SpaceRow
 
-__all__ = ["NO_BOUND", "SpaceLog", "open_end", "texts_in"]
+__all__ = ["NO_BOUND", "SpaceLog", "Vectors", "open_end", "texts_in"]
 
 NO_BOUND: Final[Micros] = FOREVER - 1
 """The known_at of a read without one: after everything recorded, before `FOREVER`."""
@@ -61,6 +61,16 @@ def _text(payload: Mapping[str, Json], key: str) -> str | None:
     return cast("str | None", payload.get(key))
 
 
+@dataclass(slots=True)
+class Vectors:
+    """One generation of vectors, by fact."""
+
+    model: str
+    dimensions: int
+    state: Literal["building", "current", "old"]
+    by_fact: dict[str, bytes] = field(default_factory=dict[str, bytes])
+
+
 class SpaceLog:
     """A space as the list of everything ever written to it.
 
@@ -82,6 +92,7 @@ class SpaceLog:
         self.names: dict[bytes, str] = {}
         self.leases: dict[str, LeaseRow] = {}
         self.taken: list[Taken] = []
+        self.vectors: dict[str, Vectors] = {}
         self._ops: dict[bytes, tuple[bytes, Receipt]] = {}
 
     def head(self, ledger: LedgerName) -> Micros:
