@@ -92,6 +92,23 @@ FAULTS: Final = (
         "test_a_wire_held_for_a_while_delays_and_does_no_more",
     ),
     Fault(
+        "Neo4j", "no byte passing any more (`?timeout=2` in the address; 60 s without it)",
+        "reads and writes are `store.unavailable` within the timeout and a few seconds; the connection is given up, and "
+        "the next call goes on once bytes pass again",
+        "test_a_wire_that_falls_silent_is_given_up_in_time",
+    ),
+    Fault(
+        "Neo4j", "no byte passing from a commit on: the commit held back, or only the answer to it",
+        "`store.outcome_unknown` within the timeout and 20 s; what was held back arrives later; the write repeated under "
+        "its key is in the ledger once",
+        "test_a_wire_that_falls_silent_at_the_commit_doubles_nothing_and_loses_nothing",
+    ),
+    Fault(
+        "Neo4j", "the server standing still (SIGSTOP) under load, its connections open, and going on later (SIGCONT)",
+        "reads and writes are given up as above; afterwards what is in the ledger is exactly what was acknowledged",
+        "test_a_server_that_stands_still_under_load_is_given_up_in_time_and_used_again",
+    ),
+    Fault(
         "Neo4j", "the server stopped, or killed by SIGKILL, and started again, twice, under load",
         "writes and reads are `store.unavailable` (a write caught in its commit `store.outcome_unknown`); the process "
         "goes on by itself; every acknowledged write is found, and nothing else",

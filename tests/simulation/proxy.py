@@ -9,10 +9,12 @@ from collections.abc import Generator
 from contextlib import contextmanager
 from typing import Final, Literal, TypeAlias
 
-__all__ = ["Proxy", "opened_proxy"]
+__all__ = ["Cut", "Hold", "Proxy", "opened_proxy"]
 
 Cut: TypeAlias = Literal["before", "while", "after"]
 """Cut the wire before the commit reaches the server, while it works on it, or after it has answered."""
+Hold: TypeAlias = Literal["commit", "answer"]
+"""What does not arrive: the commit, or the server's answer to it."""
 
 _COMMIT: Final = b"\x00\x02\xb0\x12\x00\x00"
 """Bolt's message COMMIT: a chunk of two bytes, a structure without fields, and the end of the message."""
@@ -32,12 +34,17 @@ class Proxy:
         self._lock = threading.Lock()
         self._pairs: list[tuple[socket.socket, socket.socket]] = []
         self._due: Cut | None = None
+        self._held: Hold | None = None
         self.cuts = 0
         threading.Thread(target=self._accept, daemon=True).start()
 
     def cut_at_commit(self, when: Cut) -> None:
         """Cut the wire at the next commit."""
         self._due = when
+
+    def hold_at_commit(self, when: Hold) -> None:
+        """Let nothing through from the next commit on, and nobody know."""
+        self._held = when
 
     def cut(self) -> None:
         """Cut every wire now; new ones can be made."""
@@ -86,6 +93,12 @@ class Proxy:
         """Pass on what the client says, and look out for its commit."""
         with contextlib.suppress(OSError):
             while said := client.recv(_BYTES):
+                if self._held is not None and _COMMIT in said:
+                    held, self._held = self._held, None
+                    self.hold()
+                    if held == "answer":
+                        server.sendall(said)
+                        continue
                 self._open.wait()
                 if self._due is not None and _COMMIT in said:
                     self._cut_now(said, client, server)

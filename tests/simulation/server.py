@@ -44,6 +44,16 @@ class Server:
             os.kill(pid, signal.SIGKILL)
         down(self._home)
 
+    def pause(self) -> None:
+        """Let it stand still: its connections stay, and nobody answers."""
+        for pid in self._processes():
+            os.kill(pid, signal.SIGSTOP)
+
+    def resume(self) -> None:
+        """Let it go on."""
+        for pid in self._processes():
+            os.kill(pid, signal.SIGCONT)
+
     def _processes(self) -> list[int]:
         """Find the processes that were started with this home in their command line, newest first."""
         found: list[int] = []

@@ -12,7 +12,7 @@ from urllib.parse import urlsplit
 import pytest
 from conformance.stores import empty_neo4j
 from simulation.ledgers import check_store
-from simulation.proxy import Cut, Proxy, opened_proxy
+from simulation.proxy import Cut, Hold, Proxy, opened_proxy
 from simulation.server import Server
 from simulation.stores import opened_later
 
@@ -24,6 +24,9 @@ pytestmark = pytest.mark.timeout(900)
 _WRITERS: Final = 6
 _TRIES_MAX: Final = 600
 _PAUSE_S: Final = 0.2
+_TIMEOUT: Final = "?timeout=2"
+_HANGS_S: Final = 90
+"""Many times what the timeout allows, and less than the server alone would let a connection be silent."""
 
 
 @pytest.fixture
@@ -69,6 +72,14 @@ class Load:
     def start(self) -> list[asyncio.Task[None]]:
         """Start the writers; they end after `stopping` is set."""
         return [asyncio.create_task(self._writer(name)) for name in range(_WRITERS)]
+
+    async def met(self) -> None:
+        """Wait until a writer was told that its write cannot be kept now."""
+        for _ in range(_TRIES_MAX):
+            if self.codes:
+                return
+            await asyncio.sleep(_PAUSE_S)
+        raise AssertionError("no writer was told anything")
 
     async def more(self, count: int) -> None:
         """Wait until *count* more writes are acknowledged."""
@@ -145,6 +156,76 @@ async def test_a_wire_held_for_a_while_delays_and_does_no_more(server: Server, w
         await load.write("after")
 
     assert load.codes == set()
+    await _found_once(server, load.acknowledged)
+
+
+async def test_a_wire_that_falls_silent_is_given_up_in_time(server: Server, wire: Proxy) -> None:
+    async with Memory.open(_through(server, wire) + _TIMEOUT, by="agent:writer") as memory:
+        load = Load(memory)
+        await load.write("before")
+        wire.hold()
+        async with asyncio.timeout(_HANGS_S):
+            with pytest.raises(UnavailableError) as read:
+                await memory.entity("item:before")
+            with pytest.raises(UnavailableError) as wrote:
+                await memory.observe("item:held", "note", "basalt held", idempotency_key="held")
+        wire.release()
+        assert {read.value.code, wrote.value.code} == {"store.unavailable"}
+        await load.write("held")
+        assert (await memory.entity("item:before")).facts
+
+    await _found_once(server, load.acknowledged)
+
+
+@pytest.mark.parametrize("what", ["commit", "answer"])
+async def test_a_wire_that_falls_silent_at_the_commit_doubles_nothing_and_loses_nothing(
+    what: Hold, server: Server, wire: Proxy
+) -> None:
+    async with Memory.open(_through(server, wire) + _TIMEOUT, by="agent:writer") as memory:
+        load = Load(memory)
+        await load.write("before")
+        wire.hold_at_commit(what)
+        async with asyncio.timeout(_HANGS_S):
+            with pytest.raises(UnavailableError) as wrote:
+                await memory.observe("item:held", "note", "basalt held", idempotency_key="held")
+        assert wrote.value.code == "store.outcome_unknown"
+        # What was held arrives now, long after it was given up.
+        wire.release()
+        await load.write("held")
+        facts = (await memory.entity("item:held")).facts
+        assert [fact.value.data for fact in facts if fact.value is not None] == ["basalt held"]
+
+    asked = wrote.value.details["receipts"]
+    # The server got the commit itself, and so the first receipt is the one; of one that was held it may have given up.
+    assert what == "commit" or asked == [load.acknowledged["held"]]
+    await _found_once(server, load.acknowledged)
+
+
+async def test_a_server_that_stands_still_under_load_is_given_up_in_time_and_used_again(
+    server: Server, wire: Proxy
+) -> None:
+    async with Memory.open(server.url + _TIMEOUT, by="agent:writer") as memory:
+        load = Load(memory)
+        writers = load.start()
+        await load.more(60)
+        server.pause()
+        try:
+            async with asyncio.timeout(_HANGS_S):
+                with pytest.raises(UnavailableError) as read:
+                    await memory.entity("item:0-0")
+                await load.met()
+                before = dict(load.acknowledged)
+                await asyncio.sleep(_PAUSE_S)
+                assert load.acknowledged == before, "a write was acknowledged by a server that stood still"
+        finally:
+            server.resume()
+        await load.more(60)
+        load.stopping = True
+        await asyncio.gather(*writers)
+        assert (await memory.entity("item:0-0")).facts
+
+    assert read.value.code == "store.unavailable"
+    assert load.codes <= {"store.unavailable", "store.outcome_unknown", "store.busy"}
     await _found_once(server, load.acknowledged)
 
 

@@ -14,7 +14,7 @@ __all__ = ["SETTINGS", "Settings", "Sync"]
 Sync: TypeAlias = Literal["full", "normal"]
 
 SETTINGS: Final[Mapping[str, str]] = {
-    "LATEWOOD_DB": "The store's address when none is given (latewood.db): a file, or neo4j://user:password@host:7687.",
+    "LATEWOOD_DB": "The store's address when none is given (latewood.db): a file, or neo4j://user:password@host:7687?timeout=60.",
     "LATEWOOD_SPACE": "The space when none is given (default).",
     "LATEWOOD_ACTOR": "Who writes when `by` is not given, such as human:ada (CLI: human:<user name>).",
     "LATEWOOD_SYNC": "full: a commit waits for the disk. normal: the last ones may go with the power.",

@@ -58,10 +58,30 @@ def test_an_address_is_read_whole() -> None:
     assert address == Address("neo4j+s://db.example.org:7777", "ada", "p@ss", "team")
     assert "p@ss" not in address.shown
     assert "p%40ss" not in address.shown
-    assert Address.parse("neo4j://localhost") == Address("neo4j://localhost:7687", "neo4j", "", None)
+    assert Address.parse("neo4j://localhost") == Address("neo4j://localhost:7687", "neo4j", "", None, 60)
+    assert Address.parse("bolt://localhost/team?timeout=2.5") == Address(
+        "bolt://localhost:7687", "neo4j", "", "team", 2.5
+    )
 
 
-@pytest.mark.parametrize("url", ["neo4j://", "http://host", "neo4j://host:port", "neo4j://h/a/b", "bolt://h?x=1"])
+@pytest.mark.parametrize(
+    "url",
+    [
+        "neo4j://",
+        "http://host",
+        "neo4j://host:port",
+        "neo4j://h/a/b",
+        "bolt://h?x=1",
+        "bolt://h?timeout=2&x=1",
+        "bolt://h?timeout=2&timeout=3",
+        "bolt://h?timeout=",
+        "bolt://h?timeout=0",
+        "bolt://h?timeout=nan",
+        "bolt://h?timeout=3601",
+        "bolt://h?timeout=two",
+        "bolt://h?timeout=-5",
+    ],
+)
 def test_another_address_is_refused_without_its_password(url: str) -> None:
     with pytest.raises(InvalidError) as refused:
         Address.parse(url)

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import math
 import os
 import re
 import threading
@@ -17,7 +18,7 @@ from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from typing import Any, Final, LiteralString, Protocol, TypeVar, cast
-from urllib.parse import quote, unquote, urlsplit
+from urllib.parse import parse_qsl, quote, unquote, urlsplit
 
 from neo4j import READ_ACCESS, WRITE_ACCESS, Driver, GraphDatabase, NotificationMinimumSeverity, Session
 from neo4j.exceptions import (
@@ -34,6 +35,7 @@ from neo4j.exceptions import (
 
 from latewood.graph_schema.clock import Micros
 from latewood.graph_schema.errors import InvalidError, LatewoodError, UnavailableError
+from latewood.storage.neo4j.silence import limit_silence
 from latewood.storage.queries import load_queries
 
 __all__ = ["Address", "Engine", "Head", "LostReplyError", "Query", "Row", "head_of"]
@@ -41,8 +43,13 @@ __all__ = ["Address", "Engine", "Head", "LostReplyError", "Query", "Row", "head_
 _PACKAGE: Final = "latewood.storage.neo4j"
 _READERS: Final = 6
 _RETRIES: Final = 3
-_TRANSACTION_S: Final = 60.0
+_TIMEOUT_S: Final = 60.0
+_TIMEOUT_S_MAX: Final = 3_600.0
 _CONNECT_S: Final = 5.0
+_READY_S: Final = 15.0
+"""Until a connection is made, greeted and logged in, or found alive again."""
+_GRACE_S: Final = 5.0
+"""How much longer than a transaction may take its connection may be silent: the server answers first when it can."""
 _SCHEMES: Final = ("neo4j", "neo4j+s", "neo4j+ssc", "bolt", "bolt+s", "bolt+ssc")
 _MACRO: Final = re.compile(r"\{(us|at|visible|node|fact|claim):([\w.]+)\}")
 
@@ -113,35 +120,59 @@ def _expand(match: re.Match[str]) -> str:
 
 @dataclass(frozen=True, slots=True)
 class Address:
-    """Where a database is: the driver's address, who asks, and the database's name (None: the user's own)."""
+    """Where a database is: the driver's address, who asks, and the database's name (None: the user's own).
+
+    Attributes:
+        timeout_s: how long one transaction may take; a connection that is silent for longer is given up.
+    """
 
     uri: str
     user: str
     password: str
     database: str | None
+    timeout_s: float = _TIMEOUT_S
 
     @classmethod
     def parse(cls, url: str) -> Address:
-        """Read ``neo4j://user:password@host:7687/database``. Raises InvalidError (``store.url_invalid``)."""
-        form = "neo4j://user:password@host:7687/database (neo4j+s:// with TLS, bolt:// without routing)"
+        """Read ``neo4j://user:password@host:7687/database?timeout=60``. Raises InvalidError (``store.url_invalid``)."""
+        form = (
+            "neo4j://user:password@host:7687/database (neo4j+s:// with TLS, bolt:// without routing; ?timeout=SECONDS "
+            "for how long a transaction may take)"
+        )
         try:
             parts = urlsplit(url)
             port = parts.port
         except ValueError as error:
             raise InvalidError(f"the address cannot be read: {error}; use {form}", code="store.url_invalid") from error
         database = parts.path.strip("/")
-        if parts.scheme not in _SCHEMES or not parts.hostname or "/" in database or parts.query or parts.fragment:
+        asked = parse_qsl(parts.query, keep_blank_values=True)
+        known = [name for name, _ in asked] in ([], ["timeout"])
+        if parts.scheme not in _SCHEMES or not parts.hostname or "/" in database or not known or parts.fragment:
             msg = f"this is not the address of a Neo4j database; use {form}"
             raise InvalidError(msg, code="store.url_invalid")
         host = f"[{parts.hostname}]" if ":" in parts.hostname else parts.hostname
         uri = f"{parts.scheme}://{host}:{port or 7687}"
-        return cls(uri, unquote(parts.username or "neo4j"), unquote(parts.password or ""), unquote(database) or None)
+        user, password = unquote(parts.username or "neo4j"), unquote(parts.password or "")
+        timeout_s = _seconds(asked[0][1]) if asked else _TIMEOUT_S
+        return cls(uri, user, password, unquote(database) or None, timeout_s)
 
     @property
     def shown(self) -> str:
         """The address without the password."""
         scheme, _, rest = self.uri.partition("://")
         return f"{scheme}://{quote(self.user)}@{rest}/{quote(self.database or '')}".rstrip("/")
+
+
+def _seconds(text: str) -> float:
+    try:
+        seconds = float(text)
+    except ValueError:
+        seconds = math.nan
+    # Not a number is no more than anything, either.
+    if not 1 <= seconds <= _TIMEOUT_S_MAX:
+        msg = f"the timeout {text[:80]!r} in the store's address is no number of seconds from 1 to {_TIMEOUT_S_MAX:g}"
+        raise InvalidError(msg, code="store.url_invalid")
+    return seconds
 
 
 def head_of(row: Row) -> Head:
@@ -169,16 +200,19 @@ class Engine:
         self._readers = ThreadPoolExecutor(_READERS, thread_name_prefix="latewood-neo4j-reader")
         self._closed = False
         logging.getLogger("neo4j").setLevel(logging.ERROR)
+        silent_s = address.timeout_s + _GRACE_S
         try:
             self._driver: Driver = GraphDatabase.driver(  # pyright: ignore[reportUnknownMemberType]
                 address.uri, auth=(address.user, address.password), connection_timeout=_CONNECT_S,
-                connection_acquisition_timeout=_TRANSACTION_S, max_connection_pool_size=2 * _READERS + 4,
+                connection_acquisition_timeout=min(_READY_S, silent_s), connection_write_timeout=address.timeout_s,
+                max_connection_pool_size=2 * _READERS + 4,
                 liveness_check_timeout=30, max_transaction_retry_time=0, user_agent="latewood",
                 notifications_min_severity=NotificationMinimumSeverity.OFF, telemetry_disabled=True,
             )  # fmt: skip
         except (ConfigurationError, ValueError) as error:
             msg = f"{address.shown} cannot be used: {error}"
             raise InvalidError(msg, code="store.url_invalid") from error
+        limit_silence(self._driver, silent_s)
 
     def composed(self, name: str, **parts: str) -> str:
         """Return the query *name* with its ``{parts}`` written out; never with words of a caller."""
@@ -196,6 +230,12 @@ class Engine:
         if isinstance(error, ClientError) and "DatabaseNotFound" in (error.code or ""):
             msg = f"{where}: there is no such database; leave the name out to use the server's own"
             return InvalidError(msg, code="store.url_invalid")
+        if isinstance(error, Neo4jError) and "TransactionTimedOut" in (error.code or ""):
+            msg = (
+                f"{where} did not finish this within {self.address.timeout_s:g} s; nothing was kept. Ask for less, or "
+                "allow more with ?timeout=SECONDS in the store's address"
+            )
+            return UnavailableError(msg, code="store.timeout")
         if isinstance(error, ConstraintError):
             return UnavailableError(f"another process wrote the same to {where}; try again", code="store.busy")
         if isinstance(error, TransientError):
@@ -241,7 +281,7 @@ class Engine:
         session = self._session(access)
         committing = False
         try:
-            with session, session.begin_transaction(timeout=_TRANSACTION_S) as transaction:
+            with session, session.begin_transaction(timeout=self.address.timeout_s) as transaction:
 
                 def query(name: str, /, **parameters: object) -> list[Row]:
                     text = self._queries.get(name) or name
@@ -253,13 +293,23 @@ class Engine:
                 transaction.commit()
         except (Neo4jError, DriverError, OSError) as error:
             if committing and not isinstance(error, Neo4jError):
+                with self._lock:
+                    # It may have been kept: what is whole is no longer known from this process's own commits.
+                    self._whole.clear()
                 msg = f"the connection to {self.address.shown} broke while it committed; ask for the receipt"
                 raise LostReplyError(msg, code="store.unavailable") from error
             raise self._translate(error) from error
         return answer
 
-    def _retrying(self, work: Callable[[Query], T], *, write: bool) -> T:
-        """Run *work*, again when nothing was kept and the reason passes by itself."""
+    def _retrying(self, work: Callable[[Query], T], *, write: bool, give_up: float) -> T:
+        """Run *work*, again when nothing was kept, the reason passes by itself and it is not yet *give_up*.
+
+        Raises:
+            UnavailableError: code ``store.busy`` when it has waited for its turn until then.
+        """
+        if time.monotonic() >= give_up:
+            msg = f"{self.address.shown} is busy: this waited {self.address.timeout_s:g} s for its turn; try again"
+            raise UnavailableError(msg, code="store.busy")
         for left in reversed(range(_RETRIES)):
             try:
                 return self.run(work, write=write)
@@ -268,7 +318,7 @@ class Engine:
                 raise
             except UnavailableError as error:
                 passing = error.code == "store.busy" or (error.code == "store.unavailable" and not write)
-                if not left or not passing:
+                if not left or not passing or time.monotonic() >= give_up:
                     raise
                 with self._lock:
                     self.retries += 1
@@ -293,7 +343,8 @@ class Engine:
             return seen
         if known is not None and seen.writer == self.id:
             return known
-        with self._session(WRITE_ACCESS) as session, session.begin_transaction(timeout=_TRANSACTION_S) as transaction:
+        timeout_s = self.address.timeout_s
+        with self._session(WRITE_ACCESS) as session, session.begin_transaction(timeout=timeout_s) as transaction:
             text = cast("LiteralString", self._queries["lock_head"])
             row = transaction.run(text, space=space, ledger=ledger, lock=self.id).values()[0]
             transaction.rollback()
@@ -304,14 +355,14 @@ class Engine:
     async def read(self, work: Callable[[Query], T]) -> T:
         """Run *work* in a reader thread."""
         self._check_open()
-        loop = asyncio.get_running_loop()
-        return await loop.run_in_executor(self._readers, lambda: self._retrying(work, write=False))
+        loop, give_up = asyncio.get_running_loop(), time.monotonic() + self.address.timeout_s
+        return await loop.run_in_executor(self._readers, lambda: self._retrying(work, write=False, give_up=give_up))
 
     async def write(self, work: Callable[[Query], T]) -> T:
         """Run *work* in the writer thread, in one transaction that is kept whole or not at all."""
         self._check_open()
-        loop = asyncio.get_running_loop()
-        return await loop.run_in_executor(self._writer, lambda: self._retrying(work, write=True))
+        loop, give_up = asyncio.get_running_loop(), time.monotonic() + self.address.timeout_s
+        return await loop.run_in_executor(self._writer, lambda: self._retrying(work, write=True, give_up=give_up))
 
     async def call(self, work: Callable[[], T]) -> T:
         """Run *work*, which makes its own transactions, in the writer thread."""

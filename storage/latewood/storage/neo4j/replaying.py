@@ -7,7 +7,8 @@ from typing import Any
 
 from latewood.graph_schema.events import Event, EventKind
 from latewood.graph_schema.ids import normal_id
-from latewood.graph_schema.model import LedgerName
+from latewood.graph_schema.model import LEDGERS, LedgerName
+from latewood.storage.crashpoints import reach
 from latewood.storage.cursors import check_first
 from latewood.storage.neo4j import listing
 from latewood.storage.neo4j.database import Query
@@ -56,6 +57,8 @@ def adopt(query: Query, tenant: str, wanted: SpaceImage) -> bool:
     Raises:
         ConflictError: code ``space.exists`` when another space has the name, or it is here under another name.
     """
+    # Whether it is empty must stay so until this is committed.
+    query("lock_heads", tenant=tenant, heads=[[wanted.name, ledger] for ledger in LEDGERS], lock=0)
     for row in query("spaces", tenant=tenant):
         number, space = space_row(row)
         if space.id == wanted.id and space.name == wanted.name and space.secret == wanted.secret:
@@ -68,6 +71,7 @@ def adopt(query: Query, tenant: str, wanted: SpaceImage) -> bool:
                 "adopt", space=number, id=wanted.id, secret=wanted.secret, strict=wanted.strict, state=wanted.state,
                 filling=wanted.filling,
             )  # fmt: skip
+            reach("restore.adopted")
             return True
     return False
 
@@ -97,7 +101,9 @@ class Replayer(GroupWriter):
             if any(event.kind is EventKind.ERASED for event in unit.plan.events):
                 # An erasure makes the group forget what it had read.
                 self._prepare(space.number, [row.entry.event for one in units[place + 1 :] for row in one.rows])
+            reach("replay.unit")
         group.flush()
+        reach("replay.written")
         return len(events)
 
     def _prepare(self, n: int, events: Sequence[Event]) -> None:

@@ -166,31 +166,37 @@ class Neo4jStore:
 
     def _make_space(self, image: SpaceImage) -> Space:
         engine, name = self._engine, image.name
-        if engine.run(lambda query: query("space", tenant=self._tenant, name=name), write=False):
+        if self._exists(name):
             raise ConflictError(f"the space {name!r} exists already", code="space.exists", space=name)
         number: int = engine.run(lambda query: query("next_space")[0][0], write=True)
         if number > SPACES_MAX:
             msg = f"the database has had {SPACES_MAX:,} spaces, the most it may"
             raise LimitError(msg, limit="SPACES_MAX", maximum=SPACES_MAX)
+        reach("space.numbered")
         # The index comes first: a space without it could not be searched, an index without a space harms nobody.
         ensure_words_index(engine, number)
+        reach("space.indexed")
         properties = {
             "space": number, "id": image.id, "tenant": self._tenant, "name": name, "secret": image.secret,
             "strict": image.strict, "state": image.state, "filling": image.filling,
             "created_at": from_micros(self._clock.now()),
         }  # fmt: skip
+
+        def work(query: Query) -> None:
+            query("create_space", space=properties, ledgers=list(LEDGERS), genesis=GENESIS, never=-(2**63))
+            reach("space.written")
+
         try:
-            engine.run(
-                lambda query: query(
-                    "create_space", space=properties, ledgers=list(LEDGERS), genesis=GENESIS, never=-(2**63)
-                ),
-                write=True,
-            )
+            engine.run(work, write=True)
         except UnavailableError as error:
-            if error.code == "store.busy":
+            if error.code == "store.busy" and self._exists(name):
                 raise ConflictError(f"the space {name!r} exists already", code="space.exists", space=name) from error
             raise
+        reach("space.made")
         return Space(image.id, name, image.state, image.filling, image.strict, 0, dict.fromkeys(LEDGERS, 0))
+
+    def _exists(self, name: str) -> bool:
+        return bool(self._engine.run(lambda query: query("space", tenant=self._tenant, name=name), write=False))
 
     async def finish_fill(self, space: str, origin: str) -> None:
         """End the filling of *space* by the history *origin*."""
@@ -220,30 +226,28 @@ class Neo4jStore:
 
     def _commit(self, units: Sequence[Unit]) -> tuple[Committed, ...]:
         """Commit, again when nothing was kept for a passing reason, or to learn what a lost reply said."""
-        resumed, tries, give_up = False, 0, 0.0
+        lost, tries, give_up = False, 0, 0.0
         while True:
             tries += 1
             try:
-                return self._write(units, resumed=resumed)
-            except LostReplyError:
+                return self._write(units, resumed=lost)
+            except BaseException as error:
+                # What the cache learned in this transaction is undone with it.
                 self._cache.clear()
-                self._engine.lost_replies += 1
-                resumed, give_up = True, give_up or time.monotonic() + _REJOIN_S
-            except UnavailableError as error:
-                self._cache.clear()
-                if resumed and time.monotonic() >= give_up:
+                if isinstance(error, LostReplyError):
+                    self._engine.lost_replies += 1
+                    lost, give_up = True, give_up or time.monotonic() + _REJOIN_S
+                busy = isinstance(error, UnavailableError) and error.code == "store.busy"
+                again = time.monotonic() < give_up if lost else busy and tries < _TRIES
+                if lost and (not again or not isinstance(error, UnavailableError)):
                     msg = (
                         f"{self._engine.address.shown} was lost while it kept this write: it may or may not have been "
                         "kept. Ask for its receipt, or repeat it with the same idempotency key"
                     )
                     raise UnavailableError(msg, code="store.outcome_unknown", receipts=[u.id for u in units]) from error
-                if not resumed and (error.code != "store.busy" or tries >= _TRIES):
+                if not again:
                     raise
-                self._engine.retries += error.code == "store.busy"
-            except BaseException:
-                # What the cache learned in this transaction is undone with it.
-                self._cache.clear()
-                raise
+                self._engine.retries += busy
             time.sleep(min(1.0, 0.05 * 2**tries))
 
     def _write(self, units: Sequence[Unit], *, resumed: bool) -> tuple[Committed, ...]:
@@ -425,6 +429,7 @@ class Neo4jStore:
             self._cache.clear()
         for number, ledger, head in heads:
             self._engine.whole(number, ledger, head)
+        reach("replay.committed")
         return count
 
     async def acquire(self, space: str, name: str, owner: str, ttl_s: float) -> Lease | None:

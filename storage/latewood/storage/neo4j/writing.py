@@ -156,6 +156,7 @@ class GroupWriter:
                 counts = take(self._group.query, self._tenant, space.row.name, space.number, ledger, erasure_of(event))
                 # What is remembered of the space has the words still.
                 self._group.forget()
+                reach("erase.taken")
         return counts
 
     def _nodes(self, space: SpaceHeads, ledger: LedgerHead, planned: Plan, base_seq: int) -> None:

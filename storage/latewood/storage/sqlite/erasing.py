@@ -19,6 +19,7 @@ from latewood.graph_schema.errors import UnavailableError
 from latewood.graph_schema.ids import id_bytes, id_text, is_id
 from latewood.graph_schema.model import ERASED_NAME, NodeKind
 from latewood.graph_schema.values import canonical_json
+from latewood.storage.crashpoints import reach
 from latewood.storage.erasing import REFUSAL_ERASED, Erasure, receipt_without
 from latewood.storage.port import Scrub
 from latewood.storage.queries import load_queries
@@ -156,6 +157,7 @@ def mark(path: Path) -> None:
     except OSError as error:
         msg = f"{_mark(path)} cannot be made, and without it a crash could leave erased words: {error}"
         raise UnavailableError(msg, code="file.unreadable") from error
+    reach("erase.marked")
 
 
 def scrub(db: Database, path: Path, *, wait_ms: int = _SCRUB_WAIT_MS) -> Scrub:
@@ -167,7 +169,10 @@ def scrub(db: Database, path: Path, *, wait_ms: int = _SCRUB_WAIT_MS) -> Scrub:
     msg = f"another process uses {path}-wal, which has the pages as they were; `latewood doctor` tries again"
     db.pragma("busy_timeout", wait_ms)
     try:
-        if not number(db.execute("pragma wal_checkpoint(truncate)")) and _unmark(db, path):
+        cut = not number(db.execute("pragma wal_checkpoint(truncate)"))
+        if cut:
+            reach("scrub.cut")
+        if cut and _unmark(db, path):
             return Scrub("done", f"{path} and its log are free of what was erased" + note)
     except (apsw.BusyError, apsw.LockedError):
         pass

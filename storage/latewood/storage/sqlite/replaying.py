@@ -8,6 +8,7 @@ from typing import cast
 
 from latewood.graph_schema.ids import id_bytes, id_text
 from latewood.graph_schema.model import LEDGERS, LedgerName
+from latewood.storage.crashpoints import reach
 from latewood.storage.cursors import check_first
 from latewood.storage.receipts import receipt_from_json
 from latewood.storage.replaying import (
@@ -73,6 +74,7 @@ def adopt(connection: Database, sql: Mapping[str, str], tenant: str, wanted: Spa
                 "update space set id = ?, secret = ?, strict = ?, state = ?, filling = ? where n = ?",
                 (id_bytes(wanted.id), wanted.secret, int(wanted.strict), wanted.state, wanted.filling, n),
             )
+            reach("restore.adopted")
             return True
     return False
 
@@ -94,9 +96,11 @@ class Replayer(GroupWriter):
         units = units_of(image, rows, (ledger.seq, ledger.hash), stored)
         for unit in units:
             self._replay_unit(name, unit)
+            reach("replay.unit")
         head = (space.n, ledger.number, ledger.seq, ledger.hash, ledger.recorded_at)
         self._db.execute(self._sql["set_head"], head)
         self._db.flush()
+        reach("replay.written")
         return sum(len(unit.rows) for unit in units)
 
     def _replay_unit(self, name: str, unit: ReplayedUnit) -> None:

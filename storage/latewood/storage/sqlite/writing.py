@@ -343,6 +343,7 @@ class GroupWriter:
                 place = (self._tenant, space.n, space.row.name, LEDGER_NUMBER[ledger])
                 counts = erasing.take(self._db, place, erasure_of(event))
                 self._cache.nodes.clear()
+                reach("erase.taken")
         return counts
 
     def _settle(self, space: CachedSpace, planned: Plan) -> tuple[list[_Touched], list[NotHolding]]:
