@@ -6,6 +6,7 @@ from latewood.memory.api import Memory
 from latewood.memory.blocking import BlockingMemory
 from latewood.memory.erasing import ErasureReport
 from latewood.memory.reader import Entity, Written
+from latewood.memory.rebuilding import RebuildReport
 from latewood.reasoning.changes import Axis, Difference
 from latewood.reasoning.why import Why
 
@@ -24,6 +25,7 @@ __all__ = [
     "Node",
     "NodeKind",
     "Period",
+    "RebuildReport",
     "Trust",
     "Why",
     "Written",

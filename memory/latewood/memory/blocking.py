@@ -198,6 +198,7 @@ class BlockingMemory:
     spaces = _blocking(Memory.spaces)
     create_space = _blocking(Memory.create_space)
     verify = _blocking(Memory.verify)
+    rebuild = _blocking(Memory.rebuild)
     info = _blocking(Memory.info)
 
     @property

@@ -70,6 +70,7 @@ class RebuildStep:
     Attributes:
         rows: ledger rows read; *compared*: rows of views held against them.
         found: the first `FINDINGS_MAX` differences; *unlisted* counts the others.
+        passes: how many times the steps of a whole rebuild read a ledger row.
         next: where the next step begins, None after the last.
     """
 
@@ -78,6 +79,7 @@ class RebuildStep:
     compared: int
     found: tuple[Drift, ...]
     unlisted: int
+    passes: int
     next: str | None
 
 
@@ -99,6 +101,7 @@ class Findings:
 
     space: str
     repaired: bool = False
+    passes: int = 1
     rows: int = 0
     compared: int = 0
     listed: list[Drift] = field(default_factory=list[Drift])
@@ -125,7 +128,7 @@ class Findings:
     def step(self, phase: str, following: str | None, looked: Findings | None = None) -> RebuildStep:
         """Make the answer of a step; *looked* is what was read before the lock, when that was more."""
         rows, compared = (looked.rows, looked.compared) if looked is not None else (self.rows, self.compared)
-        return RebuildStep(phase, rows, compared, tuple(self.listed), self.unlisted, following)
+        return RebuildStep(phase, rows, compared, tuple(self.listed), self.unlisted, self.passes, following)
 
 
 def check_limit(limit: int) -> int:

@@ -22,6 +22,7 @@ for _part in (
     "ledgers",
     "sources",
     "portability",
+    "rebuilding",
     "upgrading",
     "serving",
     "neo4j",

@@ -1,7 +1,7 @@
 """What `latewood doctor` looks at. Each check says what it found and, when that is wrong, how to mend it.
 
-The last check is the deepest: it asks the ledger, by the definition of which fact holds, what every key should answer,
-and compares that with what the store's views do answer.
+The last check is the deepest: the dry run of a rebuild, which works out from the ledgers what every row of every view
+should be.
 """
 
 from __future__ import annotations
@@ -11,7 +11,6 @@ import platform
 import shutil
 import socket
 import sys
-from collections.abc import AsyncIterator, Mapping
 from dataclasses import dataclass, field
 from enum import StrEnum
 from importlib.metadata import version
@@ -19,19 +18,17 @@ from pathlib import Path
 from typing import Final
 
 from latewood.clients.cli.call import EXIT_CORRUPT, EXIT_OK, EXIT_REFUSED, EXIT_UNAVAILABLE, Call
-from latewood.graph_schema.clock import FOREVER, Micros
+from latewood.clients.cli.rebuilding import describe
 from latewood.graph_schema.errors import CODES, LatewoodError
-from latewood.graph_schema.events import Event, EventKind, LedgerEntry
 from latewood.graph_schema.model import LEDGERS
-from latewood.graph_schema.resolution import Claim, holder
 from latewood.memory import Memory
 from latewood.memory.opening import file_of
-from latewood.storage.port import PAGE_MAX, Point, Space
+from latewood.storage.port import Space
 
 __all__ = ["ROWS_MAX", "Check", "Health", "State", "examine", "show_health"]
 
-ROWS_MAX: Final = 200_000
-"""Rows of a ledger whose views are asked for again; of a longer one the first so many, as known then."""
+ROWS_MAX: Final = 400_000
+"""Ledger rows that are read to check the views of a space; what a longer one has beyond them is not looked at."""
 _FREE_BYTES_MIN: Final = 200_000_000
 _DIFFERENCES_MAX: Final = 5
 _PYTHON_MIN: Final = (3, 11)
@@ -211,75 +208,19 @@ async def _ledgers(health: Health, memory: Memory, space: Space) -> None:
         health.add(label, State.SKIPPED, "a ledger that does not verify cannot judge the views")
         return
     try:
-        keys, differences, rows = await _compare(memory)
+        report = await memory.rebuild(dry_run=True, read_max=ROWS_MAX)
     except LatewoodError as error:
         health.fail(label, error)
         return
-    whole = "" if rows < ROWS_MAX else f", as of its first {rows} rows"
-    if differences:
-        shown = "; ".join(differences[:_DIFFERENCES_MAX])
-        health.corrupt(label, f"{len(differences)} of {keys} keys differ from the ledger{whole}: {shown}", restore)
+    looked = f"{report.compared:,} rows of views held against {report.rows:,} rows of the ledgers"
+    if report.next is not None:
+        looked += f", stopped after reading {report.read:,}; `latewood rebuild --dry-run` looks at all"
+    if report.differences:
+        shown = "; ".join(describe(one) for one in report.found[:_DIFFERENCES_MAX])
+        found = f"{report.differences:,} differ from the ledgers: {shown}; {looked}"
+        health.corrupt(label, found, f"`latewood rebuild --space {space.name}` makes them again from the ledgers")
     else:
-        health.add(label, State.OK, f"{keys} keys answer as the ledger says{whole}")
-
-
-@dataclass(slots=True)
-class _Key:
-    """The claims of one key, with the fact that each stands for."""
-
-    facts: list[str] = field(default_factory=list[str])
-    events: list[tuple[Event, Micros]] = field(default_factory=list[tuple[Event, Micros]])
-
-    def holds(self, at: Micros, retracted: Mapping[str, Micros]) -> str | None:
-        """Return the fact that the definition lets hold at *at*, on both clocks."""
-        claims = [
-            Claim(
-                place, event.valid_from if event.valid_from is not None else recorded_at,
-                FOREVER if event.valid_to is None else event.valid_to, event.tier, int(event.known), event.trust,
-                recorded_at, event.ordinal, event.kind is EventKind.ABSENT, retracted.get(event.id, FOREVER),
-            )
-            for place, (event, recorded_at) in enumerate(self.events)
-        ]  # fmt: skip
-        best = holder(claims, at, at)
-        return None if best is None else self.facts[best.fact]
-
-
-async def _rows(memory: Memory) -> AsyncIterator[LedgerEntry]:
-    """Read the knowledge ledger from its first row, up to `ROWS_MAX`."""
-    seq = 0
-    while seq < ROWS_MAX:
-        page = await memory.store.feed(memory.space, "knowledge", seq, min(PAGE_MAX, ROWS_MAX - seq))
-        for entry in page:
-            yield entry
-        if not page:
-            return
-        seq = page[-1].seq
-
-
-async def _compare(memory: Memory) -> tuple[int, list[str], int]:
-    """Return how many keys there are, what differs, and how many rows were read."""
-    keys: dict[bytes, _Key] = {}
-    retracted: dict[str, Micros] = {}
-    head, rows = 0, 0
-    async for entry in _rows(memory):
-        head, rows, event = entry.recorded_at, rows + 1, entry.event
-        if event.kind is EventKind.RETRACTED and event.target is not None:
-            retracted[event.target] = entry.recorded_at
-        elif event.kind in (EventKind.ASSERTED, EventKind.ABSENT) and event.key is not None:
-            key = keys.setdefault(event.key, _Key())
-            key.facts.append(event.id)
-            key.events.append((event, entry.recorded_at))
-    differences: list[str] = []
-    listed = list(keys.values())
-    for start in range(0, len(listed), PAGE_MAX):
-        batch = listed[start : start + PAGE_MAX]
-        held = await memory.store.held(memory.space, [Point(key.facts[0], head, head) for key in batch])
-        for key, found in zip(batch, held, strict=True):
-            expected = key.holds(head, retracted)
-            if (found.id if found is not None else None) != expected:
-                answer = "nothing" if found is None else found.id
-                differences.append(f"fact {expected or 'none'} should hold, the view answers {answer}")
-    return len(keys), differences, rows
+        health.add(label, State.OK, f"they are what the ledgers say: {looked}")
 
 
 _STYLES: Final = {
