@@ -25,10 +25,11 @@ import apsw
 from simulation.synthetic import ADDING
 
 from latewood.graph_schema.commands import Assert, History, Ref
-from latewood.graph_schema.errors import LatewoodError, UnavailableError
+from latewood.graph_schema.errors import ConflictError, LatewoodError, UnavailableError
 from latewood.graph_schema.values import Value
-from latewood.memory import Memory
+from latewood.memory import Memory, portability
 from latewood.memory.imports import ingest_adr
+from latewood.memory.portability import import_space
 from latewood.memory.reader import Written
 from latewood.storage.crashpoints import install
 from latewood.storage.sqlite import migrations
@@ -41,6 +42,9 @@ _CONTEXT.set_forkserver_preload([
 ORIGIN: Final = "import:past"
 FILLED: Final = "past"
 RECORDS: Final = "records"
+MADE: Final = "made"
+TAKEN: Final = "taken"
+SECRET: Final = "feldspar"  # noqa: S105 - a word to be erased
 WAVE: Final = 6
 _END_S_MAX: Final = 60.0
 _NEWEST: Final = 8
@@ -107,9 +111,11 @@ class _Voice:
     def __init__(self, path: str) -> None:
         self._file = os.open(path, os.O_WRONLY | os.O_APPEND | os.O_CREAT, 0o600)
         self.acknowledged = 0
+        self.said = set[str]()
 
     def say(self, *words: str) -> None:
         self.acknowledged += words[0] == "op"
+        self.said |= {*words[1:2]}
         os.write(self._file, (json.dumps(words) + "\n").encode())
 
 
@@ -196,6 +202,37 @@ async def import_records(memory: Memory, voice: _Voice, job: Job) -> None:
     voice.say("op", "imported", str(report.decisions))
 
 
+async def make_space(memory: Memory, voice: _Voice, job: Job) -> None:
+    """Make a space, or find it made."""
+    voice.say("op", "began", "")
+    try:
+        made = await memory.create_space(MADE)
+    except ConflictError as error:
+        voice.say("op", "made", error.code)
+    else:
+        voice.say("op", "made", made.id)
+
+
+async def import_exports(memory: Memory, voice: _Voice, job: Job) -> None:
+    """Import the exports of a folder, the first in many parts and each later one in one."""
+    for path in sorted(Path(job.folder).glob("*.jsonl")):  # noqa: ASYNC240 - nothing else runs
+        portability._BATCH_ROWS = 10_000 if "first" in voice.said else 12  # type: ignore[misc]
+        report = await import_space(memory, path, name=TAKEN)
+        voice.say("op", path.stem, str(report.rows))
+
+
+async def erase_words(memory: Memory, voice: _Voice, job: Job) -> None:
+    """Write of somebody and erase it, with the proof."""
+    told = await memory.observe("person:jane", "note", SECRET, idempotency_key="tell")
+    voice.say("op", "tell", told.receipt.id)
+    report = await memory.erase("person:jane", reason="she asked", by="human:ada", idempotency_key="forget")
+    proof = [
+        report.target, report.kind, report.reason, report.receipt.id, [(row.seq, row.digest) for row in report.rows],
+        dict(sorted(report.places.items())), report.scrub.state, report.verdict.ok, report.verdict.rows,
+    ]  # fmt: skip
+    voice.say("op", "forget", json.dumps(proof))
+
+
 async def take_lease(memory: Memory, voice: _Voice, job: Job) -> None:
     """Take a lease and prolong it."""
     lease = await memory.store.acquire("default", "job", "the dead", 60)
@@ -251,8 +288,8 @@ async def upgrade_file(url: str) -> None:
 TASKS: Final = {
     one.__name__: one
     for one in (
-        write_on, write_waves, fill_space, import_records, take_lease, write_to_the_limit, read_as_another,
-        hold_the_lock,
+        write_on, write_waves, fill_space, import_records, make_space, import_exports, erase_words, take_lease,
+        write_to_the_limit, read_as_another, hold_the_lock,
     )
 }  # fmt: skip
 

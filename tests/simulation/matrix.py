@@ -57,6 +57,25 @@ CRASHES: Final = (
     Crash("unit.written", "import_records", 5, "nothing"),
     Crash("group.written", "import_records", 1, "nothing"),
     Crash("group.committed", "import_records", 1, "everything"),
+    Crash("space.numbered", "make_space", 1, "nothing", ("neo4j",)),
+    Crash("space.indexed", "make_space", 1, "nothing", ("neo4j",)),
+    Crash("space.written", "make_space", 1, "nothing"),
+    Crash("space.made", "make_space", 1, "everything"),
+    Crash("restore.adopted", "import_exports", 1, "nothing"),
+    Crash("replay.unit", "import_exports", 2, "nothing"),
+    Crash("replay.written", "import_exports", 1, "nothing"),
+    Crash("replay.committed", "import_exports", 1, "everything"),
+    Crash("erase.marked", "import_erasure", 1, "nothing", ("sqlite",)),
+    Crash("erase.taken", "import_erasure", 1, "nothing"),
+    Crash("replay.written", "import_erasure", 1, "nothing"),
+    Crash("replay.committed", "import_erasure", 1, "everything"),
+    Crash("scrub.cut", "import_erasure", 1, "everything", ("sqlite",)),
+    Crash("group.begin", "erase_words", 1, "nothing"),
+    Crash("erase.taken", "erase_words", 1, "nothing"),
+    Crash("erase.marked", "erase_words", 1, "nothing", ("sqlite",)),
+    Crash("group.written", "erase_words", 1, "nothing"),
+    Crash("group.committed", "erase_words", 1, "everything"),
+    Crash("scrub.cut", "erase_words", 1, "everything", ("sqlite",)),
     Crash("lease.taken", "take_lease", 1, "nothing"),
     Crash("lease.renewed", "take_lease", 1, "nothing"),
     Crash("migration.backed_up", "upgrade_file", 1, "nothing", ("sqlite",)),
@@ -68,6 +87,10 @@ _TASKS: Final = {
     "write_waves": "groups of writes",
     "fill_space": "an imported history",
     "import_records": "an import of decision records",
+    "make_space": "a new space",
+    "import_exports": "an import of an export, in parts",
+    "import_erasure": "an import that erases what an earlier one brought",
+    "erase_words": "an erasure",
     "take_lease": "a lease",
     "upgrade_file": "an upgrade of the file",
 }
@@ -92,7 +115,12 @@ Then the store is opened again and looked at. Every row below is a test, and eve
 
 Then the dead process's work is repeated with the same idempotency keys and the five are asserted again: nothing is
 missing and nothing is doubled. (A lease has nothing to repeat: another takes it, once the time that was acknowledged is
-over.) "None of it" and "all of it" mean what was being written when the process died, beside what it had acknowledged.
+over.) "None of it" and "all of it" mean what was being written when the process died, beside what it had acknowledged:
+of an import the part that was being taken, of a new space the space with its text index.
+
+Of an erasure it is asserted besides that the erased words are in no row, and in SQLite in no byte of the file and its log
+once it was opened again; that the views answer what a reference store answers that replayed the ledger; and that the same
+erasure, asked for again, gives one proof.
 
 | killed when | while writing | seen in SQLite | seen in Neo4j |
 | --- | --- | --- | --- |

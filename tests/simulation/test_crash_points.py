@@ -9,6 +9,7 @@ from typing import Final
 import apsw
 import pytest
 from simulation.children import FILLED, ORIGIN, RECORDS, WAVE, Death, Job, Log, run
+from simulation.crashed import erase, make, take_in
 from simulation.ledgers import check_store
 from simulation.matrix import CRASHES, Crash
 from simulation.stores import opened_later
@@ -59,7 +60,8 @@ async def _acknowledged(store: GraphStore, log: Log, units: dict[str, int]) -> N
 )
 async def test_a_process_killed_there_loses_nothing_and_leaves_no_half(url: str, crash: Crash, tmp_path: Path) -> None:
     await {
-        "write_waves": _waves, "fill_space": _fill, "import_records": _import, "take_lease": _lease
+        "write_waves": _waves, "fill_space": _fill, "import_records": _import, "take_lease": _lease,
+        "make_space": make, "import_exports": take_in, "import_erasure": take_in, "erase_words": erase,
     }[crash.task](url, crash, tmp_path)  # fmt: skip
 
 
