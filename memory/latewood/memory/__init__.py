@@ -7,7 +7,9 @@ from latewood.memory.blocking import BlockingMemory
 from latewood.memory.erasing import ErasureReport
 from latewood.memory.reader import Entity, Written
 from latewood.memory.rebuilding import RebuildReport
+from latewood.reasoning.brief import Brief, BriefLine, BriefSection
 from latewood.reasoning.changes import Axis, Difference
+from latewood.reasoning.stale import Moved, Stale
 from latewood.reasoning.why import Why
 
 __all__ = [
@@ -15,6 +17,9 @@ __all__ = [
     "AsOf",
     "Axis",
     "BlockingMemory",
+    "Brief",
+    "BriefLine",
+    "BriefSection",
     "Decision",
     "DecisionStatus",
     "Difference",
@@ -22,10 +27,12 @@ __all__ = [
     "ErasureReport",
     "Fact",
     "Memory",
+    "Moved",
     "Node",
     "NodeKind",
     "Period",
     "RebuildReport",
+    "Stale",
     "Trust",
     "Why",
     "Written",

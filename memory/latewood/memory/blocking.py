@@ -175,6 +175,8 @@ class BlockingMemory:
 
     why = _blocking(Memory.why)
     why_about = _blocking(Memory.why_about)
+    stale = _blocking(Memory.stale)
+    brief = _blocking(Memory.brief)
     timeline = _blocking(Memory.timeline)
     timeline_of = _blocking(Memory.timeline_of)
     diff = _blocking(Memory.diff)
@@ -195,6 +197,7 @@ class BlockingMemory:
     facts_by_id = _blocking(Memory.facts_by_id)
     facts_of = _blocking(Memory.facts_of)
 
+    now = _blocking(Memory.now)
     spaces = _blocking(Memory.spaces)
     create_space = _blocking(Memory.create_space)
     verify = _blocking(Memory.verify)

@@ -15,8 +15,10 @@ from latewood.graph_schema.ids import is_id, normal_id
 from latewood.graph_schema.ledger import Verdict
 from latewood.graph_schema.model import Decision, DecisionStatus, Fact, LedgerName, Node, NodeKind
 from latewood.graph_schema.values import normal_key
+from latewood.reasoning.brief import Brief, brief
 from latewood.reasoning.changes import Axis, Difference, difference
 from latewood.reasoning.decisions import decisions_by_id
+from latewood.reasoning.stale import Stale, stale_decisions
 from latewood.reasoning.why import Why, why_decision
 from latewood.storage.port import FactQuery, GraphStore, Hit, NodeQuery, Page, Space, StoreInfo
 
@@ -136,13 +138,15 @@ class Reader:
 
     async def decisions(
         self, *, status: Sequence[DecisionStatus] = (), source_status: Sequence[str] = (),
-        about: Identified | None = None, first: int = 50, after: str | None = None, at: AsOf = NOW,
+        about: Identified | None = None, first: int = 50, after: str | None = None, newest: bool = False,
+        at: AsOf = NOW,
     ) -> Page[Decision]:  # fmt: skip
-        """List decisions in the order they were recorded, by status and by what they are about."""
+        """List decisions by status and by what they are about, as they were recorded or the *newest* first."""
         wanted = [*(one.value for one in status), *("=" + word for word in source_status)]
         query = NodeQuery(
             NodeKind.DECISION, where={STATUS: wanted} if wanted else None,
             about=(await self.node(about, at)).id if about is not None else None, first=first, after=after,
+            newest=newest,
         )  # fmt: skip
         page = await self._store.list_nodes(self._space, query, at)
         found = await decisions_by_id(self._store, self._space, [node.id for node in page.items], at)
@@ -199,6 +203,30 @@ class Reader:
         ranked = sorted(found, key=lambda one: (bool(one.superseded_by), -to_micros(one.decided_at)))
         return tuple([await why_decision(self._store, self._space, one, at) for one in ranked[:first]])
 
+    async def stale(self, *, first: int = 50, after: str | None = None, at: AsOf = NOW) -> Page[Stale]:
+        """List the decisions that stand while their evidence was corrected, retracted, ended or superseded since, the
+        latest first. A page may hold fewer than *first* while `next` goes on.
+        """
+        return await stale_decisions(self._store, self._space, first=first, after=after, at=at)
+
+    async def brief(
+        self, about: str | None = None, *, since: datetime | None = None, budget_tokens: int = 800, at: AsOf = NOW
+    ) -> Brief:
+        """Return what to know before going on, within *budget_tokens*: what is open, disputed and stale, precedents,
+        what is no longer in force since the last visit (*since*; a week ago when left out), and what is in force.
+
+        *about* is an id, a key, or words that find nodes; left out, the whole space.
+
+        Raises:
+            InvalidError: code ``query.invalid`` for a budget out of bounds.
+        """
+        now = await self.now() if at.valid_at is None else at.valid_at
+        fixed = AsOf(valid_at=now, known_at=at.known_at)
+        nodes = None if about is None else await self.matching(about, fixed)
+        return await brief(
+            self._store, self._space, fixed, now=now, about=about, nodes=nodes, since=since, budget_tokens=budget_tokens
+        )
+
     async def _decisions_about(self, about: str, at: AsOf) -> list[Decision]:
         nodes = await self.matching(about, at)
         ids = [node.id for node in nodes if node.kind is NodeKind.DECISION]
@@ -247,10 +275,11 @@ class Reader:
 
     async def nodes(
         self, *, kind: NodeKind | None = None, type_: str | None = None, first: int = 50, after: str | None = None,
-        at: AsOf = NOW,
+        newest: bool = False, at: AsOf = NOW,
     ) -> Page[Node]:  # fmt: skip
-        """List nodes in the order they were recorded."""
-        return await self._store.list_nodes(self._space, NodeQuery(kind, type_, first=first, after=after), at)
+        """List nodes in the order they were recorded, or the *newest* first."""
+        query = NodeQuery(kind, type_, first=first, after=after, newest=newest)
+        return await self._store.list_nodes(self._space, query, at)
 
     async def watch(self, after_seq: int = 0, *, ledger: LedgerName = "knowledge") -> AsyncIterator[LedgerEntry]:
         """Yield the ledger's rows after *after_seq* as they come, for ever: each once, none missed."""

@@ -115,6 +115,8 @@ def test_each_read_gives_the_json_of_its_python_verb(seeded: Any) -> None:
         ("timeline", "carrier:A"): lambda m: m.timeline("carrier:A"),
         ("diff", "2020-01-01", "2100-01-01"): lambda m: m.diff(since, until),
         ("find", "lyon"): lambda m: m.find("lyon"),
+        ("brief", "--since", "2020-01-01"): lambda m: m.brief(since=since),
+        ("decisions", "--newest"): lambda m: m.decisions(newest=True),
         ("find", "late", "--kind", "decision"): lambda m: m.find("late", kinds=[NodeKind.DECISION]),
         ("receipt", receipt["id"]): lambda m: m.receipt(receipt["id"]),
         ("spaces", "list"): lambda m: m.spaces(),

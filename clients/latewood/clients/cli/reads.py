@@ -10,6 +10,7 @@ from latewood.clients.cli.call import Call, command
 from latewood.clients.cli.groups import app
 from latewood.clients.cli.options import After, instant
 from latewood.clients.cli.show import (
+    show_brief,
     show_decision,
     show_decisions,
     show_diff,
@@ -17,6 +18,7 @@ from latewood.clients.cli.show import (
     show_hits,
     show_nodes,
     show_receipt,
+    show_stale,
     show_timeline,
     show_why,
     show_whys,
@@ -28,7 +30,7 @@ from latewood.reasoning.changes import Axis
 if TYPE_CHECKING:
     from latewood.graph_schema.events import Receipt
     from latewood.graph_schema.model import Decision, Fact, Node
-    from latewood.memory import Difference, Entity, Why
+    from latewood.memory import Brief, Difference, Entity, Stale, Why
     from latewood.storage.port import Hit, Page
 
 __all__: list[str] = []
@@ -68,6 +70,43 @@ async def why(
     return await call.memory.why(cast("str", thing), call.at)
 
 
+@command(app, clocks="both", show=show_brief)
+async def brief(
+    call: Call,
+    about: Annotated[
+        list[str] | None,
+        typer.Argument(metavar="[ABOUT...]", help="An id, a key, or words; left out, the whole space."),
+    ] = None,
+    since: Annotated[
+        str | None,
+        typer.Option("--since", metavar="INSTANT", help="Your last visit; a week ago when left out."),
+    ] = None,
+    budget_tokens: Annotated[
+        int, typer.Option("--budget-tokens", metavar="N", help="At most so many tokens, estimated from above.")
+    ] = 800,
+) -> Brief:
+    """Say what to know before going on: what is open, disputed or stale, precedents, and what is in force.
+
+    Examples: `latewood brief`, `latewood brief carrier:A --since 2026-01-01 --budget-tokens 400`
+    """
+    return await call.memory.brief(
+        " ".join(about) if about else None, since=instant(since), budget_tokens=budget_tokens, at=call.at
+    )
+
+
+@command(app, clocks="both", show=show_stale)
+async def stale(
+    call: Call,
+    first: Annotated[int, typer.Option("--first", metavar="N", help="At most so many.")] = 50,
+    after: After = None,
+) -> Page[Stale]:
+    """List decisions that stand while their evidence was corrected, retracted, ended or superseded since.
+
+    Example: `latewood stale --known-at 2026-01-05`
+    """
+    return await call.memory.stale(first=first, after=after, at=call.at)
+
+
 @command(app, clocks="both", show=show_decision)
 async def decision(call: Call, thing: Thing) -> Decision:
     """Show one decision with its reasons.
@@ -90,6 +129,7 @@ async def decisions(
     about: Annotated[
         str | None, typer.Option("--about", metavar="ID|KEY", help="Only those about this entity.")
     ] = None,
+    newest: Annotated[bool, typer.Option("--newest", help="The latest recorded first.")] = False,  # noqa: FBT002
     first: Annotated[int, typer.Option("--first", metavar="N", help="At most so many.")] = 50,
     after: After = None,
 ) -> Page[Decision]:
@@ -98,8 +138,9 @@ async def decisions(
     Example: `latewood decisions --status superseded --known-at 2024-01-01`
     """
     return await call.memory.decisions(
-        status=status or (), source_status=source_status or (), about=about, first=first, after=after, at=call.at
-    )
+        status=status or (), source_status=source_status or (), about=about, first=first, after=after, newest=newest,
+        at=call.at,
+    )  # fmt: skip
 
 
 @command(app, clocks="both", show=show_entity)
@@ -118,6 +159,7 @@ async def entities(
     type_: Annotated[
         str | None, typer.Option("--type", metavar="TYPE", help="Only this type, such as carrier.")
     ] = None,
+    newest: Annotated[bool, typer.Option("--newest", help="The latest recorded first.")] = False,  # noqa: FBT002
     first: Annotated[int, typer.Option("--first", metavar="N", help="At most so many.")] = 50,
     after: After = None,
 ) -> Page[Node]:
@@ -125,7 +167,7 @@ async def entities(
 
     Example: `latewood entities --type carrier`
     """
-    return await call.memory.nodes(kind=kind, type_=type_, first=first, after=after, at=call.at)
+    return await call.memory.nodes(kind=kind, type_=type_, first=first, after=after, newest=newest, at=call.at)
 
 
 @command(app, clocks="known", show=show_timeline)

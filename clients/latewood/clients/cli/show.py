@@ -13,10 +13,11 @@ if TYPE_CHECKING:
     from latewood.graph_schema.events import LedgerEntry, Receipt
     from latewood.graph_schema.ledger import Verdict
     from latewood.graph_schema.model import Evidence, Fact, Node, Source
-    from latewood.memory import Difference, Entity, Why, Written
+    from latewood.memory import Brief, Difference, Entity, Stale, Why, Written
     from latewood.storage.port import Hit, Page, Space
 
 __all__ = [
+    "show_brief",
     "show_decision",
     "show_decisions",
     "show_diff",
@@ -27,6 +28,7 @@ __all__ = [
     "show_receipt",
     "show_space",
     "show_spaces",
+    "show_stale",
     "show_timeline",
     "show_verdict",
     "show_why",
@@ -220,6 +222,29 @@ async def show_diff(call: Call, page: Page[Difference]) -> None:
     ]  # fmt: skip
     columns = ("change", "subject", "predicate", "before", "after", "valid from", "recorded", "reason")
     call.screen.table(columns, rows)
+    _more(call, page)
+
+
+async def show_brief(call: Call, found: Brief) -> None:
+    """Show a brief as the text that a model would get."""
+    call.screen.say(found.text)
+
+
+async def show_stale(call: Call, page: Page[Stale]) -> None:
+    """Show decisions and what moved under them."""
+    names = await _called(
+        call, [fact for one in page.items for piece in one.moved for fact in (piece.evidence.fact, piece.now)]
+    )
+    rows = [
+        (
+            _name(one.decision), one.decision.status.value, piece.how,
+            _name(piece.evidence.node) if piece.evidence.node is not None else piece.evidence.id,
+            _excerpt(_said(piece.evidence.fact, names), 40), _excerpt(_said(piece.now, names), 40), piece.reason or "",
+        )
+        for one in page.items
+        for piece in one.moved
+    ]  # fmt: skip
+    call.screen.table(("decision", "status", "how", "evidence", "was", "now", "reason"), rows)
     _more(call, page)
 
 

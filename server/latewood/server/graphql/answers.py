@@ -11,13 +11,15 @@ from latewood.graph_schema import events, model
 from latewood.graph_schema.clock import from_micros
 from latewood.graph_schema.events import EventKind
 from latewood.memory import Written
+from latewood.reasoning.brief import BriefSection
 from latewood.reasoning.changes import DifferenceKind
 from latewood.server.graphql.context import Info
 from latewood.server.graphql.scalars import BigInt, Ledger
-from latewood.server.graphql.types import Decision, Entity, Fact, Source, field
+from latewood.server.graphql.types import Decision, Entity, Evidence, Fact, Source, field
 from latewood.storage import port
 
 __all__ = [
+    "Brief",
     "DecisionPayload",
     "Difference",
     "ErasurePayload",
@@ -27,6 +29,7 @@ __all__ = [
     "Receipt",
     "Space",
     "SpacePayload",
+    "Stale",
     "SupersedePayload",
     "Verdict",
     "Why",
@@ -56,6 +59,47 @@ class Why:
     in_force: list[Decision] = field("Those of the decision and its successors that stand.")
     lines: list[Line] = field("The chain in words, each line with its source.")
     truncated: bool = field("The chain was longer than is followed.")
+
+
+@strawberry.type(description="A piece of evidence that is not what it was when the decision was taken.")
+class Moved:
+    """A piece of evidence that moved."""
+
+    evidence: Evidence = field("As it was known then.")
+    how: str = field("corrected, retracted, ended or superseded; of a decision the status that it has now.")
+    now: Fact | None = field("What holds in its place.")
+    reason: str | None = field("As given with the correction or the retraction.")
+
+
+@strawberry.type(description="A decision that stands while what it rested on moved.")
+class Stale:
+    """A decision that stands on evidence which moved."""
+
+    decision: Decision = field("The decision.")
+    moved: list[Moved] = field("What moved under it.")
+
+
+@strawberry.type(description="One line of a brief.")
+class BriefLine:
+    """One line of a brief."""
+
+    section: BriefSection = field("The part it belongs to.")
+    text: str = field("The line.")
+    ref: strawberry.ID = field("The decision or fact that it is about.")
+    at: datetime = field("When it was decided, or became known.")
+
+
+@strawberry.type(description="What to know before going on, within a budget of tokens.")
+class Brief:
+    """What to know before going on."""
+
+    about: str | None = field("What it is about; null is the whole space.")
+    since: datetime = field("What is no longer in force is told from here on.")
+    lines: list[BriefLine] = field("Its lines, by section.")
+    left_out: JSON = field("How many lines of each section did not fit.")
+    tokens: int = field("What the text costs, estimated from above.")
+    text: str = field("The brief as Markdown.")
+    bounded: bool = field("There was more than a brief looks at, so the counts are too low.")
 
 
 @strawberry.type(description="One change between two instants.")

@@ -14,9 +14,11 @@ from latewood.graph_schema.ids import is_id
 from latewood.graph_schema.ledger import Verdict as LedgerVerdict
 from latewood.graph_schema.model import DecisionStatus, NodeKind
 from latewood.memory import Axis
+from latewood.reasoning import brief as briefs
 from latewood.reasoning import changes
+from latewood.reasoning import stale as reasons
 from latewood.reasoning import why as chains
-from latewood.server.graphql.answers import Difference, Hit, Receipt, Space, Verdict, Why
+from latewood.server.graphql.answers import Brief, Difference, Hit, Receipt, Space, Stale, Verdict, Why
 from latewood.server.graphql.connections import Connection, Paged, read_pages
 from latewood.server.graphql.context import Info
 from latewood.server.graphql.inputs import AsOf, instants
@@ -112,6 +114,7 @@ class Query:
         about: Annotated[str | None, _said("Only those about this node, by id or key.")] = None,
         space: SpaceArgument = None, as_of: AsOfArgument = None,
         source_status: Annotated[list[str] | None, _said("Or with one of these words of their source (Final).")] = None,
+        newest: Annotated[bool, _said("The latest recorded first.")] = False,  # noqa: FBT002
     ) -> Paged[model.Decision]:  # fmt: skip
         """List decisions."""
         view = info.context.look(info, space, instants(as_of))
@@ -119,7 +122,7 @@ class Query:
         async def read(count: int, cursor: str | None) -> Page[model.Decision]:
             page = await view.memory.decisions(
                 status=status or (), source_status=source_status or (), about=about, first=count, after=cursor,
-                at=await view.settled(),
+                newest=newest, at=await view.settled(),
             )  # fmt: skip
             view.known(page.items)
             return page
@@ -149,12 +152,13 @@ class Query:
         kind: Annotated[NodeKind | None, _said("Only this kind.")] = None,
         type: Annotated[str | None, _said("Only this type, such as carrier.")] = None,  # noqa: A002
         space: SpaceArgument = None, as_of: AsOfArgument = None,
+        newest: Annotated[bool, _said("The latest recorded first.")] = False,  # noqa: FBT002
     ) -> Paged[model.Node]:  # fmt: skip
         """List nodes."""
         view = info.context.look(info, space, instants(as_of))
 
         async def read(count: int, cursor: str | None) -> Page[model.Node]:
-            return await view.memory.nodes(kind=kind, type_=type, first=count, after=cursor, at=view.at)
+            return await view.memory.nodes(kind=kind, type_=type, first=count, after=cursor, newest=newest, at=view.at)
 
         found = await read_pages(read, _id, _count(first, 50), after)
         info.context.spend(len(found.edges))
@@ -189,6 +193,45 @@ class Query:
         if id is not None:
             return [await view.memory.why(id, await view.settled())]
         return list(await view.memory.why_about(cast("str", about), await view.settled()))
+
+    @strawberry.field(
+        graphql_type=Connection[Stale],
+        description=(
+            "Decisions that stand while their evidence was corrected, retracted, ended or superseded since, the latest "
+            "first."
+        ),
+    )
+    async def stale(
+        self, info: Info, first: First = 50, after: After = None, space: SpaceArgument = None,
+        as_of: AsOfArgument = None,
+    ) -> Paged[reasons.Stale]:  # fmt: skip
+        """List stale decisions."""
+        view = info.context.look(info, space, instants(as_of))
+
+        async def read(count: int, cursor: str | None) -> Page[reasons.Stale]:
+            return await view.memory.stale(first=count, after=cursor, at=await view.settled())
+
+        found = await read_pages(read, lambda one: one.decision.id, _count(first, 50), after)
+        info.context.spend(len(found.edges))
+        return found
+
+    @strawberry.field(
+        graphql_type=Brief,
+        description=(
+            "What to know before going on: what is open, disputed and stale, precedents, what is no longer in force "
+            "since the last visit, and what is in force; and what was left out."
+        ),
+    )
+    async def brief(
+        self, info: Info,
+        about: Annotated[str | None, _said("An id, a key, or words; left out, the whole space.")] = None,
+        since: Annotated[datetime | None, _said("The last visit; a week ago when left out.")] = None,
+        budget_tokens: Annotated[int, _said("At most so many tokens, estimated from above.")] = 800,
+        space: SpaceArgument = None, as_of: AsOfArgument = None,
+    ) -> briefs.Brief:  # fmt: skip
+        """Return a brief."""
+        view = info.context.look(info, space, instants(as_of))
+        return await view.memory.brief(about, since=since, budget_tokens=budget_tokens, at=await view.settled())
 
     @strawberry.field(
         graphql_type=Connection[Fact],

@@ -192,6 +192,13 @@ async def check_nodes_are_listed_in_order_of_recording(make: MakeStore) -> None:
             await scene.write(scene.say(f"extra:{len(found)}", "rate", 1))
 
         assert listed == ["agent:writer", "thing:3", "thing:1", "thing:2", "other:1"]
+        page = await scene.store.list_nodes("default", NodeQuery(type="thing", first=2, newest=True))
+        assert [node.key for node in page.items] == ["thing:2", "thing:1"]
+        await scene.write(scene.say("thing:9", "rate", 1))
+        rest = await scene.store.list_nodes("default", NodeQuery(type="thing", after=page.next, newest=True))
+        assert [node.key for node in rest.items] == ["thing:3"]
+        assert rest.next is None
+        await raised(InvalidError, scene.store.list_nodes("default", NodeQuery(after=page.next)))
         assert found[:4] == ["thing:3", "thing:1", "thing:2", "other:1"]
         assert len(found) == len(set(found))
         assert await _keys(scene, NodeQuery(type="other")) == ["other:1"]

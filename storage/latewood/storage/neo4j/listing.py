@@ -56,20 +56,22 @@ def _conditions(query: NodeQuery, parameters: dict[str, object]) -> tuple[str, s
 
 
 def list_nodes(reading: Reading, compose: Compose, query: NodeQuery, valid_at: Micros, known_at: Micros) -> Page[Node]:
-    """List nodes in the order they were recorded."""
+    """List nodes in the order they were recorded, or the other way round."""
     first = check_first(query.first)
-    after = read_cursor(query.after, "n", 2)
+    kind, beyond, order = ("m", "<", "DESC") if query.newest else ("n", ">", "ASC")
+    after = read_cursor(query.after, kind, 2)
     parameters: dict[str, object] = {
         "space": reading.n, "t": instant(valid_at), "r": instant(known_at), "first": first + 1,
-        "after": "" if after is None else born(*after),
+        "after": ("~" if query.newest else "") if after is None else born(*after),
     }  # fmt: skip
     source, conditions = _conditions(query, parameters)
-    rows = reading.query(compose("list_nodes", source=source, conditions=conditions), **parameters)
+    text = compose("list_nodes", source=source, beyond=beyond, conditions=conditions, order=order)
+    rows = reading.query(text, **parameters)
     shown = rows[:first]
     more = None
     if len(rows) > first:
         recorded_at, place = (int(part) for part in shown[-1][9].split("."))
-        more = write_cursor("n", recorded_at - 2**62, place)
+        more = write_cursor(kind, recorded_at - 2**62, place)
     return Page(tuple(node_of(node_row(row)) for row in shown), more)
 
 

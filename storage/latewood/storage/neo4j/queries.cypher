@@ -34,7 +34,8 @@ MATCH (s:Space {tenant: $tenant, name: one[0]})
 MATCH (l:Ledger {space: s.space, ledger: one[1]})
 SET l.lock = $lock
 WITH s, l
-RETURN s.space, s.id, s.name, s.secret, s.strict, s.state, s.filling, l.ledger, l.seq, l.recorded_at, l.hash, l.writer;
+RETURN s.space, s.id, s.name, s.secret, s.strict, s.state, s.filling, l.ledger, l.seq, l.recorded_at, l.hash, l.writer,
+  coalesce(l.rebuilds, 0);
 
 // name: lock_head
 // Lock one ledger, and read its head under the lock.
@@ -327,9 +328,10 @@ RETURN e.seq, e.unit, e.ordinal, e.recorded_at, e.written_at, e.kind, e.id, e.su
 ORDER BY e.seq LIMIT $first;
 
 // name: list_nodes
-// Nodes in the order they were recorded; {source} and {conditions} are the reader's, words of callers are only bound.
-{source} WHERE n.space = $space AND n.born > $after AND n.recorded_at <= $r AND {conditions}
-RETURN {node:n}, n.born ORDER BY n.born LIMIT $first;
+// Nodes in the order they were recorded, or the other way round; {source}, {beyond}, {conditions} and {order} are the
+// reader's, words of callers are only bound.
+{source} WHERE n.space = $space AND n.born {beyond} $after AND n.recorded_at <= $r AND {conditions}
+RETURN {node:n}, n.born ORDER BY n.born {order} LIMIT $first;
 
 // name: near_keys
 // Keys that begin like a key, then the latest keys.

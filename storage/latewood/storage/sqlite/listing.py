@@ -15,6 +15,7 @@ from latewood.graph_schema.values import normal_key
 from latewood.storage.building import value_of
 from latewood.storage.cursors import check_first, near, read_cursor, write_cursor
 from latewood.storage.port import Axis, Change, Hit, NodeQuery, Page
+from latewood.storage.sqlite import memories
 from latewood.storage.sqlite.database import Cell, Database, number
 from latewood.storage.sqlite.reading import NO_BOUND, Reading, check_count, hex_list, shown_row
 
@@ -38,11 +39,12 @@ def register_functions(connection: Database) -> None:
         return None if value is None else value.text()
 
     connection.create_scalar_function("value_text", value_text, 1, deterministic=True)
+    memories.register_functions(connection)
 
 
 def _conditions(query: NodeQuery, bindings: dict[str, object]) -> str:
     """Write the query's filters as SQL over `node`; words of the caller are only ever bound."""
-    parts = ["node.space = :space", "node.recorded_at <= :r", "node.n > :after"]
+    parts = ["node.space = :space", "node.recorded_at <= :r", "node.n < :after" if query.newest else "node.n > :after"]
     if query.kind is not None:
         parts.append("node.kind = :kind")
         bindings["kind"] = query.kind.value
@@ -70,15 +72,16 @@ def _conditions(query: NodeQuery, bindings: dict[str, object]) -> str:
 
 
 def list_nodes(reading: Reading, query: NodeQuery, valid_at: Micros, known_at: Micros) -> Page[Node]:
-    """List nodes in the order they were recorded."""
+    """List nodes in the order they were recorded, or the other way round."""
     first = check_first(query.first)
-    (after,) = read_cursor(query.after, "n", 1) or (0,)
+    kind, order = ("m", "desc") if query.newest else ("n", "asc")
+    (after,) = read_cursor(query.after, kind, 1) or (FOREVER if query.newest else 0,)
     bindings: dict[str, object] = {"space": reading.n, "t": valid_at, "r": known_at, "after": after, "first": first + 1}
-    sql = f"select node.n from node where {_conditions(query, bindings)} order by node.n limit :first"  # noqa: S608
+    sql = f"select node.n from node where {_conditions(query, bindings)} order by node.n {order} limit :first"  # noqa: S608
     numbers = [cast("int", row[0]) for row in reading.db.execute(sql, bindings)]
     shown = numbers[:first]
     nodes = reading.nodes_by_row(shown)
-    more = write_cursor("n", shown[-1]) if len(numbers) > first else None
+    more = write_cursor(kind, shown[-1]) if len(numbers) > first else None
     return Page(tuple(nodes[n] for n in shown), more)
 
 

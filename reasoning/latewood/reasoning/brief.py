@@ -1,0 +1,327 @@
+"""A hand-over at the start of a session, within a budget of tokens, the same for the same memory."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from enum import StrEnum
+from typing import Final
+
+from latewood.graph_schema.clock import AsOf, to_micros
+from latewood.graph_schema.decisions import ABOUT, STATUS
+from latewood.graph_schema.errors import InvalidError
+from latewood.graph_schema.model import Decision, DecisionStatus, Fact, Node, NodeKind
+from latewood.graph_schema.values import Value
+from latewood.reasoning.decisions import decisions_by_id
+from latewood.reasoning.stale import GONE, STANDING, Moved, Stale, stale_among
+from latewood.reasoning.tokens import tokens_of
+from latewood.storage.port import PAGE_MAX, FactQuery, GraphStore, NodeQuery
+
+__all__ = ["BUDGET_MAX", "BUDGET_MIN", "SINCE_DEFAULT", "Brief", "BriefLine", "BriefSection", "brief", "compose"]
+
+BUDGET_MIN: Final = 100
+BUDGET_MAX: Final = 100_000
+SINCE_DEFAULT: Final = timedelta(days=7)
+"""How far back a brief looks that was not told when the last visit was."""
+_DECISIONS_MAX: Final = 500
+_ENTITIES_MAX: Final = 500
+_CHANGES_MAX: Final = 10_000
+_LINE_CHARS: Final = 240
+
+
+class BriefSection(StrEnum):
+    """The parts of a brief, in the order in which they are written and served from the budget."""
+
+    OPEN = "open"
+    CONFLICTS = "conflicts"
+    STALE = "stale"
+    PRECEDENTS = "precedents"
+    SUPERSEDED = "superseded"
+    IN_FORCE = "in_force"
+
+
+_TITLES: Final[Mapping[BriefSection, str]] = {
+    BriefSection.OPEN: "Open: not decided yet",
+    BriefSection.CONFLICTS: "Conflicts: sources disagree",
+    BriefSection.STALE: "Stale: the evidence moved",
+    BriefSection.PRECEDENTS: "Precedents: what followed",
+    BriefSection.SUPERSEDED: "No longer in force",
+    BriefSection.IN_FORCE: "In force",
+}
+
+
+@dataclass(frozen=True, slots=True)
+class BriefLine:
+    """One line of a brief.
+
+    Attributes:
+        ref: the id of the decision or fact that it is about.
+        at: when it was decided, or became known.
+    """
+
+    section: BriefSection
+    text: str
+    ref: str
+    at: datetime
+
+
+@dataclass(frozen=True, slots=True)
+class Brief:
+    """What to know before going on.
+
+    Attributes:
+        text: the brief as Markdown; costs *tokens*, never above what was asked for.
+        left_out: how many lines of each section did not fit, by the section's name.
+        since: what was superseded is told from here on.
+        bounded: there was more than a brief looks at, so the counts are too low.
+    """
+
+    about: str | None
+    since: datetime
+    lines: tuple[BriefLine, ...]
+    left_out: Mapping[str, int]
+    tokens: int
+    text: str
+    bounded: bool
+
+
+def _short(text: str, chars: int = _LINE_CHARS) -> str:
+    line = " ".join(text.split())
+    return line if len(line) <= chars else line[: chars - 1] + "…"
+
+
+def _name(decision: Decision) -> str:
+    return f"{decision.key} {decision.title}" if decision.key is not None else decision.title
+
+
+def _day(instant: datetime) -> str:
+    return instant.date().isoformat()
+
+
+def _worth(value: Value | None, object_id: str | None, names: Mapping[str, Node]) -> str:
+    if value is not None:
+        return value.text()
+    target = names.get(object_id or "")
+    return target.name if target is not None else (object_id or "nothing")
+
+
+def _said(fact: Fact | None, names: Mapping[str, Node]) -> str:
+    return "nothing" if fact is None else _worth(fact.value, fact.object_id, names)
+
+
+def _decision_line(section: BriefSection, decision: Decision) -> BriefLine:
+    why = f" (because {_short(decision.rationale, 100)})" if decision.rationale else ""
+    status = "" if decision.status is DecisionStatus.ACCEPTED else f" [{decision.status.value}]"
+    text = f"{_day(decision.decided_at)} {_name(decision)}{status}{why}"
+    return BriefLine(section, _short(text), decision.id, decision.decided_at)
+
+
+def _moved_words(piece: Moved, names: Mapping[str, Node]) -> str:
+    node = piece.evidence.node
+    name = node.name if node is not None else piece.evidence.id
+    fact = piece.evidence.fact
+    if fact is None:
+        return f"{name} is {piece.how}"
+    now = f", now {_said(piece.now, names)}" if piece.now is not None else ""
+    because = f" ({piece.reason})" if piece.reason else ""
+    return f"{name} {fact.predicate} = {_said(fact, names)} was {piece.how}{now}{because}"
+
+
+def _stale_line(one: Stale, names: Mapping[str, Node]) -> BriefLine:
+    words = "; ".join(_moved_words(piece, names) for piece in one.moved)
+    return BriefLine(
+        BriefSection.STALE, _short(f"{_name(one.decision)}: {words}"), one.decision.id, one.decision.decided_at
+    )
+
+
+def _conflict_line(fact: Fact, names: Mapping[str, Node]) -> BriefLine | None:
+    if fact.conflict is None:
+        return None
+    subject = names.get(fact.subject_id)
+    other = fact.conflict
+    said = (
+        "that it ended"
+        if other.value is None and other.object_id is None
+        else _worth(other.value, other.object_id, names)
+    )
+    more = f" and {other.others} more" if other.others else ""
+    source = f" (by {_short(fact.source.origin, 60)})" if fact.source is not None else ""
+    name = subject.name if subject is not None else fact.subject_id
+    text = f"{name} {fact.predicate} = {_said(fact, names)}{source}; another source says {said}{more}"
+    return BriefLine(BriefSection.CONFLICTS, _short(text), fact.id, fact.recorded_at)
+
+
+def _latest(lines: Iterable[BriefLine]) -> list[BriefLine]:
+    return sorted(lines, key=lambda one: (-to_micros(one.at), one.ref))
+
+
+def compose(
+    about: str | None, since: datetime, lines: Iterable[BriefLine], budget_tokens: int, *, bounded: bool = False
+) -> Brief:
+    """Fill a budget with *lines*, one of each section in turn, each section in the order given.
+
+    Raises:
+        InvalidError: code ``query.invalid`` for a budget below `BUDGET_MIN` or above `BUDGET_MAX`.
+    """
+    if not BUDGET_MIN <= budget_tokens <= BUDGET_MAX:
+        msg = f"a brief has a budget of {BUDGET_MIN} to {BUDGET_MAX:,} tokens, not {budget_tokens}"
+        raise InvalidError(msg, code="query.invalid", budget=budget_tokens)
+    waiting: dict[BriefSection, list[BriefLine]] = {section: [] for section in BriefSection}
+    for line in lines:
+        waiting[line.section].append(line)
+    title = f"# Brief{'' if about is None else ': ' + _short(about, 80)}, since {_day(since)}"
+    chosen: dict[BriefSection, list[BriefLine]] = {section: [] for section in BriefSection}
+    open_sections = [section for section in BriefSection if waiting[section]]
+    while open_sections:
+        for section in tuple(open_sections):
+            chosen[section].append(waiting[section].pop(0))
+            if tokens_of(_write(title, chosen, waiting, bounded=bounded)) > budget_tokens:
+                waiting[section].insert(0, chosen[section].pop())
+                open_sections.remove(section)
+            elif not waiting[section]:
+                open_sections.remove(section)
+    text = _write(title, chosen, waiting, bounded=bounded)
+    left_out = {section.value: len(rest) for section, rest in waiting.items() if rest}
+    told = tuple(line for section in BriefSection for line in chosen[section])
+    return Brief(about, since, told, left_out, tokens_of(text), text, bounded)
+
+
+def _write(
+    title: str, chosen: Mapping[BriefSection, Sequence[BriefLine]],
+    waiting: Mapping[BriefSection, Sequence[BriefLine]], *, bounded: bool,
+) -> str:  # fmt: skip
+    parts = [title]
+    parts += [
+        f"## {_TITLES[section]}\n" + "\n".join(f"- {line.text}" for line in chosen[section])
+        for section in BriefSection
+        if chosen[section]
+    ]
+    rest = [f"{len(waiting[section])} {section.value}" for section in BriefSection if waiting[section]]
+    if rest:
+        parts.append(f"Left out: {', '.join(rest)}.")
+    elif not any(chosen.values()):
+        parts.append("Nothing is open, stale or in force.")
+    if bounded:
+        parts.append("More is stored than a brief looks at.")
+    return "\n\n".join(parts)
+
+
+async def brief(
+    store: GraphStore, space: str, at: AsOf, *, now: datetime, about: str | None = None,
+    nodes: Sequence[Node] | None = None, since: datetime | None = None, budget_tokens: int = 800,
+) -> Brief:  # fmt: skip
+    """Gather what to know of *nodes* (None: of the space) as of *at*, and fill the budget with it.
+
+    Args:
+        now: what *at* means by now.
+        about: how the caller named *nodes*.
+        since: when the reader was last here; a week ago when left out.
+    """
+    since = now - SINCE_DEFAULT if since is None else since
+    decisions, bounded = await _decisions(store, space, nodes, at)
+    gone, more = await _gone_since(store, space, since, at.known_at or now, at)
+    if nodes is not None:
+        wanted = {one.id for one in decisions}
+        gone = [one for one in gone if one.id in wanted]
+    stale = await stale_among(store, space, decisions, at)
+    subjects = await _subjects(store, space, decisions, nodes, at)
+    facts = await store.facts(space, FactQuery(subjects=subjects), at) if subjects else ()
+    disputed = [fact for fact in facts if fact.conflict is not None]
+    names = await _names(store, space, stale, disputed, at)
+    lines = [
+        *_latest(
+            _decision_line(BriefSection.OPEN, one)
+            for one in decisions if one.status in (DecisionStatus.PROPOSED, DecisionStatus.DEFERRED)
+        ),
+        *_latest(line for line in (_conflict_line(fact, names) for fact in disputed) if line is not None),
+        *_latest(_stale_line(one, names) for one in stale),
+        *_latest(_precedent_line(one) for one in decisions if one.outcomes),
+        *_latest(_gone_line(one) for one in gone),
+        *_latest(
+            _decision_line(BriefSection.IN_FORCE, one) for one in decisions if one.status is DecisionStatus.ACCEPTED
+        ),
+    ]  # fmt: skip
+    return compose(about, since, lines, budget_tokens, bounded=bounded or more)
+
+
+def _precedent_line(decision: Decision) -> BriefLine:
+    outcome = "; ".join(decision.outcomes)
+    text = f"{outcome} followed {_day(decision.decided_at)} {_name(decision)} [{decision.status.value}]"
+    return BriefLine(BriefSection.PRECEDENTS, _short(text), decision.id, decision.decided_at)
+
+
+def _gone_line(decision: Decision) -> BriefLine:
+    by = ", ".join(node.key or node.name for node in decision.superseded_by)
+    text = f"{_name(decision)} is {decision.status.value}{' by ' + by if by else ''}"
+    return BriefLine(BriefSection.SUPERSEDED, _short(text), decision.id, decision.decided_at)
+
+
+async def _decisions(
+    store: GraphStore, space: str, nodes: Sequence[Node] | None, at: AsOf
+) -> tuple[list[Decision], bool]:
+    """Read the decisions about *nodes* or those among them; of a whole space the latest that stand."""
+    if nodes is None:
+        where = {STATUS: [status.value for status in STANDING]}
+        page = await store.list_nodes(
+            space, NodeQuery(NodeKind.DECISION, where=where, first=_DECISIONS_MAX, newest=True), at
+        )
+        ids, bounded = [node.id for node in page.items], page.next is not None
+    else:
+        ids = [node.id for node in nodes if node.kind is NodeKind.DECISION]
+        others = [node.id for node in nodes if node.kind is not NodeKind.DECISION]
+        if others:
+            edges = await store.facts(space, FactQuery(objects=others, predicates=[ABOUT]), at)
+            ids += [fact.subject_id for fact in edges]
+        ids = list(dict.fromkeys(ids))
+        ids, bounded = ids[:_DECISIONS_MAX], len(ids) > _DECISIONS_MAX
+    read = await decisions_by_id(store, space, ids, at)
+    return [read[one] for one in ids if one in read], bounded
+
+
+async def _gone_since(
+    store: GraphStore, space: str, since: datetime, until: datetime, at: AsOf
+) -> tuple[list[Decision], bool]:
+    """Return the decisions whose status became one that nobody relies on, as recorded after *since*."""
+    gone = {status.value for status in GONE}
+    ids: dict[str, None] = {}
+    after: str | None = None
+    looked = 0
+    while since < until and looked < _CHANGES_MAX:
+        page = await store.changes(space, to_micros(since), to_micros(until), first=PAGE_MAX, after=after)
+        looked += len(page.items)
+        for change in page.items:
+            value = change.fact.value
+            if change.fact.predicate == STATUS and value is not None and value.text() in gone:
+                ids[change.fact.subject_id] = None
+        after = page.next
+        if after is None:
+            break
+    listed = list(ids)
+    read = await decisions_by_id(store, space, listed[:_DECISIONS_MAX], at)
+    found = [one for one in read.values() if one.status in GONE]
+    return found, after is not None or len(listed) > _DECISIONS_MAX
+
+
+async def _subjects(
+    store: GraphStore, space: str, decisions: Sequence[Decision], nodes: Sequence[Node] | None, at: AsOf
+) -> list[str]:
+    """Return whose facts may be disputed: what the decisions are about, and the nodes or the latest entities."""
+    if nodes is None:
+        page = await store.list_nodes(space, NodeQuery(NodeKind.ENTITY, first=_ENTITIES_MAX, newest=True), at)
+        nodes = page.items
+    ids = [*(node.id for node in nodes), *(node.id for one in decisions for node in one.about)]
+    return list(dict.fromkeys(ids))[: 2 * _ENTITIES_MAX]
+
+
+async def _names(
+    store: GraphStore, space: str, stale: Sequence[Stale], disputed: Sequence[Fact], at: AsOf
+) -> Mapping[str, Node]:
+    """Read the nodes that the lines name."""
+    facts = [piece.now for one in stale for piece in one.moved] + [
+        piece.evidence.fact for one in stale for piece in one.moved
+    ]
+    ids = {fact.object_id for fact in [*facts, *disputed] if fact is not None}
+    ids |= {fact.subject_id for fact in disputed}
+    ids |= {fact.conflict.object_id for fact in disputed if fact.conflict is not None}
+    return await store.nodes(space, ids=sorted(one for one in ids if one is not None), at=at)
