@@ -22,8 +22,11 @@ SETTINGS: Final[Mapping[str, str]] = {
 """Every environment variable with one sentence."""
 
 _OF_TESTS: Final = frozenset(
-    {"LATEWOOD_EXAMPLES", "LATEWOOD_NEO4J_URL", "LATEWOOD_NEO4J_VERSION", "LATEWOOD_REQUIRE_NEO4J"}
-)
+    {
+        "LATEWOOD_EXAMPLES", "LATEWOOD_NEO4J_URL", "LATEWOOD_NEO4J_VERSION", "LATEWOOD_REQUIRE_COMPOSE",
+        "LATEWOOD_REQUIRE_NEO4J",
+    }
+)  # fmt: skip
 
 
 @dataclass(frozen=True, slots=True)
