@@ -9,6 +9,9 @@ from latewood.memory.reader import Entity, Written
 from latewood.memory.rebuilding import RebuildReport
 from latewood.reasoning.brief import Brief, BriefLine, BriefSection
 from latewood.reasoning.changes import Axis, Difference
+from latewood.reasoning.fusion import Clue, Signal
+from latewood.reasoning.precedents import Precedent
+from latewood.reasoning.recalled import Recall, Recalled
 from latewood.reasoning.stale import Moved, Stale
 from latewood.reasoning.why import Why
 
@@ -20,6 +23,7 @@ __all__ = [
     "Brief",
     "BriefLine",
     "BriefSection",
+    "Clue",
     "Decision",
     "DecisionStatus",
     "Difference",
@@ -31,7 +35,11 @@ __all__ = [
     "Node",
     "NodeKind",
     "Period",
+    "Precedent",
     "RebuildReport",
+    "Recall",
+    "Recalled",
+    "Signal",
     "Stale",
     "Trust",
     "Why",

@@ -175,6 +175,8 @@ class BlockingMemory:
 
     why = _blocking(Memory.why)
     why_about = _blocking(Memory.why_about)
+    recall = _blocking(Memory.recall)
+    precedents = _blocking(Memory.precedents)
     stale = _blocking(Memory.stale)
     brief = _blocking(Memory.brief)
     timeline = _blocking(Memory.timeline)

@@ -13,14 +13,18 @@ from latewood.graph_schema.errors import ConflictError, InvalidError, NotFoundEr
 from latewood.graph_schema.events import LedgerEntry, Receipt
 from latewood.graph_schema.ids import is_id, normal_id
 from latewood.graph_schema.ledger import Verdict
-from latewood.graph_schema.model import Decision, DecisionStatus, Fact, LedgerName, Node, NodeKind
+from latewood.graph_schema.model import Decision, DecisionStatus, Fact, LedgerName, Node, NodeKind, Trust
 from latewood.graph_schema.values import normal_key
 from latewood.reasoning.brief import Brief, brief
 from latewood.reasoning.changes import Axis, Difference, difference
 from latewood.reasoning.decisions import decisions_by_id
+from latewood.reasoning.precedents import Precedent, precedents
+from latewood.reasoning.recall import LIMIT_DEFAULT, Embed, Question, recall
+from latewood.reasoning.recalled import Recall
 from latewood.reasoning.stale import Stale, stale_decisions
 from latewood.reasoning.why import Why, why_decision
-from latewood.storage.port import FactQuery, GraphStore, Hit, NodeQuery, Page, Space, StoreInfo
+from latewood.storage.names import session_key
+from latewood.storage.port import FactQuery, GraphStore, Hit, NodeQuery, Page, Scope, Space, StoreInfo
 
 __all__ = ["Entity", "Identified", "Reader", "Written", "micros_or_none", "said"]
 
@@ -56,10 +60,11 @@ def said(thing: Identified) -> str:
 class Reader:
     """Reads one space of a tenant."""
 
-    def __init__(self, store: GraphStore, space: str) -> None:
-        """Read *space* through *store*."""
+    def __init__(self, store: GraphStore, space: str, embed: Embed | None = None) -> None:
+        """Read *space* through *store*; with *embed*, recall finds by meaning too."""
         self._store = store
         self._space = space
+        self._embed = embed
 
     @property
     def space(self) -> str:
@@ -203,6 +208,48 @@ class Reader:
         ranked = sorted(found, key=lambda one: (bool(one.superseded_by), -to_micros(one.decided_at)))
         return tuple([await why_decision(self._store, self._space, one, at) for one in ranked[:first]])
 
+    async def recall(
+        self, query: str, *, limit: int = LIMIT_DEFAULT, budget_tokens: int | None = None,
+        kinds: Sequence[NodeKind] | None = None, types: Sequence[str] | None = None,
+        predicates: Sequence[str] | None = None, about: Sequence[Identified] = (), session: str | None = None,
+        actor: Identified | None = None, trust_min: Trust | None = None, since: datetime | None = None,
+        until: datetime | None = None, past: bool = False, at: AsOf = NOW,
+    ) -> Recall:  # fmt: skip
+        """Return the memories that answer *query*, the best first, each with why it was found.
+
+        Found are facts that carry text: what was said, notes, the words of decisions. Times that the question names
+        ("in May", "last week", as of `valid_at`) are preferred; filters leave out everything else before ranking.
+
+        Args:
+            budget_tokens: what the answer's text may cost a model; what found no room is counted.
+            kinds, types: of what the memories are about.
+            about: entities, decisions or sessions, by id or key: theirs and those of what points at them.
+            session, actor: in which session, or by whom, it was written down.
+            since, until: when it became true, *until* not included.
+            past: decisions that are superseded, reversed or deprecated, too.
+
+        Raises:
+            NotFoundError: for an unknown node, with near keys as suggestions.
+            InvalidError: code ``query.invalid``.
+        """
+        scope = Scope(
+            kinds=kinds, types=types, predicates=predicates,
+            about=[(await self.node(one, at)).id for one in about] or None,
+            sessions=None if session is None else [(await self.node(_session_name(session), at)).id],
+            actors=None if actor is None else [(await self.node(actor, at)).id],
+            trust_min=trust_min, since=micros_or_none(since), until=micros_or_none(until),
+        )  # fmt: skip
+        question = Question(query, scope, limit, budget_tokens, past)
+        return await recall(self._store, self._space, question, at, self._embed)
+
+    async def precedents(self, text: str, *, first: int = 5, at: AsOf = NOW) -> tuple[Precedent, ...]:
+        """Return the decisions most like the one that *text* describes, those whose outcome is known first.
+
+        Raises:
+            InvalidError: code ``query.invalid``.
+        """
+        return await precedents(self._store, self._space, text, at, self._embed, first=first)
+
     async def stale(self, *, first: int = 50, after: str | None = None, at: AsOf = NOW) -> Page[Stale]:
         """List the decisions that stand while their evidence was corrected, retracted, ended or superseded since, the
         latest first. A page may hold fewer than *first* while `next` goes on.
@@ -310,6 +357,10 @@ class Reader:
     async def info(self) -> StoreInfo:
         """Describe the store."""
         return await self._store.info()
+
+
+def _session_name(session: str) -> str:
+    return session if is_id(normal_id(session)) else session_key(session)
 
 
 def micros_or_none(instant: datetime | None) -> int | None:
