@@ -8,6 +8,7 @@ from typing import Protocol, TypeAlias
 from latewood.graph_schema.commands import Command, History, SourceSpec, Unit
 from latewood.graph_schema.events import Receipt
 from latewood.graph_schema.ids import IdSource
+from latewood.graph_schema.model import Trust
 from latewood.storage.port import GraphStore
 
 __all__ = ["Progress", "Sink"]
@@ -35,10 +36,11 @@ class Sink(Protocol):
         ...
 
     def unit(
-        self, commands: Sequence[Command], body: object, *, source: str | SourceSpec | None = None,
-        idempotency_key: str | None = None, history: History | None = None,
+        self, commands: Sequence[Command], body: object, *, by: str | None = None, session: str | None = None,
+        source: str | SourceSpec | None = None, trust: Trust | None = None, idempotency_key: str | None = None,
+        history: History | None = None,
     ) -> Unit:  # fmt: skip
-        """Make a unit in the handle's name. Raises InvalidError (``actor.missing``)."""
+        """Make a unit in the handle's name, or in that of *by*. Raises InvalidError (``actor.missing``)."""
         ...
 
     async def submit_many(self, units: Sequence[Unit]) -> tuple[Receipt, ...]:

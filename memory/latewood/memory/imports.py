@@ -1,7 +1,8 @@
-"""Ways in for whole folders and tables: each makes the space when it is not there, and says so."""
+"""Ways in for folders, tables, transcripts and more: each makes the space when it is not there, and says so."""
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 
 from latewood.graph_schema.errors import NotFoundError
@@ -9,11 +10,14 @@ from latewood.ingestion.adr import ingest_adr as _ingest_adr
 from latewood.ingestion.importing import TableReport
 from latewood.ingestion.report import AdrReport
 from latewood.ingestion.sink import Progress
+from latewood.ingestion.sources.loading import SourceReport
+from latewood.ingestion.sources.transcripts import HUMAN, TranscriptFormat
+from latewood.ingestion.sources.transcripts import ingest_transcripts as _ingest_transcripts
 from latewood.ingestion.table import ingest_table as _ingest_table
 from latewood.ingestion.tablemap import load_map
 from latewood.memory.api import Memory
 
-__all__ = ["ensure_space", "ingest_adr", "ingest_table"]
+__all__ = ["ensure_space", "ingest_adr", "ingest_table", "ingest_transcripts"]
 
 
 async def ensure_space(memory: Memory) -> bool:
@@ -27,7 +31,7 @@ async def ensure_space(memory: Memory) -> bool:
 def _check_there(path: Path) -> None:
     """Refuse a path that leads nowhere before a space is made for it."""
     if not path.exists():
-        msg = f"{path} is not there; name a folder of decision records or a table's file"
+        msg = f"{path} is not there; name the file or folder to import"
         raise NotFoundError(msg, code="file.unreadable", path=str(path))
 
 
@@ -50,5 +54,22 @@ async def ingest_table(
     _check_there(path)
     created = await ensure_space(memory)
     report = await _ingest_table(memory, path, read, progress=progress)
+    report.space_created = created
+    return report
+
+
+async def ingest_transcripts(
+    memory: Memory, paths: Sequence[Path], *, human: str = HUMAN, session: str | None = None,
+    named: TranscriptFormat | None = None, dry_run: bool = False, rejects: Path | None = None,
+    retry: Path | None = None, progress: Progress | None = None,
+) -> SourceReport:  # fmt: skip
+    """Import agents' transcripts; see `latewood.ingestion.sources.transcripts`. Raises as it does."""
+    for path in paths:
+        _check_there(path)
+    created = not dry_run and await ensure_space(memory)
+    report = await _ingest_transcripts(
+        memory, paths, human=human, session=session, named=named, dry_run=dry_run, rejects=rejects, retry=retry,
+        progress=progress,
+    )  # fmt: skip
     report.space_created = created
     return report

@@ -1,4 +1,4 @@
-"""Bringing in decision records and tables, and writing decisions out."""
+"""Bringing in decision records, tables and transcripts, and writing decisions out."""
 
 from __future__ import annotations
 
@@ -10,9 +10,11 @@ import typer
 
 from latewood.clients.cli.call import EXIT_OK, EXIT_REFUSED, Call, command
 from latewood.clients.cli.groups import export, ingest
+from latewood.graph_schema.errors import InvalidError
 from latewood.graph_schema.values import Json
 
 if TYPE_CHECKING:
+    from latewood.ingestion.sources.transcripts import TranscriptFormat
     from latewood.memory.exports import ExportReport
 
 __all__: list[str] = []
@@ -50,7 +52,7 @@ async def _show_report(call: Call, report: Mapping[str, Json]) -> None:
     where = f"{report['path']} into space {report['space']}"
     call.screen.say(where + (", which is new" if report.get("space_created") else ""), style="bold")
     call.screen.table(("", "count"), [(name.replace("_", " "), str(value)) for name, value in counts.items()])
-    if counts.get("written") == 0:
+    if counts.get("written") == 0 and not report.get("dry_run"):
         call.screen.say("everything was known already; nothing was written", style="dim")
     for name, listed in findings.items():
         call.screen.say()
@@ -107,6 +109,82 @@ async def ingest_rows(
     with call.progress("reading rows") as move:
         report = await ingest_table(call.memory, path, map_, progress=move)
     return {**cast("Mapping[str, Json]", plain(report)), "strict": strict}
+
+
+_Paths: TypeAlias = Annotated[list[Path] | None, typer.Argument(metavar="PATH...", help="Files, or folders of them.")]
+_Human: TypeAlias = Annotated[
+    str, typer.Option("--human", metavar="ACTOR", help="Whose the user's turns are; nobody knows unless you say.")
+]
+_DryRun: TypeAlias = Annotated[bool, typer.Option("--dry-run", help="Read and report, write nothing.")]
+_Rejects: TypeAlias = Annotated[
+    Path | None, typer.Option("--rejects", metavar="FILE", help="Write what was not taken here, as JSON lines.")
+]
+_Retry: TypeAlias = Annotated[
+    Path | None, typer.Option("--retry", metavar="FILE", help="Take only what an earlier run wrote to this file.")
+]
+
+
+async def _show_source(call: Call, report: Mapping[str, Json]) -> None:
+    await _show_report(call, report)
+    for title in ("what", "left_out"):
+        counts = report.get(title)
+        if isinstance(counts, dict) and counts:
+            call.screen.say()
+            call.screen.table(
+                ("of the lines" if title == "what" else "left out", "count"),
+                [(name, str(count)) for name, count in sorted(counts.items())],
+            )
+    if report.get("dry_run"):
+        call.screen.say("a dry run: nothing was written", style="bold")
+
+
+@command(ingest, "transcript", writes=True, show=_show_source, code=_strict_code)
+async def ingest_transcript(
+    call: Call,
+    paths: _Paths = None,
+    *,
+    human: _Human = "human:unknown",
+    session: Annotated[
+        str | None, typer.Option("--session", metavar="NAME", help="Of Responses items, which name none (file's name).")
+    ] = None,
+    format_: Annotated[
+        str | None,
+        typer.Option("--format", metavar="NAME", help="claude, codex or responses (told by the first lines)."),
+    ] = None,
+    dry_run: _DryRun = False,
+    rejects: _Rejects = None,
+    retry: _Retry = None,
+    strict: _Strict = False,
+) -> Mapping[str, Json]:
+    """Import agents' transcripts: turns as what was said, tool and model calls as steps; a second run writes nothing.
+
+    Takes Claude Code's JSON lines with subagents, Codex's rollouts and items of the OpenAI Responses API. Thinking is
+    not kept, nor what tools returned, nor what programs put into turns. The report counts every line.
+
+    Example: `latewood ingest transcript ~/.claude/projects --human human:ada`
+    """
+    from latewood.graph_schema.plain import plain
+    from latewood.memory.imports import ingest_transcripts
+
+    with call.progress("reading transcripts") as move:
+        report = await ingest_transcripts(
+            call.memory, _given(paths, retry), human=human, session=session, named=_format(format_), dry_run=dry_run,
+            rejects=rejects, retry=retry, progress=move,
+        )  # fmt: skip
+    return {**cast("Mapping[str, Json]", plain(report)), "strict": strict}
+
+
+def _given(paths: list[Path] | None, retry: Path | None) -> list[Path]:
+    if not paths and retry is None:
+        raise InvalidError("name a file or a folder to import, or --retry a file of rejects", code="query.invalid")
+    return paths or []
+
+
+def _format(name: str | None) -> TranscriptFormat | None:
+    formats: Mapping[str, TranscriptFormat] = {"claude": "claude", "codex": "codex", "responses": "responses"}
+    if name is not None and name not in formats:
+        raise InvalidError(f"{name!r} is no format of transcripts: {', '.join(formats)}", code="query.invalid")
+    return None if name is None else formats[name]
 
 
 async def _show_export(call: Call, report: ExportReport) -> None:
