@@ -322,7 +322,7 @@ class GraphStore(Protocol):
         """Return the neighbours in time of memories: what holds of the same subject and predicate, by `valid_from`.
 
         Those before come first, then those after, each side nearest first with the score 1/1, 1/2, ... What is no
-        memory of the space has no entry; at most `LOOKED_AT_MAX` rows are looked at for all. Raises LimitError.
+        memory of the space has no entry; at most `AROUND_LOOKED_AT_MAX` are looked at on each side. Raises LimitError.
         """
         ...
 
@@ -363,7 +363,7 @@ class GraphStore(Protocol):
         ...
 
     async def keep_vectors(self, space: str, generation: str, vectors: Mapping[str, bytes]) -> int:
-        """Keep vectors of memories, all or none; return how many had none before. At most `PAGE_MAX`.
+        """Keep vectors of memories, all or none; return how many had none before. At most `VECTORS_MAX`.
 
         A memory that has its vector keeps it, and what is no memory, or not any more, is passed over. Raises as
         `match_vector` does.

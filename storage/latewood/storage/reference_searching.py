@@ -9,13 +9,13 @@ from typing import cast
 
 from latewood.graph_schema.clock import NOW, AsOf, Micros, to_micros
 from latewood.graph_schema.commands import Unit
-from latewood.graph_schema.errors import LimitError
 from latewood.graph_schema.model import Fact
 from latewood.storage.cursors import check_first, read_cursor, write_cursor
 from latewood.storage.port import PAGE_MAX, Page
 from latewood.storage.reference_listing import words_in
 from latewood.storage.reference_space import NO_BOUND, SpaceLog, Vectors
 from latewood.storage.searching import (
+    AROUND_LOOKED_AT_MAX,
     EVERYTHING,
     LOOKED_AT_MAX,
     Generation,
@@ -25,6 +25,7 @@ from latewood.storage.searching import (
     check_around,
     check_fresh,
     check_generation,
+    check_many,
     check_scope,
     check_vector,
     current_of,
@@ -153,12 +154,15 @@ def _around(
             one for one in memories
             if one != fact and log.log[log.places[one]].event.subject == own.subject
             and log.predicate(log.log[log.places[one]].event) == log.predicate(own)
-            and _holds(log, one, valid_at, known_at)
+            and log.log[log.places[one]].recorded_at <= known_at
         ]  # fmt: skip
         line.sort(key=place)
-        before = [one for one in reversed(line) if place(one) < place(fact)][:each_side]
-        after = [one for one in line if place(one) > place(fact)][:each_side]
-        return tuple(_match(log, one, 1 / n) for side in (before, after) for n, one in enumerate(side, 1))
+        sides = (
+            [one for one in reversed(line) if place(one) < place(fact)],
+            [one for one in line if place(one) > place(fact)],
+        )
+        held = ([one for one in side[:AROUND_LOOKED_AT_MAX] if _holds(log, one, valid_at, known_at)] for side in sides)
+        return tuple(_match(log, one, 1 / n) for side in held for n, one in enumerate(side[:each_side], 1))
 
     known = (one for one in dict.fromkeys(facts) if one in memories)
     return {one: beside(one) for one in known if log.log[log.places[one]].recorded_at <= known_at}
@@ -223,9 +227,7 @@ def _unembedded(log: SpaceLog, generation: str, after: str | None, limit: int) -
 
 def _keep(log: SpaceLog, generation: str, vectors: Mapping[str, bytes]) -> int:
     """Keep vectors of memories that have none."""
-    if len(vectors) > PAGE_MAX:
-        msg = f"{len(vectors):,} vectors at once, more than {PAGE_MAX:,}; keep them in parts"
-        raise LimitError(msg, limit="PAGE_MAX", maximum=PAGE_MAX)
+    check_many(vectors)
     held = _vectors_of(log, generation)
     for fact, vector in vectors.items():
         check_vector(vector, held.dimensions, f"the fact {fact[:80]}")

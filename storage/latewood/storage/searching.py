@@ -10,7 +10,7 @@ from __future__ import annotations
 import re
 import sys
 from array import array
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Final, Literal
 
@@ -21,12 +21,14 @@ from latewood.graph_schema.model import NodeKind, Trust
 from latewood.graph_schema.values import Json, Value
 
 __all__ = [
+    "AROUND_LOOKED_AT_MAX",
     "AROUND_MAX",
     "DIMENSIONS_MAX",
     "EVERYTHING",
     "GENERATIONS_MAX",
     "LOOKED_AT_MAX",
     "SCOPE_IDS_MAX",
+    "VECTORS_MAX",
     "Generation",
     "Match",
     "Matches",
@@ -34,6 +36,7 @@ __all__ = [
     "check_around",
     "check_fresh",
     "check_generation",
+    "check_many",
     "check_scope",
     "check_vector",
     "current_of",
@@ -53,7 +56,11 @@ LOOKED_AT_MAX: Final = 50_000
 """Matches that a search looks at, best first, before it gives up finding ones that hold."""
 AROUND_MAX: Final = 50
 """Most neighbours on each side of a fact."""
+AROUND_LOOKED_AT_MAX: Final = 1_000
+"""Memories on each side of a fact that are looked at for neighbours that hold."""
 _NAME: Final = re.compile(r"[A-Za-z0-9][A-Za-z0-9._:@/+-]{0,127}")
+VECTORS_MAX: Final = 1_000
+"""Most vectors that are kept at once."""
 _MODEL_CHARS_MAX: Final = 200
 _FLOAT_BYTES: Final = 4
 _LENGTH_SLACK: Final = 0.01
@@ -157,6 +164,14 @@ def check_around(each_side: int) -> int:
         msg = f"1 to {AROUND_MAX} neighbours on each side, not {each_side}"
         raise LimitError(msg, limit="AROUND_MAX", maximum=AROUND_MAX)
     return each_side
+
+
+def check_many(vectors: Iterable[str]) -> None:
+    """Refuse too many vectors at once. Raises LimitError."""
+    count = len(list(vectors))
+    if count > VECTORS_MAX:
+        msg = f"{count:,} vectors at once, more than {VECTORS_MAX:,}; keep them in parts"
+        raise LimitError(msg, limit="VECTORS_MAX", maximum=VECTORS_MAX)
 
 
 def check_vector(vector: bytes, dimensions: int, of: str) -> bytes:

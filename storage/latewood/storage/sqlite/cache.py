@@ -10,6 +10,7 @@ from latewood.graph_schema.model import LedgerName
 from latewood.storage.rows import NodeRow, SpaceRow
 from latewood.storage.settling import KeyState
 from latewood.storage.sqlite.database import Database, number
+from latewood.storage.sqlite.vectors import StoredGeneration
 
 __all__ = ["Cache", "CachedLedger", "CachedSpace"]
 
@@ -29,11 +30,12 @@ class CachedLedger:
 
 @dataclass(slots=True)
 class CachedSpace:
-    """A space while it is written to."""
+    """A space while it is written to; *generation* is the current one of its vectors."""
 
     n: int
     row: SpaceRow
     ledgers: dict[LedgerName, CachedLedger] = field(default_factory=dict[LedgerName, CachedLedger])
+    generation: StoredGeneration | None = None
 
 
 @dataclass(slots=True)

@@ -24,6 +24,7 @@ from latewood.storage.sqlite import erasing
 from latewood.storage.sqlite.cache import Cache
 from latewood.storage.sqlite.database import BUSY_MS, Database
 from latewood.storage.sqlite.migrations import SCHEMA_VERSION, migrate, prepare
+from latewood.storage.sqlite.vectors import VectorCache
 from latewood.storage.sqlite.worker import Worker
 from latewood.storage.upgrades import Upgrade
 
@@ -79,6 +80,7 @@ class Engine:
         self.read_only = False
         self.sql = load_queries(_PACKAGE, "queries.sql")
         self.cache = Cache()
+        self.vectors = VectorCache()
         self.tenants_met: set[str] = set()
         self._log_path = path.with_name(path.name + "-wal")
         self._file: tuple[int, ...] | None = None
@@ -187,6 +189,7 @@ class Engine:
         if file is None or (found := self._identity()) == file:
             return
         self.cache.clear()
+        self.vectors.clear()
         if found is None:
             msg = f"{self.path} was removed or renamed while it was open; nothing was accepted: put it back"
             raise UnavailableError(msg, code="store.unavailable")

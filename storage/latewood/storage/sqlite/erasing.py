@@ -25,6 +25,7 @@ from latewood.storage.port import Scrub
 from latewood.storage.queries import load_queries
 from latewood.storage.receipts import receipt_from_json, receipt_to_json
 from latewood.storage.rows import Erasing
+from latewood.storage.sqlite import memories
 from latewood.storage.sqlite.database import BUSY_MS, Cell, Database, Statements, number
 
 __all__ = ["Place", "find", "mark", "marked", "scrub", "take"]
@@ -97,7 +98,9 @@ def take(db: Statements, place: Place, erasure: Erasure) -> dict[str, int]:
     db.execute(sql["take_payloads"], (listed,))
     for key, predicate in erasure.keys.items():
         db.execute(sql["name_key"], (predicate, n, key))
+    vectors = memories.forget(db, n, rows)
     texts, receipts, nodes = [*rows], 0, 0
+    actors: list[int] = []
     keys: dict[str, str | None] = {}
     for one, kind in erasure.nodes.items():
         node = db.execute(sql["node_target"], (n, id_bytes(one))).fetchone()
@@ -105,16 +108,19 @@ def take(db: Statements, place: Place, erasure: Erasure) -> dict[str, int]:
             nodes += 1
             texts.append(-cast("int", node[0]))
             keys[one] = cast("str | None", node[3])
+            if kind is NodeKind.ACTOR:
+                actors.append(cast("int", node[0]))
             if kind is not NodeKind.SOURCE:
                 receipts += _receipts(db, n, keys, one, cast("str | None", node[2]))
             db.execute(sql["bury_node"], (kind.value, ERASED_NAME, node[0]))
+    memories.forget_speakers(db, actors, [one for one, kind in erasure.nodes.items() if kind is NodeKind.SOURCE])
     table, listed = f"text_{n}", json.dumps(texts)
     counted = number(db.execute(sql["count_texts"].replace("{table}", table), (listed,)))
     db.execute(sql["take_texts"].replace("{table}", table), (listed,))
     db.execute(sql["empty_refusals"], (tenant, space, REFUSAL_ERASED))
     return {
         "ledger": len(rows), "nodes": nodes, "receipts": receipts,
-        "refusals": db.changes(), "text": counted, "edges": objects,
+        "refusals": db.changes(), "text": counted, "edges": objects, "vectors": vectors,
     }  # fmt: skip
 
 

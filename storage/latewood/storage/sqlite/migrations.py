@@ -21,6 +21,7 @@ import structlog
 from latewood.graph_schema.errors import InvalidError, UnavailableError
 from latewood.storage.crashpoints import reach
 from latewood.storage.sqlite.database import Database, Row, number
+from latewood.storage.sqlite.memories import add_search
 from latewood.storage.upgrades import Upgrade
 
 __all__ = ["APPLICATION_ID", "CURRENT", "SCHEMA_VERSION", "Migration", "Schema", "migrate", "prepare"]
@@ -46,6 +47,7 @@ class Migration:
 def _create(connection: Database) -> None:
     text = resources.files("latewood.storage.sqlite").joinpath("schema.sql").read_text(encoding="utf-8")
     connection.execute(text)
+    add_search(connection)
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,7 +72,10 @@ class Schema:
         return tuple(one for one in self.migrations if one.schema > found)
 
 
-CURRENT: Final = Schema(first=1, create=_create)
+CURRENT: Final = Schema(
+    first=1, create=_create,
+    migrations=(Migration(2, "search by fact: a view of the facts that carry text, and vectors", add_search),),
+)  # fmt: skip
 """What this Latewood knows."""
 SCHEMA_VERSION: Final = CURRENT.version
 

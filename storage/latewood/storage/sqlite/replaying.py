@@ -99,7 +99,7 @@ class Replayer(GroupWriter):
             reach("replay.unit")
         head = (space.n, ledger.number, ledger.seq, ledger.hash, ledger.recorded_at)
         self._db.execute(self._sql["set_head"], head)
-        self._db.flush()
+        self._finish()
         reach("replay.written")
         return sum(len(unit.rows) for unit in units)
 

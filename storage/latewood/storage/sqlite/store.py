@@ -52,6 +52,7 @@ from latewood.storage.sqlite.migrations import SCHEMA_VERSION
 from latewood.storage.sqlite.reading import NO_BOUND, Reading
 from latewood.storage.sqlite.rebuilding import PHASES, Rebuilder
 from latewood.storage.sqlite.replaying import Replayer
+from latewood.storage.sqlite.searching import MemorySearch
 from latewood.storage.sqlite.writing import LEDGER_NUMBER, GroupWriter, attributes_of, find_space, space_row
 
 __all__ = ["SqliteStore"]
@@ -69,7 +70,7 @@ def _forget() -> None:
     forget_names()
 
 
-class SqliteStore:
+class SqliteStore(MemorySearch):
     """A graph store in one file. Make it with `open`."""
 
     def __init__(self, engine: Engine, *, tenant: str, clock: Clock, ids: IdSource, words: Vocabulary) -> None:
@@ -250,6 +251,7 @@ class SqliteStore:
         answers = await self._engine.write(work)
         reach("group.committed")
         if erasure:
+            self._engine.vectors.clear()
             _forget()
         return answers
 
@@ -423,6 +425,7 @@ class SqliteStore:
         count = await self._engine.write(work)
         reach("replay.committed")
         if erasure:
+            self._engine.vectors.clear()
             _forget()
             await self._engine.scrub()
         return count

@@ -26,8 +26,9 @@ from latewood.storage.planning import Plan, needs_of, plan, predicate_of, receip
 from latewood.storage.port import Committed
 from latewood.storage.receipts import receipt_from_json, receipt_to_json
 from latewood.storage.rows import FactRow, Known, NodeRow, SpaceRow
+from latewood.storage.searching import unit_vectors
 from latewood.storage.settling import KeyChange, KeyState, claim_class, not_held, open_end, origin_hash, settle_key
-from latewood.storage.sqlite import erasing, leases
+from latewood.storage.sqlite import erasing, leases, memories
 from latewood.storage.sqlite.batch import Batch
 from latewood.storage.sqlite.cache import Cache, CachedLedger, CachedSpace
 from latewood.storage.sqlite.database import Database, Statements
@@ -127,6 +128,7 @@ class GroupWriter:
         self._ids = ids
         self._words = words
         self._taken: set[tuple[int, str]] = set()
+        self._vectors: dict[int, list[tuple[int, bytes]]] = {}
         cache.refresh(connection)
 
     def commit(self, units: Sequence[Unit]) -> tuple[Committed, ...]:
@@ -144,9 +146,16 @@ class GroupWriter:
             for ledger in space.ledgers.values():
                 head = (space.n, ledger.number, ledger.seq, ledger.hash, ledger.recorded_at)
                 self._db.execute(self._sql["set_head"], head)
-        self._db.flush()
+        self._finish()
         reach("group.written")
         return tuple(answers)
+
+    def _finish(self) -> None:
+        """Write what waits, the memories among it and their vectors."""
+        self._db.flush()
+        memories.remember(self._db)
+        for generation, vectors in self._vectors.items():
+            memories.put_vectors(self._db, generation, vectors)
 
     def _find_taken(self, units: Sequence[Unit]) -> set[tuple[int, str]]:
         """Return which ids that should be new are not, with the number of their space, 0 for a unit's own."""
@@ -160,7 +169,8 @@ class GroupWriter:
         found = self._cache.spaces.get((self._tenant, name))
         if found is None:
             n, row = find_space(self._db, self._sql, self._tenant, name)
-            found = self._cache.spaces[self._tenant, name] = CachedSpace(n, row)
+            current = memories.current_generation(self._db, n)
+            found = self._cache.spaces[self._tenant, name] = CachedSpace(n, row, generation=current)
         return found
 
     def _ledger(self, space: CachedSpace, name: LedgerName) -> CachedLedger:
@@ -176,6 +186,8 @@ class GroupWriter:
 
     def _unit(self, unit: Unit) -> Receipt:
         space = self._space(unit.space)
+        current = space.generation
+        vectors = unit_vectors(unit, None if current is None else (current.name, current.dimensions))
         op = None if unit.op is None else op_hash(space.row.secret, unit.op)
         if op is not None:
             earlier = self._db.execute(self._sql["replayed"], (space.n, op)).fetchone()
@@ -201,6 +213,9 @@ class GroupWriter:
                 "update space set state = ?, filling = ? where n = ?", (planned.state, planned.filling, space.n)
             )
             space.row = replace(space.row, state=planned.state, filling=planned.filling)
+        if vectors and current is not None:
+            numbers = {event.id: self._cache.next_e + event.ordinal for event in planned.events}
+            self._vectors.setdefault(current.n, []).extend((numbers[one], v) for one, v in vectors.items())
         ledger.seq, ledger.recorded_at, ledger.hash = last_seq, planned.recorded_at, last_hash
         self._cache.next_e += len(planned.events)
         taken = self._taken
