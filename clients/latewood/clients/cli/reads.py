@@ -17,6 +17,8 @@ from latewood.clients.cli.show import (
     show_entity,
     show_hits,
     show_nodes,
+    show_precedents,
+    show_recall,
     show_receipt,
     show_stale,
     show_timeline,
@@ -24,13 +26,14 @@ from latewood.clients.cli.show import (
     show_whys,
 )
 from latewood.graph_schema.errors import InvalidError
-from latewood.graph_schema.model import DecisionStatus, NodeKind
+from latewood.graph_schema.model import DecisionStatus, NodeKind, Trust
 from latewood.reasoning.changes import Axis
+from latewood.reasoning.recall import LIMIT_MAX
 
 if TYPE_CHECKING:
     from latewood.graph_schema.events import Receipt
     from latewood.graph_schema.model import Decision, Fact, Node
-    from latewood.memory import Brief, Difference, Entity, Stale, Why
+    from latewood.memory import Brief, Difference, Entity, Precedent, Recall, Stale, Why
     from latewood.storage.port import Hit, Page
 
 __all__: list[str] = []
@@ -92,6 +95,66 @@ async def brief(
     return await call.memory.brief(
         " ".join(about) if about else None, since=instant(since), budget_tokens=budget_tokens, at=call.at
     )
+
+
+@command(app, clocks="both", show=show_recall)
+async def recall(
+    call: Call,
+    query: Annotated[list[str], typer.Argument(metavar="QUESTION...", help="A question, or words.")],
+    *,
+    limit: Annotated[int, typer.Option("--limit", metavar="N", help=f"At most so many, 1 to {LIMIT_MAX}.")] = 20,
+    budget_tokens: Annotated[
+        int | None,
+        typer.Option("--budget-tokens", metavar="N", help="At most so many tokens, estimated from above."),
+    ] = None,
+    about: Annotated[
+        list[str] | None,
+        typer.Option("--about", metavar="ID|KEY", help="Of this node, or of what points at it; may be repeated."),
+    ] = None,
+    kind: Annotated[
+        list[NodeKind] | None, typer.Option("--kind", help="Of nodes of this kind; may be repeated.")
+    ] = None,
+    type_: Annotated[
+        list[str] | None, typer.Option("--type", metavar="TYPE", help="Of nodes of this type; may be repeated.")
+    ] = None,
+    predicate: Predicates = None,
+    session: Annotated[
+        str | None, typer.Option("--session", metavar="NAME", help="Written down in this session.")
+    ] = None,
+    actor: Annotated[str | None, typer.Option("--actor", metavar="ID|KEY", help="Written down by this actor.")] = None,
+    trust_min: Annotated[Trust | None, typer.Option("--trust-min", help="Believed at least as much as this.")] = None,
+    since: Annotated[
+        str | None, typer.Option("--since", metavar="TIME", help="True since this instant or later.")
+    ] = None,
+    until: Annotated[
+        str | None, typer.Option("--until", metavar="TIME", help="True since before this instant.")
+    ] = None,
+    past: Annotated[
+        bool, typer.Option("--past", help="Decisions that are superseded, reversed or deprecated, too.")
+    ] = False,
+) -> Recall:
+    """Recall what answers a question: facts that carry text, found by words, by meaning and by the graph.
+
+    Examples: `latewood recall why did we leave carrier A`, `latewood recall "what did Ada say in May?" --limit 5`
+    """
+    return await call.memory.recall(
+        " ".join(query), limit=limit, budget_tokens=budget_tokens, about=about or (), kinds=kind or None,
+        types=type_ or None, predicates=predicate or None, session=session, actor=actor, trust_min=trust_min,
+        since=instant(since), until=instant(until), past=past, at=call.at,
+    )  # fmt: skip
+
+
+@command(app, clocks="both", show=show_precedents)
+async def precedents(
+    call: Call,
+    text: Annotated[list[str], typer.Argument(metavar="TEXT...", help="What is to be decided.")],
+    first: Annotated[int, typer.Option("--first", metavar="N", help="At most so many.")] = 5,
+) -> tuple[Precedent, ...]:
+    """List the decisions most like the one at hand, those whose outcome is known first.
+
+    Example: `latewood precedents expedite the Lyon shipment`
+    """
+    return await call.memory.precedents(" ".join(text), first=first, at=call.at)
 
 
 @command(app, clocks="both", show=show_stale)

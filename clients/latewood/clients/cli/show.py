@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     from latewood.graph_schema.events import LedgerEntry, Receipt
     from latewood.graph_schema.ledger import Verdict
     from latewood.graph_schema.model import Evidence, Fact, Node, Source
-    from latewood.memory import Brief, Difference, Entity, Stale, Why, Written
+    from latewood.memory import Brief, Difference, Entity, Precedent, Recall, Stale, Why, Written
     from latewood.storage.port import Hit, Page, Space
 
 __all__ = [
@@ -25,6 +25,8 @@ __all__ = [
     "show_entries",
     "show_hits",
     "show_nodes",
+    "show_precedents",
+    "show_recall",
     "show_receipt",
     "show_space",
     "show_spaces",
@@ -228,6 +230,38 @@ async def show_diff(call: Call, page: Page[Difference]) -> None:
 async def show_brief(call: Call, found: Brief) -> None:
     """Show a brief as the text that a model would get."""
     call.screen.say(found.text)
+
+
+async def show_recall(call: Call, found: Recall) -> None:
+    """Show memories with why they were found, then what was not shown."""
+    for hit in found.hits:
+        why = ", ".join(
+            clue.signal.value + (f" {clue.rank}" if clue.rank is not None else "") for clue in hit.clues
+        )  # fmt: skip
+        fact = hit.fact
+        when = iso(fact.valid_from) + (f" to {iso(fact.valid_to)}" if fact.valid_to is not None else "")
+        said = f" by {_name(hit.actor)}" if hit.actor is not None else ""
+        place = "" if fact.source is None or fact.source.locator is None else f" {fact.source.locator}"
+        call.screen.say(hit.text, style="bold")
+        call.screen.say(f"  {_name(hit.subject)} {fact.predicate} · {when} · {fact.trust.value}{said}{place}")
+        call.screen.say(f"  {why} · {fact.id}")
+    rest = [f"{found.ranked} weighed"]
+    rest += [f"{found.hidden} that no longer hold"] if found.hidden else []
+    rest += [f"{found.left_out} left out by the budget"] if found.left_out else []
+    for line in ("; ".join(rest), *found.notes):
+        call.screen.say(line)
+
+
+async def show_precedents(call: Call, found: Sequence[Precedent]) -> None:
+    """Show earlier decisions and what followed them."""
+    rows = [
+        (
+            _name(one.decision), one.decision.status.value, iso(one.decision.decided_at),
+            _excerpt(" · ".join(one.outcomes), 80), _excerpt(one.decision.rationale or "", 60), one.decision.id,
+        )
+        for one in found
+    ]  # fmt: skip
+    call.screen.table(("decision", "status", "decided", "outcome", "because", "id"), rows)
 
 
 async def show_stale(call: Call, page: Page[Stale]) -> None:

@@ -13,6 +13,7 @@ from latewood.graph_schema.events import EventKind
 from latewood.memory import Written
 from latewood.reasoning.brief import BriefSection
 from latewood.reasoning.changes import DifferenceKind
+from latewood.reasoning.fusion import Signal
 from latewood.server.graphql.context import Info
 from latewood.server.graphql.scalars import BigInt, Ledger
 from latewood.server.graphql.types import Decision, Entity, Evidence, Fact, Source, field
@@ -26,6 +27,8 @@ __all__ = [
     "FactPayload",
     "Hit",
     "LedgerEntry",
+    "Precedent",
+    "Recall",
     "Receipt",
     "Space",
     "SpacePayload",
@@ -100,6 +103,54 @@ class Brief:
     tokens: int = field("What the text costs, estimated from above.")
     text: str = field("The brief as Markdown.")
     bounded: bool = field("There was more than a brief looks at, so the counts are too low.")
+
+
+@strawberry.type(description="What one signal says of a memory.")
+class Clue:
+    """What one signal says of a memory."""
+
+    signal: Signal = field("Which signal.")
+    share: float = field("What it brought to the score.")
+    rank: int | None = field("The place in the list of words or of vectors, from 1.")
+    score: float | None = field("The list's own score: of words, the cosine of vectors.")
+    via: strawberry.ID | None = field("The memory through which it was found.")
+
+
+@strawberry.type(description="A memory that was found, and why.")
+class Recalled:
+    """A memory that was found, and why."""
+
+    fact: Fact = field("What was remembered, with its period, trust and source.")
+    subject: Entity = field("What it is of: a session, an entity, a decision.")
+    actor: Entity | None = field("Who said it.")
+    text: str = field("Its words.")
+    cut: bool = field("Its words are more than is repeated here; the fact has the rest.")
+    score: float = field("What its clues bring together; comparable within one answer.")
+    clues: list[Clue] = field("Why it was found, the strongest first.")
+
+
+@strawberry.type(description="What is remembered of a question.")
+class Recall:
+    """What is remembered of a question."""
+
+    query: str = field("The question.")
+    hits: list[Recalled] = field("The memories, the best first.")
+    text: str = field("The memories as lines for a model.")
+    tokens: int = field("What the text costs, estimated from above.")
+    ranked: int = field("How many memories were weighed.")
+    hidden: int = field("How many matched that do not hold: superseded, ended or not yet begun.")
+    left_out: int = field("How many within the limit found no room in the budget.")
+    notes: list[str] = field("What was not looked at, and why.")
+
+
+@strawberry.type(description="An earlier decision that resembles what is to be decided.")
+class Precedent:
+    """An earlier decision that resembles what is to be decided."""
+
+    decision: Decision = field("The decision, with its status now.")
+    outcomes: list[str] = field("What was observed to follow it.")
+    score: float = field("How much it resembles; comparable within one answer.")
+    clues: list[Clue] = field("Why its best memory was found, the strongest first.")
 
 
 @strawberry.type(description="One change between two instants.")

@@ -14,7 +14,7 @@ from latewood.graph_schema import clock, model
 from latewood.graph_schema.clock import parse_instant
 from latewood.graph_schema.commands import SourceSpec
 from latewood.graph_schema.errors import InvalidError
-from latewood.graph_schema.model import DecisionStatus, Trust
+from latewood.graph_schema.model import DecisionStatus, NodeKind, Trust
 from latewood.graph_schema.values import Scalar
 from latewood.server.graphql.scalars import BigInt, ValueKind
 
@@ -26,6 +26,7 @@ __all__ = [
     "EndInput",
     "EraseInput",
     "ObserveInput",
+    "RecallFilter",
     "RelateInput",
     "RetractInput",
     "SupersedeInput",
@@ -41,6 +42,26 @@ class AsOf:
 
     valid_at: datetime | None = strawberry.field(default=None, description="When it held in the world.")
     known_at: datetime | None = strawberry.field(default=None, description="As Latewood knew it then.")
+
+
+@strawberry.input(description="Which memories recall looks at; what lies outside is never ranked.")
+class RecallFilter:
+    """Which memories recall looks at."""
+
+    kinds: list[NodeKind] | None = strawberry.field(default=None, description="Of nodes of these kinds.")
+    types: list[str] | None = strawberry.field(default=None, description="Of nodes of these types, such as carrier.")
+    predicates: list[str] | None = strawberry.field(default=None, description="Only these predicates, such as said.")
+    about: list[str] | None = strawberry.field(
+        default=None, description="Of these nodes, by id or key, and of what points at them."
+    )
+    session: str | None = strawberry.field(default=None, description="Written down in this session.")
+    actor: str | None = strawberry.field(default=None, description="Written down by this actor, by id or key.")
+    trust_min: Trust | None = strawberry.field(default=None, description="Believed at least as much as this.")
+    since: datetime | None = strawberry.field(default=None, description="True since this instant or later.")
+    until: datetime | None = strawberry.field(default=None, description="True since before this instant.")
+    past: bool = strawberry.field(
+        default=False, description="Decisions that are superseded, reversed or deprecated, too."
+    )
 
 
 def instants(as_of: AsOf | None) -> clock.AsOf:

@@ -15,13 +15,26 @@ from latewood.graph_schema.ledger import Verdict as LedgerVerdict
 from latewood.graph_schema.model import DecisionStatus, NodeKind
 from latewood.memory import Axis
 from latewood.reasoning import brief as briefs
-from latewood.reasoning import changes
+from latewood.reasoning import changes, recalled
+from latewood.reasoning import precedents as earlier
 from latewood.reasoning import stale as reasons
 from latewood.reasoning import why as chains
-from latewood.server.graphql.answers import Brief, Difference, Hit, Receipt, Space, Stale, Verdict, Why
+from latewood.reasoning.recall import LIMIT_DEFAULT, LIMIT_MAX
+from latewood.server.graphql.answers import (
+    Brief,
+    Difference,
+    Hit,
+    Precedent,
+    Recall,
+    Receipt,
+    Space,
+    Stale,
+    Verdict,
+    Why,
+)
 from latewood.server.graphql.connections import Connection, Paged, read_pages
 from latewood.server.graphql.context import Info
-from latewood.server.graphql.inputs import AsOf, instants
+from latewood.server.graphql.inputs import AsOf, RecallFilter, instants
 from latewood.server.graphql.scalars import Ledger
 from latewood.server.graphql.types import Decision, Entity, Fact, Node
 from latewood.storage import port
@@ -193,6 +206,45 @@ class Query:
         if id is not None:
             return [await view.memory.why(id, await view.settled())]
         return list(await view.memory.why_about(cast("str", about), await view.settled()))
+
+    @strawberry.field(
+        graphql_type=Recall,
+        description=(
+            "The memories that answer a question, by their words, by meaning and by what the graph knows, each with "
+            "why it was found. Times that the question names are preferred; `filter` leaves out before ranking."
+        ),
+    )
+    async def recall(
+        self, info: Info, query: Annotated[str, _said("A question, or words.")],
+        limit: Annotated[int | None, _said(f"How many, 1 to {LIMIT_MAX}.")] = LIMIT_DEFAULT,
+        budget_tokens: Annotated[int | None, _said("What the text may cost, estimated from above.")] = None,
+        space: SpaceArgument = None, as_of: AsOfArgument = None,
+        filter: Annotated[RecallFilter | None, _said("Which memories to look at.")] = None,  # noqa: A002
+    ) -> recalled.Recall:  # fmt: skip
+        """Recall memories."""
+        view = info.context.look(info, space, instants(as_of))
+        only = filter or RecallFilter()
+        found = await view.memory.recall(
+            query, limit=_count(limit, LIMIT_DEFAULT), budget_tokens=budget_tokens, kinds=only.kinds, types=only.types,
+            predicates=only.predicates, about=only.about or (), session=only.session, actor=only.actor,
+            trust_min=only.trust_min, since=only.since, until=only.until, past=only.past, at=await view.settled(),
+        )  # fmt: skip
+        info.context.spend(len(found.hits))
+        return found
+
+    @strawberry.field(
+        graphql_type=list[Precedent],
+        description="The decisions most like the one described, those whose outcome is known first.",
+    )
+    async def precedents(
+        self, info: Info, text: Annotated[str, _said("What is to be decided.")], first: First = 5,
+        space: SpaceArgument = None, as_of: AsOfArgument = None,
+    ) -> list[earlier.Precedent]:  # fmt: skip
+        """List precedents."""
+        view = info.context.look(info, space, instants(as_of))
+        found = await view.memory.precedents(text, first=_count(first, 5), at=await view.settled())
+        info.context.spend(len(found))
+        return list(found)
 
     @strawberry.field(
         graphql_type=Connection[Stale],

@@ -17,6 +17,7 @@ from latewood.graph_schema.errors import InvalidError
 from latewood.graph_schema.events import EventKind
 from latewood.graph_schema.model import DecisionStatus, NodeKind, Trust
 from latewood.reasoning.changes import Axis, DifferenceKind
+from latewood.reasoning.fusion import Signal
 
 __all__ = ["SCALARS", "BigInt", "Ledger", "ValueKind"]
 
@@ -156,6 +157,19 @@ _describe(
         DifferenceKind.ENDED: "It stopped being true, and nothing followed.",
         DifferenceKind.RETRACTED: "It was never true.",
         DifferenceKind.ARRIVED_LATE: "Learned now of a time that something later already covers.",
+    },
+)
+_describe(
+    Signal,
+    "Why a memory was found.",
+    {
+        Signal.WORDS: "It has words of the question.",
+        Signal.VECTORS: "It means much the same.",
+        Signal.NEIGHBOUR: "It was said just before or after what was found.",
+        Signal.SUBJECT: "Others of its session or subject were found.",
+        Signal.EVIDENCE: "A decision rests on it, or it is what a decision that rests on it says.",
+        Signal.NAMED: "The question names who said it or what it is about.",
+        Signal.TIME: "It lies when the question says.",
     },
 )
 _describe(
