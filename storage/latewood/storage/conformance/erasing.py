@@ -132,6 +132,19 @@ async def check_what_it_closed_stays_closed(make: MakeStore) -> None:
         assert taken.erased == {}
 
 
+async def check_a_relation_follows_an_erased_one(make: MakeStore) -> None:
+    """What follows an erased relation closes it as it would have closed it before: one of the two holds."""
+    async with opened(make) as scene:
+        first = await scene.write(scene.link("thing:a", "mirror", "thing:b", start=day(-9)))
+        await _erase(scene, first.facts[0])
+        second = await scene.write(scene.link("thing:a", "mirror", "thing:b", start=day(-5)))
+
+        (found,) = await scene.facts("thing:a", "mirror")
+        assert found.id == second.facts[0]
+        (before,) = await scene.facts("thing:a", "mirror", day(-6))
+        assert (before.id, before.erased) == (first.facts[0], True)
+
+
 async def check_a_node_goes_with_everything_about_it(make: MakeStore) -> None:
     """Name, key and attributes go, every fact about it and its retraction; the id stays, as a tombstone."""
     async with opened(make) as scene:
@@ -350,6 +363,7 @@ CHECKS = (
     check_the_words_of_a_fact_are_gone,
     check_the_chain_still_verifies,
     check_what_it_closed_stays_closed,
+    check_a_relation_follows_an_erased_one,
     check_a_node_goes_with_everything_about_it,
     check_the_key_of_an_erased_node_is_free,
     check_a_source_goes_when_it_said_nothing_else,

@@ -25,7 +25,7 @@ from latewood.storage.planning import needs_of, predicate_of, recorded_time
 from latewood.storage.rows import FactRow, Known, Needs, NodeRow, SpaceRow
 from latewood.storage.settling import KeyRows, KeyState
 
-__all__ = ["Cache", "Group", "LazyRows", "LedgerHead", "SpaceHeads", "node_row", "space_row"]
+__all__ = ["LEDGER_NUMBER", "Cache", "Group", "LazyRows", "LedgerHead", "SpaceHeads", "node_row", "space_row"]
 
 LEDGER_NUMBER: Final[Mapping[LedgerName, int]] = {name: number for number, name in enumerate(LEDGERS)}
 _CACHED_MAX: Final = 50_000
@@ -50,10 +50,10 @@ class Cache:
     """What the writer knows of the database without looking: of a space, as long as nobody else moved its heads.
 
     Attributes:
-        heads: (space, ledger) to the seq after this process's last group.
+        heads: (space, ledger) to the seq after this process's last group, and how often its views were rebuilt.
     """
 
-    heads: dict[tuple[int, str], int] = field(default_factory=dict[tuple[int, str], int])
+    heads: dict[tuple[int, str], tuple[int, int]] = field(default_factory=dict[tuple[int, str], tuple[int, int]])
     nodes: dict[tuple[int, str], NodeRow] = field(default_factory=dict[tuple[int, str], NodeRow])
     keys: dict[tuple[int, str], KeyImage] = field(default_factory=dict[tuple[int, str], KeyImage])
 
@@ -63,9 +63,9 @@ class Cache:
         self.nodes.clear()
         self.keys.clear()
 
-    def check(self, heads: Mapping[tuple[int, str], int]) -> None:
+    def check(self, heads: Mapping[tuple[int, str], tuple[int, int]]) -> None:
         """Forget everything when a head moved under it, or when it has grown too large."""
-        moved = any(self.heads.get(one, seq) != seq for one, seq in heads.items())
+        moved = any(self.heads.get(one, head) != head for one, head in heads.items())
         unknown = any(one not in self.heads for one in heads)
         if moved or unknown or len(self.nodes) > _CACHED_MAX or len(self.keys) > _CACHED_MAX:
             self.clear()
@@ -80,6 +80,7 @@ class LedgerHead:
     seq: int
     hash: bytes
     recorded_at: Micros
+    rebuilds: int = 0
     moved: bool = False
 
     def place(self, seq: int) -> int:
@@ -134,11 +135,11 @@ class Group:
             number, space = space_row(row)
             found = self.spaces.setdefault(space.name, SpaceHeads(number, space))
             ledger, head = row[7], head_of(row[8:])
-            found.ledgers[ledger] = LedgerHead(ledger, head.seq, head.hash, head.recorded_at)
+            found.ledgers[ledger] = LedgerHead(ledger, head.seq, head.hash, head.recorded_at, row[12])
             # Whoever wrote it let go of the lock: all of it is there.
             self._engine.whole(number, ledger, head)
         self.cache.check({
-            (space.number, ledger.name): ledger.seq for space in self.spaces.values()
+            (space.number, ledger.name): (ledger.seq, ledger.rebuilds) for space in self.spaces.values()
             for ledger in space.ledgers.values()
         })  # fmt: skip
 
@@ -358,7 +359,7 @@ class Group:
                         "recorded_at": ledger.recorded_at, "writer": self._engine.id,
                     })  # fmt: skip
                     ledger.moved = False
-                    self.cache.heads[space.number, ledger.name] = ledger.seq
+                    self.cache.heads[space.number, ledger.name] = (ledger.seq, ledger.rebuilds)
         if pending.events or pending.receipts:
             self.query("keep", **cast("dict[str, Any]", pending.parameters()))
         self.pending = Pending()

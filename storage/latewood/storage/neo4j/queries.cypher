@@ -476,6 +476,8 @@ SET h.predicate = $predicate;
 CALL () {
   UNWIND $places AS place
   MATCH (f:Fact {space: $space, place: place}) WHERE f.object IS NOT NULL
+  MATCH (k:Key {space: $space, id: f.key_id}) SET k.tail = null, k.tail_facts = null
+  WITH f
   MATCH (s:Node {space: $space, id: f.subject})
   MATCH (o:Node|Fact {space: $space, id: f.object})
   WITH f, s, o

@@ -21,12 +21,13 @@ from latewood.graph_schema.packs.loader import Vocabulary, vocabulary
 from latewood.storage.crashpoints import reach
 from latewood.storage.erasing import check_alone
 from latewood.storage.names import check_space_name, unknown_space
-from latewood.storage.neo4j import leases, listing, replaying
+from latewood.storage.neo4j import leases, listing, rebuilding, replaying
 from latewood.storage.neo4j.database import Address, Engine, Head, LostReplyError, Query
 from latewood.storage.neo4j.erasing import BEYOND
 from latewood.storage.neo4j.gathering import Cache, space_row
 from latewood.storage.neo4j.migrations import SCHEMA_VERSION, ensure_words_index, prepare
 from latewood.storage.neo4j.reading import Reading
+from latewood.storage.neo4j.rebuilding import PHASES, Rebuilder
 from latewood.storage.neo4j.replaying import Replayer
 from latewood.storage.neo4j.writing import GroupWriter
 from latewood.storage.planning import predicate_of
@@ -46,6 +47,7 @@ from latewood.storage.port import (
     Space,
     StoreInfo,
 )
+from latewood.storage.rebuilding import STEP_ROWS, RebuildStep, check_limit, check_sound, read_place, write_place
 from latewood.storage.receipts import receipt_from_json
 from latewood.storage.replaying import LedgerRow, SpaceImage
 from latewood.storage.rows import as_known
@@ -431,6 +433,28 @@ class Neo4jStore:
             self._engine.whole(number, ledger, head)
         reach("replay.committed")
         return count
+
+    async def rebuild(
+        self, space: str, *, after: str | None = None, limit: int = STEP_ROWS, repair: bool = True
+    ) -> RebuildStep:
+        """Hold some of the space's views against its ledgers, and with *repair* put right what differs."""
+        place = read_place(after, PHASES)
+        check_limit(limit)
+        if after is None:
+            check_sound(space, [await self.verify(space, name) for name in LEDGERS])
+        looked, following = await self._read(space, lambda one: rebuilding.look(one, place, limit))
+        if not looked.count:
+            return looked.step(place.phase, write_place(following))
+
+        def mend(query: Query) -> Rebuilder:
+            heads = query("lock_heads", tenant=self._tenant, heads=[[space, name] for name in LEDGERS], lock=0)
+            number, row = space_row(heads[0])
+            return Rebuilder(query, number, row, repair=repair).mend(place, limit, looked.suspects)
+
+        mended = await self._engine.write(mend)
+        # A kind of stray that met the limit may have more.
+        following = place if repair and mended.more else following
+        return mended.found.step(place.phase, write_place(following), looked)
 
     async def acquire(self, space: str, name: str, owner: str, ttl_s: float) -> Lease | None:
         """Take a lease, or renew one's own; None when another has it."""
