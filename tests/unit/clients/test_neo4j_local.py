@@ -374,3 +374,21 @@ def test_a_home_that_is_a_file_is_refused(tmp_path: Path) -> None:
 
 def test_the_usual_ports_are_those_of_neo4j() -> None:
     assert (server.BOLT_PORT, server.HTTP_PORT) == (7687, 7474)
+
+
+def test_a_note_of_a_dead_process_is_dropped_though_nobody_collected_it(tmp_path: Path) -> None:
+    note = tmp_path / "run" / "neo4j.pid"
+    note.parent.mkdir()
+    home = Home(tmp_path)
+    with subprocess.Popen([sys.executable, "-c", "import time; time.sleep(60)"]) as process:
+        note.write_text(str(process.pid), encoding="ascii")
+        home.bury()
+        assert note.exists(), "it still runs"
+        process.kill()
+        while born(process.pid) is not None:
+            time.sleep(0.01)
+        home.bury()
+        assert not note.exists()
+    note.write_text("nonsense", encoding="ascii")
+    home.bury()
+    assert note.exists()

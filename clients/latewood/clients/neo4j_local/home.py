@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final, cast
 
-from latewood.clients.neo4j_local.processes import Process
+from latewood.clients.neo4j_local.processes import Process, born
 from latewood.graph_schema.errors import InvalidError
 
 __all__ = ["Home", "Note", "data_folder"]
@@ -123,6 +123,19 @@ class Home:
             "processes": [{"pid": one.pid, "born": one.born} for one in note.processes],
         }  # fmt: skip
         self._replace(self._note, json.dumps(document, indent=2) + "\n")
+
+    def bury(self) -> None:
+        """Drop the server's own note of its process when that is dead.
+
+        Neo4j takes a process that was killed and not yet collected by its parent for a running one, and does not start.
+        """
+        own = self.folder / "run" / "neo4j.pid"
+        try:
+            pid = int(own.read_text(encoding="ascii"))
+        except (OSError, ValueError):
+            return
+        if born(pid) is None:
+            own.unlink(missing_ok=True)
 
     def forget(self) -> None:
         """Drop the note: nothing runs."""

@@ -254,6 +254,7 @@ def _start(home: Home, which: Release, java: Java, configuration: Configuration,
         _set_password(home, java, configuration.library, password)
         home.keep_password(password)
     words = _words(home, java, configuration.library, "Neo4jCommand", "console")
+    home.bury()
     # Before it starts, since starting is what makes the data its own.
     home.keep_version(which.version)
     launcher = start_detached(words, log=home.log, folder=home.folder, environment=_environment(home, java))
