@@ -11,13 +11,14 @@ from latewood.ingestion.importing import TableReport
 from latewood.ingestion.report import AdrReport
 from latewood.ingestion.sink import Progress
 from latewood.ingestion.sources.loading import SourceReport
+from latewood.ingestion.sources.traces import ingest_traces as _ingest_traces
 from latewood.ingestion.sources.transcripts import HUMAN, TranscriptFormat
 from latewood.ingestion.sources.transcripts import ingest_transcripts as _ingest_transcripts
 from latewood.ingestion.table import ingest_table as _ingest_table
 from latewood.ingestion.tablemap import load_map
 from latewood.memory.api import Memory
 
-__all__ = ["ensure_space", "ingest_adr", "ingest_table", "ingest_transcripts"]
+__all__ = ["ensure_space", "ingest_adr", "ingest_table", "ingest_traces", "ingest_transcripts"]
 
 
 async def ensure_space(memory: Memory) -> bool:
@@ -71,5 +72,20 @@ async def ingest_transcripts(
         memory, paths, human=human, session=session, named=named, dry_run=dry_run, rejects=rejects, retry=retry,
         progress=progress,
     )  # fmt: skip
+    report.space_created = created
+    return report
+
+
+async def ingest_traces(
+    memory: Memory, paths: Sequence[Path], *, human: str = HUMAN, dry_run: bool = False, rejects: Path | None = None,
+    retry: Path | None = None, progress: Progress | None = None,
+) -> SourceReport:  # fmt: skip
+    """Import OpenTelemetry traces from files; see `latewood.ingestion.sources.traces`. Raises as it does."""
+    for path in paths:
+        _check_there(path)
+    created = not dry_run and await ensure_space(memory)
+    report = await _ingest_traces(
+        memory, paths, human=human, dry_run=dry_run, rejects=rejects, retry=retry, progress=progress
+    )
     report.space_created = created
     return report

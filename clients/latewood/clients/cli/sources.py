@@ -174,6 +174,35 @@ async def ingest_transcript(
     return {**cast("Mapping[str, Json]", plain(report)), "strict": strict}
 
 
+@command(ingest, "trace", writes=True, show=_show_source, code=_strict_code)
+async def ingest_trace(
+    call: Call,
+    paths: _Paths = None,
+    *,
+    human: _Human = "human:unknown",
+    dry_run: _DryRun = False,
+    rejects: _Rejects = None,
+    retry: _Retry = None,
+    strict: _Strict = False,
+) -> Mapping[str, Json]:
+    """Import OpenTelemetry traces of GenAI from files: sessions, runs, steps and token counts.
+
+    Takes OTLP as JSON (a document, or one a line) and as protobuf, with current and old attribute names. A second run
+    writes nothing. Other spans are passed over and counted.
+
+    Example: `latewood ingest trace traces.jsonl --space runs`
+    """
+    from latewood.graph_schema.plain import plain
+    from latewood.memory.imports import ingest_traces
+
+    with call.progress("reading traces") as move:
+        report = await ingest_traces(
+            call.memory, _given(paths, retry), human=human, dry_run=dry_run, rejects=rejects, retry=retry,
+            progress=move,
+        )  # fmt: skip
+    return {**cast("Mapping[str, Json]", plain(report)), "strict": strict}
+
+
 def _given(paths: list[Path] | None, retry: Path | None) -> list[Path]:
     if not paths and retry is None:
         raise InvalidError("name a file or a folder to import, or --retry a file of rejects", code="query.invalid")

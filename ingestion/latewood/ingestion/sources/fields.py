@@ -24,6 +24,8 @@ __all__ = [
 
 Fields: TypeAlias = "Mapping[str, object]"
 
+_DIGITS_MAX: Final = len(str(1 << 63))
+
 # What programs put into a turn in its speaker's name: nobody said it, and what a memory put there was known before.
 _INJECTED: Final = re.compile(
     r"<(system-reminder|latewood[\w-]*|environment_context|user_instructions|INSTRUCTIONS|local-command-\w+|"
@@ -69,8 +71,8 @@ def count_at(given: Fields, *names: str) -> int | None:
     """Return the first whole number under one of *names* that is not negative; numbers in texts count (OTLP)."""
     for name in names:
         found = given.get(name)
-        if isinstance(found, str) and found.isascii() and found.isdigit() and len(found) < 19:  # noqa: PLR2004 - 63 bits
-            return int(found)
+        if isinstance(found, str) and found.isascii() and found.isdigit() and len(found) <= _DIGITS_MAX:
+            found = int(found)
         if isinstance(found, int) and not isinstance(found, bool) and 0 <= found < 1 << 63:
             return found
     return None
