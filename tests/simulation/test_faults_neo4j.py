@@ -191,6 +191,9 @@ async def test_a_wire_that_falls_silent_at_the_commit_doubles_nothing_and_loses_
         assert wrote.value.code == "store.outcome_unknown"
         # What was held arrives now, long after it was given up.
         wire.release()
+        if what == "answer":
+            # It was kept, and though nobody was told so, it is not hidden either.
+            assert len((await memory.entity("item:held")).facts) == 1
         await load.write("held")
         facts = (await memory.entity("item:held")).facts
         assert [fact.value.data for fact in facts if fact.value is not None] == ["basalt held"]

@@ -127,10 +127,13 @@ class Group:
         self.pending = Pending()
         self.dirty: list[KeyImage] = []
 
-    def lock(self, ledgers: Iterable[tuple[str, LedgerName]]) -> None:
-        """Lock the heads of ledgers, each of a space by its name, and read them."""
-        named = sorted({(space, LEDGER_NUMBER[ledger]) for space, ledger in ledgers})
-        heads = [[space, LEDGERS[number]] for space, number in named]
+    def lock(self, spaces: Iterable[str]) -> None:
+        """Lock both heads of spaces by their names, and read them.
+
+        Both, whichever is written to: nodes and keys are the space's, and what is remembered of them is good for as
+        long as neither ledger went on without it.
+        """
+        heads = [[space, ledger] for space in sorted(set(spaces)) for ledger in LEDGERS]
         for row in self.query("lock_heads", tenant=self._tenant, heads=heads, lock=self._clock.now()):
             number, space = space_row(row)
             found = self.spaces.setdefault(space.name, SpaceHeads(number, space))

@@ -10,7 +10,7 @@ from latewood.storage.neo4j.database import Engine
 from latewood.storage.neo4j.names import index_name, space_label
 from latewood.storage.upgrades import Upgrade
 
-__all__ = ["SCHEMA_VERSION", "ensure_words_index", "prepare", "upgrade"]
+__all__ = ["SCHEMA_VERSION", "drop_words_index", "ensure_words_index", "prepare", "upgrade"]
 
 SCHEMA_VERSION: Final = 1
 _ONLINE_S: Final = 60
@@ -52,6 +52,11 @@ def upgrade(engine: Engine, *, dry_run: bool) -> Upgrade:
         prepare(engine)
     steps = tuple(f"schema {one}: constraints and indexes" for one in range(found + 1, SCHEMA_VERSION + 1))
     return Upgrade(engine.address.shown, found, SCHEMA_VERSION, steps, applied=bool(steps) and not dry_run)
+
+
+def drop_words_index(engine: Engine, space: int) -> None:
+    """Take back the index of a space that was not made."""
+    engine.once(f"DROP INDEX {index_name(space)} IF EXISTS")
 
 
 def ensure_words_index(engine: Engine, space: int) -> None:

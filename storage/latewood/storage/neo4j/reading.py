@@ -72,12 +72,16 @@ class Reading:
 
     def instants(self, at: AsOf) -> tuple[Micros, Micros]:
         """Return (valid, known) for a read: now is max(clock, head), and what is known is bounded by the heads."""
-        known = self.known() if at.known_at is None else to_micros(at.known_at)
+        known = self.known(None if at.known_at is None else to_micros(at.known_at))
         return (self.now() if at.valid_at is None else to_micros(at.valid_at)), known
 
     def known(self, known_at: Micros | None = None) -> Micros:
-        """Return *known_at*, or the later of the heads, so that every statement of this read sees one state."""
-        return max(head.recorded_at for head in self.heads.values()) if known_at is None else known_at
+        """Return *known_at* or the later of the heads, whichever is earlier: every statement sees one state of these.
+
+        What is recorded after the heads may be there by halves.
+        """
+        last = max(head.recorded_at for head in self.heads.values())
+        return last if known_at is None else min(known_at, last)
 
     def seq(self, ledger: LedgerName) -> int:
         """Return the seq of a ledger's head."""

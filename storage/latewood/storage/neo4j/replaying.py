@@ -82,7 +82,7 @@ class Replayer(GroupWriter):
     def replay(self, name: str, rows: Sequence[LedgerRow]) -> int:
         """Append *rows* to their ledger of the space *name*; return how many were new."""
         group, ledger_name = self._group, rows[0].entry.ledger
-        group.lock([(name, ledger_name)])
+        group.lock([name])
         space = group.space(name)
         ledger = space.ledgers[ledger_name]
         stored = {

@@ -25,7 +25,7 @@ from latewood.storage.neo4j import leases, listing, rebuilding, replaying
 from latewood.storage.neo4j.database import Address, Engine, Head, LostReplyError, Query
 from latewood.storage.neo4j.erasing import BEYOND
 from latewood.storage.neo4j.gathering import Cache, space_row
-from latewood.storage.neo4j.migrations import SCHEMA_VERSION, ensure_words_index, prepare
+from latewood.storage.neo4j.migrations import SCHEMA_VERSION, drop_words_index, ensure_words_index, prepare
 from latewood.storage.neo4j.reading import Reading
 from latewood.storage.neo4j.rebuilding import PHASES, Rebuilder
 from latewood.storage.neo4j.replaying import Replayer
@@ -192,6 +192,7 @@ class Neo4jStore:
             engine.run(work, write=True)
         except UnavailableError as error:
             if error.code == "store.busy" and self._exists(name):
+                drop_words_index(engine, number)
                 raise ConflictError(f"the space {name!r} exists already", code="space.exists", space=name) from error
             raise
         reach("space.made")

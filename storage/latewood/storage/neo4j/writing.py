@@ -65,7 +65,7 @@ class GroupWriter:
 
     def commit(self, units: Sequence[Unit]) -> tuple[Committed, ...]:
         """Write *units* in order."""
-        self._group.lock((unit.space, unit.ledger) for unit in units)
+        self._group.lock(unit.space for unit in units)
         self._group.look_up(units)
         reach("group.heads_read")
         answers: list[Committed] = []

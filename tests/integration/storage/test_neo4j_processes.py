@@ -1,0 +1,113 @@
+"""Several processes on one database: each has a store of its own here, with what it remembers and what it does not."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator
+from datetime import UTC, datetime, timedelta
+
+import pytest
+from conformance.stores import empty_neo4j
+from simulation.ledgers import check_store
+
+from latewood.graph_schema.clock import AsOf
+from latewood.graph_schema.commands import ActorSpec, Assert, Ref, Unit
+from latewood.graph_schema.errors import ConflictError
+from latewood.graph_schema.events import Receipt
+from latewood.graph_schema.ids import RandomIds
+from latewood.graph_schema.model import LedgerName, Trust
+from latewood.graph_schema.values import Value
+from latewood.storage.neo4j.database import Address, Engine
+from latewood.storage.neo4j.store import Neo4jStore
+from latewood.storage.port import FactQuery
+
+_IDS = RandomIds()
+
+
+@pytest.fixture
+async def pair(neo4j_url: str) -> AsyncIterator[tuple[Neo4jStore, Neo4jStore]]:
+    empty_neo4j(neo4j_url)
+    one, other = await Neo4jStore.open(neo4j_url), await Neo4jStore.open(neo4j_url)
+    try:
+        yield one, other
+    finally:
+        await one.close()
+        await other.close()
+
+
+def _says(key: str, value: int, ledger: LedgerName = "knowledge") -> Unit:
+    said = (Assert(_IDS.new(), Ref(key=key), "level", Value("integer", value)),)
+    return Unit(_IDS.new(), "default", ActorSpec("agent:a"), Trust.AGENT, b"", said, ledger=ledger)
+
+
+async def _write(store: Neo4jStore, unit: Unit) -> None:
+    (answer,) = await store.commit([unit])
+    assert isinstance(answer, Receipt), answer
+
+
+async def _levels(store: Neo4jStore, key: str) -> list[str]:
+    (node,) = (await store.nodes("default", keys=[key])).values()
+    facts = await store.facts("default", FactQuery(subjects=[node.id], predicates=["level"]))
+    return [fact.value.text() for fact in facts if fact.value is not None]
+
+
+async def test_what_another_wrote_to_the_other_ledger_is_not_overlooked(pair: tuple[Neo4jStore, Neo4jStore]) -> None:
+    one, other = pair
+    await _write(one, _says("run:1", 1))
+    await _write(other, _says("run:1", 2, "execution"))
+    await _write(one, _says("run:1", 3))
+
+    assert await _levels(one, "run:1") == ["3"]
+    await check_store(other)
+
+
+async def test_two_ledgers_of_a_space_are_written_at_once_by_several(pair: tuple[Neo4jStore, Neo4jStore]) -> None:
+    async def writer(store: Neo4jStore, ledger: LedgerName) -> None:
+        for number in range(25):
+            await _write(store, _says(f"run:{number % 3}", number, ledger))
+
+    one, other = pair
+    await asyncio.gather(writer(one, "knowledge"), writer(other, "execution"))
+
+    await check_store(one)
+    for number in range(3):
+        assert len(await _levels(one, f"run:{number}")) == 1
+
+
+async def test_a_read_as_known_later_than_anything_sees_each_unit_whole(pair: tuple[Neo4jStore, Neo4jStore]) -> None:
+    keys = [f"item:{number}" for number in range(40)]
+
+    def unit(number: int) -> Unit:
+        said = tuple(Assert(_IDS.new(), Ref(key=key), "level", Value("integer", number)) for key in keys)
+        return Unit(_IDS.new(), "default", ActorSpec("agent:a"), Trust.AGENT, b"", said)
+
+    async def write() -> None:
+        for number in range(1, 100):
+            await _write(one, unit(number))
+
+    one, _ = pair
+    await _write(one, unit(0))
+    query = FactQuery(subjects=[node.id for node in (await one.nodes("default", keys=keys)).values()])
+    writing = asyncio.create_task(write())
+    later = AsOf(known_at=datetime.now(UTC) + timedelta(days=1))
+    seen: set[tuple[int, int]] = set()
+    while not writing.done():
+        for store in pair:
+            facts = await store.facts("default", query, later)
+            seen.add((len(facts), len({fact.value.text() for fact in facts if fact.value is not None})))
+    await writing
+
+    assert seen == {(40, 1)}
+
+
+async def test_a_space_that_another_made_first_leaves_no_index_behind(
+    pair: tuple[Neo4jStore, Neo4jStore], neo4j_url: str
+) -> None:
+    made = await asyncio.gather(*(store.create_space("ops") for store in pair * 3), return_exceptions=True)
+    refused = [one for one in made if isinstance(one, BaseException)]
+    engine = Engine(Address.parse(neo4j_url))
+    indexes = engine.once("SHOW FULLTEXT INDEXES YIELD name WHERE name STARTS WITH 'latewood_words_' RETURN name")
+    engine.shut()
+
+    assert [type(one) for one in refused] == [ConflictError] * (len(made) - 1)
+    assert len(indexes) == len(await pair[0].spaces())
