@@ -23,9 +23,10 @@ _BARE_TEXT: Final = """
 _BARE: Final = frozenset(_BARE_TEXT.split())
 
 
-def tokens(text: str) -> tuple[str, ...]:
-    """Return the words of *text*, folded, in order, each once."""
-    return tuple(dict.fromkeys(_TOKEN.findall(text.casefold())))
+def tokens(text: str, *, each_once: bool = True) -> tuple[str, ...]:
+    """Return the words of *text*, folded, in order."""
+    found = _TOKEN.findall(text.casefold())
+    return tuple(dict.fromkeys(found) if each_once else found)
 
 
 def content_words(text: str) -> tuple[str, ...]:

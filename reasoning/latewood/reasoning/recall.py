@@ -7,9 +7,11 @@ hold before anything is ranked, and every step is bounded, whatever the size of 
 
 from __future__ import annotations
 
+import re
 from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
+from itertools import pairwise
 from typing import Final, TypeAlias
 
 from latewood.graph_schema.clock import AsOf, from_micros, to_micros
@@ -26,7 +28,7 @@ from latewood.graph_schema.decisions import (
 from latewood.graph_schema.errors import InvalidError
 from latewood.graph_schema.model import DecisionStatus, Fact, Node, NodeKind
 from latewood.reasoning.fusion import Candidate, Fusion, Signal
-from latewood.reasoning.querywords import content_words, tokens
+from latewood.reasoning.querywords import WORDS_MAX, content_words, tokens
 from latewood.reasoning.recalled import TEXT_CHARS_MAX, Recall, Recalled, compose, words_of
 from latewood.reasoning.timewords import Times, times_of
 from latewood.storage.port import EVERYTHING, FactQuery, GraphStore, Match, Matches, NodeQuery, Point, Scope
@@ -42,9 +44,11 @@ QUESTION_CHARS_MAX: Final = 4_000
 PAST: Final = frozenset({DecisionStatus.SUPERSEDED, DecisionStatus.REVERSED, DecisionStatus.DEPRECATED})
 """Statuses of decisions that were in force and are not any more."""
 
-_DEPTH: Final = 200
-"""How long the lists of words and of vectors are, and how many memories are read to be weighed to the end."""
-_SEEDS: Final = 100
+_DEPTH: Final = 100
+"""How long the lists of words and of vectors are."""
+_WEIGHED: Final = 150
+"""How many of the best are read to be weighed to the end: whom they name, whether they are in force."""
+_SEEDS: Final = 50
 """How many of the best carry their score on to their neighbours in time."""
 _EACH_SIDE: Final = 2
 _CHAINED: Final = 20
@@ -52,6 +56,7 @@ _CHAINED: Final = 20
 _LINKED: Final = 20
 """How many decisions about a thing that the question names are weighed though no word of theirs matches."""
 _NAMED_MAX: Final = 3
+_KEY: Final = re.compile(r"\w+:[\w./~#-]*\w")
 _CHAIN: Final = (BASED_ON, TRIGGERED_BY, LED_TO, SUPERSEDES)
 _DECISION_WORDS: Final = (RECORD, OUTCOME)
 _NAME_CHARS_MIN: Final = 2
@@ -122,7 +127,7 @@ class _Search:
         meant = await self._meaning(embed)
         self._fusion.rank(Signal.WORDS, said.items)
         self._fusion.rank(Signal.VECTORS, meant.items)
-        await self._add_linked()
+        await self._add_linked(len(said.items))
         await self._carry_on()
         weighed = await self._weigh()
         kept, past = await self._in_force(weighed)
@@ -153,17 +158,26 @@ class _Search:
             self._space, made[1], current.name, scope=self._scope, at=self._at, first=_DEPTH
         )
 
-    async def _add_linked(self) -> None:
+    async def _add_linked(self, matched: int) -> None:
         """Take in the latest decisions about what the question names, though no word of theirs is in it."""
-        hits = await self._store.search_text(
-            self._space, " ".join(content_words(self._question.text)), kinds=[NodeKind.ENTITY], at=self._at, first=10
-        )
-        named = [hit.node for hit in hits if self._names(hit.node)][:_NAMED_MAX]
-        for node in named:
+        for node in await self._named_entities(matched):
             query = NodeQuery(NodeKind.DECISION, about=node.id, first=_LINKED, newest=True)
             page = await self._store.list_nodes(self._space, query, self._at)
             for fact in await self._decision_words([one.id for one in page.items]):
                 self._fusion.found.setdefault(fact.id, _candidate(fact))
+
+    async def _named_entities(self, matched: int) -> list[Node]:
+        """Return the entities whose keys or names the question has: "carrier A" is `carrier:A`."""
+        asked = tokens(self._question.text, each_once=False)
+        keys = [*_KEY.findall(self._question.text), *(f"{one}:{two}" for one, two in pairwise(asked[: 2 * WORDS_MAX]))]
+        exact = await self._store.nodes(self._space, keys=list(dict.fromkeys(keys)), at=self._at) if keys else {}
+        found = {node.id: node for node in exact.values() if node.kind is NodeKind.ENTITY}
+        if not found and matched < _DEPTH and self._scope == EVERYTHING:
+            # Names are searched together with texts: with many texts to pass over, that costs more than it finds.
+            words = " ".join(content_words(self._question.text))
+            hits = await self._store.search_text(self._space, words, kinds=[NodeKind.ENTITY], at=self._at, first=10)
+            found = {hit.node.id: hit.node for hit in hits if self._names(hit.node)}
+        return list(found.values())[:_NAMED_MAX]
 
     async def _decision_words(self, decisions: Sequence[str]) -> list[Fact]:
         """Return the records and outcomes of decisions that are within the scope."""
@@ -193,11 +207,12 @@ class _Search:
         scores = {one.fact: one.score for one in seeds}
         around = await self._store.around(self._space, list(scores), each_side=_EACH_SIDE, at=self._at)
         links = [(via, near) for via in scores for near in around.get(via, ())]
-        await self._read([near.fact for _, near in links if near.fact not in self._fusion.found])
-        chain = await self._chain(seeds[:_CHAINED])
         # Neighbours share subject and predicate with what was found; the other filters are asked of the fact.
-        known = [(via, near) for via, near in links if near.fact in self._fusion.found or self._fits(near.fact)]
-        self._fusion.spread(Signal.NEIGHBOUR, scores, known)
+        if self._filters_sources():
+            await self._read([near.fact for _, near in links if near.fact not in self._fusion.found])
+            links = [(via, near) for via, near in links if near.fact in self._fusion.found or self._fits(near.fact)]
+        chain = await self._chain(seeds[:_CHAINED])
+        self._fusion.spread(Signal.NEIGHBOUR, scores, links)
         self._fusion.spread(Signal.EVIDENCE, scores, chain)
         self._fusion.lift_subjects(seeds)
 
@@ -206,6 +221,11 @@ class _Search:
         if missing:
             known_at = None if self._at.known_at is None else to_micros(self._at.known_at)
             self._facts.update(await self._store.facts_by_id(self._space, missing, known_at=known_at))
+
+    def _filters_sources(self) -> bool:
+        scope = self._scope
+        filters = (scope.sessions, scope.actors, scope.trust_min, scope.since, scope.until)
+        return any(one is not None for one in filters)
 
     def _fits(self, fact_id: str) -> bool:
         fact = self._facts.get(fact_id)
@@ -276,7 +296,7 @@ class _Search:
         for one in self._fusion.found.values():
             if self._times and self._times.prefer(from_micros(one.valid_from)):
                 self._fusion.lift(Signal.TIME, one)
-        found = self._fusion.best(_DEPTH)
+        found = self._fusion.best(_WEIGHED)
         await self._read(one.fact for one in found)
         best = [one for one in found if one.fact in self._facts]
         facts = [self._facts[one.fact] for one in best]
@@ -293,11 +313,13 @@ class _Search:
 
     def _names(self, node: Node) -> bool:
         """Tell whether the question names *node*: it has every word of its name or of its key."""
-        name, key = tokens(node.name), tokens(node.key or "")
-        telling = any(len(word) >= _NAME_CHARS_MIN and not word.isdigit() for word in content_words(node.name))
-        if name and telling and self._tokens.issuperset(name):
+        key = node.key or ""
+        if len(whole := tokens(key)) > 1 and self._tokens.issuperset(whole):
             return True
-        return len(key) > 1 and self._tokens.issuperset(key)
+        # Of a thing without a name of its own, the key's last part is one.
+        name = tokens(key.partition(":")[2] if node.name == key else node.name)
+        telling = any(len(word) >= _NAME_CHARS_MIN and not word.isdigit() for word in content_words(" ".join(name)))
+        return telling and self._tokens.issuperset(name)
 
     async def _in_force(self, weighed: Sequence[Candidate]) -> tuple[list[Candidate], int]:
         """Leave out decisions that are not in force any more, and count them."""
