@@ -62,6 +62,7 @@ _NAME: Final = re.compile(r"[A-Za-z0-9][A-Za-z0-9._:@/+-]{0,127}")
 VECTORS_MAX: Final = 1_000
 """Most vectors that are kept at once."""
 _MODEL_CHARS_MAX: Final = 200
+_LETTER: Final = re.compile(r"[^\W_]")
 _FLOAT_BYTES: Final = 4
 _LENGTH_SLACK: Final = 0.01
 
@@ -142,11 +143,11 @@ def _texts(document: Json) -> list[str]:
 
 
 def text_of(value: Value | None) -> str | None:
-    """Return the words of a value as they are searched and embedded; None when it is no memory."""
+    """Return the words of a value as they are searched and embedded; None when it is no memory: no letter, no digit."""
     if value is None or value.kind not in ("text", "json"):
         return None
     words = "\n".join(_texts(value.data))
-    return words if words.strip() else None
+    return words if _LETTER.search(words) else None
 
 
 def check_scope(scope: Scope) -> Scope:

@@ -80,6 +80,10 @@ class LostReplyError(UnavailableError):
     """The connection broke while a transaction was being committed: whether it was kept is not known."""
 
 
+def _all_queries() -> dict[str, str]:
+    return {**load_queries(_PACKAGE, "queries.cypher"), **load_queries(_PACKAGE, "searching.cypher")}
+
+
 def _micros(expression: str) -> str:
     return f"({expression}.epochSeconds * 1000000 + {expression}.microsecond)"
 
@@ -192,9 +196,7 @@ class Engine:
         self.tenants_met: set[str] = set()
         self.id = os.urandom(8).hex()
         self._whole: dict[tuple[int, str], Head] = {}
-        self._queries = {
-            name: _MACRO.sub(_expand, text) for name, text in load_queries(_PACKAGE, "queries.cypher").items()
-        }
+        self._queries = {name: _MACRO.sub(_expand, text) for name, text in _all_queries().items()}
         self._lock = threading.Lock()
         self._writer = ThreadPoolExecutor(1, thread_name_prefix="latewood-neo4j-writer")
         self._readers = ThreadPoolExecutor(_READERS, thread_name_prefix="latewood-neo4j-reader")

@@ -82,6 +82,7 @@ def take(query: Query, tenant: str, space: str, n: int, ledger: LedgerName, eras
     rows = query("take_payloads", space=n, ledger=ledger, seqs=seqs)[0][0]
     for key, predicate in erasure.keys.items():
         query("name_key", space=n, key=key.hex(), predicate=predicate)
+    vectors = query("take_vectors", space=n, places=places)[0][0]
     edges = query("take_relations", space=n, places=places)[0][0]
     texts = query("take_facts", space=n, places=places, label=space_label(n), title=ERASED_NAME)[0][0]
     query("take_reasons", space=n, places=places)
@@ -102,6 +103,7 @@ def take(query: Query, tenant: str, space: str, n: int, ledger: LedgerName, eras
     refusals = query("empty_refusals", tenant=tenant, space=space, message=REFUSAL_ERASED)[0][0]
     return {
         "ledger": rows, "nodes": nodes, "receipts": receipts, "refusals": refusals, "text": texts, "edges": edges,
+        "vectors": vectors,
     }  # fmt: skip
 
 

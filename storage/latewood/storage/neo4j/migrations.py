@@ -7,12 +7,20 @@ from typing import Final
 
 from latewood.graph_schema.errors import UnavailableError
 from latewood.storage.neo4j.database import Engine
-from latewood.storage.neo4j.names import index_name, space_label
+from latewood.storage.neo4j.names import index_name, space_label, vector_index_name, vector_label
 from latewood.storage.upgrades import Upgrade
 
-__all__ = ["SCHEMA_VERSION", "drop_words_index", "ensure_words_index", "prepare", "upgrade"]
+__all__ = [
+    "SCHEMA_VERSION",
+    "drop_vector_index",
+    "drop_words_index",
+    "ensure_vector_index",
+    "ensure_words_index",
+    "prepare",
+    "upgrade",
+]
 
-SCHEMA_VERSION: Final = 1
+SCHEMA_VERSION: Final = 2
 _ONLINE_S: Final = 60
 
 
@@ -52,6 +60,23 @@ def upgrade(engine: Engine, *, dry_run: bool) -> Upgrade:
         prepare(engine)
     steps = tuple(f"schema {one}: constraints and indexes" for one in range(found + 1, SCHEMA_VERSION + 1))
     return Upgrade(engine.address.shown, found, SCHEMA_VERSION, steps, applied=bool(steps) and not dry_run)
+
+
+def ensure_vector_index(engine: Engine, generation: int, dimensions: int) -> None:
+    """Make a generation's vector index."""
+    name = vector_index_name(generation)
+    # The number is new. What has its name was left behind by a database that was emptied, and may be of another length.
+    drop_vector_index(engine, generation)
+    engine.once(
+        f"CREATE VECTOR INDEX {name} FOR (v:{vector_label(generation)}) ON v.numbers OPTIONS "
+        f"{{indexConfig: {{`vector.dimensions`: {int(dimensions)}, `vector.similarity_function`: 'cosine'}}}}"
+    )
+    engine.once("CALL db.awaitIndex($name, $seconds)", name=name, seconds=_ONLINE_S)
+
+
+def drop_vector_index(engine: Engine, generation: int) -> None:
+    """Take a generation's vector index away."""
+    engine.once(f"DROP INDEX {vector_index_name(generation)} IF EXISTS")
 
 
 def drop_words_index(engine: Engine, space: int) -> None:

@@ -8,7 +8,9 @@ from typing import Final
 
 from latewood.graph_schema.model import NodeKind
 
-__all__ = ["index_name", "labels_of", "relation_type", "space_label", "spaced"]
+__all__ = [
+    "index_name", "labels_of", "relation_type", "space_label", "spaced", "vector_index_name", "vector_label",
+]  # fmt: skip
 
 _WORD: Final = re.compile(r"[^\W_]+")
 _PART: Final = re.compile(r"[^0-9A-Za-z]+")
@@ -27,6 +29,16 @@ def space_label(space: int) -> str:
 def index_name(space: int) -> str:
     """Return the name of a space's full-text index."""
     return f"latewood_words_{space}"
+
+
+def vector_label(generation: int) -> str:
+    """Return the label of the vectors of a generation; no type of a thing gets a label that begins so."""
+    return f"SpaceVector{int(generation)}"
+
+
+def vector_index_name(generation: int) -> str:
+    """Return the name of a generation's vector index."""
+    return f"latewood_vectors_{int(generation)}"
 
 
 def spaced(*texts: str) -> str:

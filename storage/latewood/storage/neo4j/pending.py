@@ -13,7 +13,8 @@ from latewood.graph_schema.resolution import Repair, Stretch
 from latewood.graph_schema.values import Json, canonical_json, normal_key
 from latewood.storage.building import value_of
 from latewood.storage.neo4j.keys import FactRef, KeyImage
-from latewood.storage.neo4j.names import labels_of, relation_type, space_label, spaced
+from latewood.storage.neo4j.names import labels_of, relation_type, space_label, spaced, vector_label
+from latewood.storage.neo4j.vectors import numbers_of
 from latewood.storage.reference_space import texts_in
 from latewood.storage.rows import NodeRow
 
@@ -63,6 +64,7 @@ class Pending:
     receipts: Rows = field(default_factory=_rows)
     states: Rows = field(default_factory=_rows)
     heads: Rows = field(default_factory=_rows)
+    vectors: Rows = field(default_factory=_rows)
 
     def parameters(self) -> dict[str, Rows]:
         """Return every list by its name."""
@@ -175,6 +177,14 @@ class Pending:
             self.values.append(found)
         else:
             self.relations.append({**found, "object": ref.object, "type": relation_type(image.predicate)})
+
+    def keep_vectors(self, space: int, generation: int, vectors: Mapping[str, bytes]) -> None:
+        """Keep the vectors of new facts in a generation, by its number."""
+        for fact, vector in vectors.items():
+            properties = {
+                "space": space, "fact": fact, "generation": generation, "name": "vector", "numbers": numbers_of(vector),
+            }  # fmt: skip
+            self.vectors.append({"label": vector_label(generation), "properties": properties})
 
     def key(self, image: KeyImage) -> None:
         """Keep what the next writer must know of a key."""

@@ -99,17 +99,17 @@ CALL (one) {
 RETURN one[0], one[1], f.place, {us:h.valid_from}, {us:h.valid_to}, {us:h.recorded_at}, {us:h.closed_at}, f.id, f.object;
 
 // name: covering
-// Claims of one key that cover an instant, latest start first; read until the reader has seen enough.
+// Claims of one key that cover an instant, latest start first; read in parts until the reader has seen enough.
 MATCH (f:Fact {space: $space, key_id: $key})
 WHERE f.valid_from <= $at AND (f.valid_to IS NULL OR f.valid_to > $at) AND f.retracted_at IS NULL
-RETURN {claim:f} ORDER BY f.valid_from DESC;
+RETURN {claim:f} ORDER BY f.valid_from DESC, f.place DESC SKIP $skip LIMIT $part;
 
 // name: starting
-// Claims of one key, of a class or a higher one, that start inside a stretch, earliest first.
+// Claims of one key, of a class or a higher one, that start inside a stretch, earliest first; in parts too.
 MATCH (f:Fact {space: $space, key_id: $key})
 WHERE f.valid_from > $start AND ($end IS NULL OR f.valid_from < $end) AND f.retracted_at IS NULL
   AND 2 * f.tier + CASE WHEN f.known THEN 1 ELSE 0 END >= $least
-RETURN {claim:f} ORDER BY f.valid_from;
+RETURN {claim:f} ORDER BY f.valid_from, f.place SKIP $skip LIMIT $part;
 
 // name: live_values
 // Live stretches of one key of values that overlap a window.
@@ -194,6 +194,9 @@ CALL () {
 CALL () {
   UNWIND $retractions AS row
   MATCH (f:Fact {space: row.space, id: row.fact}) SET f += row.stamps, f.retracted_at = {at:row.retracted_at}
+}
+CALL () {
+  UNWIND $vectors AS row CREATE (v:SpaceVector) SET v = row.properties, v:$(row.label)
 }
 CALL () {
   UNWIND $keys AS row MERGE (k:Key {space: row.space, id: row.id}) SET k += row.properties

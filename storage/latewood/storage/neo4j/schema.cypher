@@ -1,4 +1,4 @@
-// Schema 1. Constraints and indexes of Neo4j Community; and each statement may run any number of times.
+// Schema 2. Constraints and indexes of Neo4j Community; and each statement may run any number of times.
 // `Event` is the ledger and the truth; everything else can be rebuilt. `space` is the number of a space.
 CREATE CONSTRAINT latewood_space_name IF NOT EXISTS FOR (n:Space) REQUIRE (n.tenant, n.name) IS UNIQUE;
 CREATE CONSTRAINT latewood_space_number IF NOT EXISTS FOR (n:Space) REQUIRE n.space IS UNIQUE;
@@ -21,3 +21,5 @@ CREATE INDEX latewood_fact_key IF NOT EXISTS FOR (n:Fact) ON (n.space, n.key_id,
 CREATE INDEX latewood_fact_began IF NOT EXISTS FOR (n:Fact) ON (n.space, n.valid_from);
 CREATE INDEX latewood_refusal_id IF NOT EXISTS FOR (n:Refusal) ON (n.tenant, n.id);
 CREATE INDEX latewood_fact_retraction IF NOT EXISTS FOR (n:Fact) ON (n.space, n.retraction);
+CREATE CONSTRAINT latewood_generation IF NOT EXISTS FOR (n:SpaceGeneration) REQUIRE (n.space, n.name) IS UNIQUE;
+CREATE CONSTRAINT latewood_vector IF NOT EXISTS FOR (n:SpaceVector) REQUIRE (n.space, n.fact, n.generation) IS UNIQUE;

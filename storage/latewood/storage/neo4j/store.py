@@ -29,6 +29,7 @@ from latewood.storage.neo4j.migrations import SCHEMA_VERSION, drop_words_index, 
 from latewood.storage.neo4j.reading import Reading
 from latewood.storage.neo4j.rebuilding import PHASES, Rebuilder
 from latewood.storage.neo4j.replaying import Replayer
+from latewood.storage.neo4j.searching import MemorySearch
 from latewood.storage.neo4j.writing import GroupWriter
 from latewood.storage.planning import predicate_of
 from latewood.storage.port import (
@@ -64,7 +65,7 @@ _REJOIN_S: Final = 15.0
 T = TypeVar("T")
 
 
-class Neo4jStore:
+class Neo4jStore(MemorySearch):
     """A graph store over one Neo4j database, which several processes may share; made by `open`."""
 
     def __init__(
@@ -381,15 +382,27 @@ class Neo4jStore:
 
     async def verify(self, space: str, ledger: LedgerName) -> Verdict:
         """Check the chain from its first row to its head."""
+        tries = 0
+        while True:
+            tries += 1
+            verdict, head = await self._verify(space, ledger)
+            # Each page is read as it is by then: an erasure meanwhile looks like rows that somebody emptied.
+            if verdict.ok or tries == _TRIES or await self._read(space, lambda one: one.seq(ledger)) == head:
+                return verdict
 
-        def work(reading: Reading) -> Verdict:
-            verifier, after = Verifier(reading.space.id, ledger), 0
-            while (last := listing.verify_page(reading, verifier, ledger, after, PAGE_MAX)) is not None:
-                after = last
-            head = reading.heads[ledger]
-            return verifier.verdict(head.seq, head.hash if head.seq else None)
-
-        return await self._read(space, work)
+    async def _verify(self, space: str, ledger: LedgerName) -> tuple[Verdict, int]:
+        """Check the chain page by page, each in a transaction of its own: one for all could last too long."""
+        row, head = await self._read(space, lambda one: (one.space, one.heads[ledger]))
+        verifier, after = Verifier(row.id, ledger), 0
+        while after < head.seq:
+            start = after
+            rows = await self._read(
+                space, lambda one, start=start: listing.stored_rows(one, ledger, start, head.seq, PAGE_MAX)
+            )
+            if not rows or not await asyncio.to_thread(listing.verify_rows, verifier, ledger, rows):
+                break
+            after = rows[-1][0]
+        return verifier.verdict(head.seq, head.hash if head.seq else None), head.seq
 
     async def image(self, space: str) -> SpaceImage:
         """Return what *space* is beside its ledgers."""

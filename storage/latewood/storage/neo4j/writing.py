@@ -29,11 +29,13 @@ from latewood.storage.neo4j.database import Engine, Head, Query
 from latewood.storage.neo4j.erasing import take
 from latewood.storage.neo4j.gathering import Cache, Group, LazyRows, LedgerHead, SpaceHeads
 from latewood.storage.neo4j.keys import FactRef, KeyImage
+from latewood.storage.neo4j.vectors import current_number
 from latewood.storage.planning import Plan, plan, receipt_of
 from latewood.storage.port import Committed
 from latewood.storage.receipts import receipt_from_json, receipt_to_json
 from latewood.storage.replaying import written_payload
 from latewood.storage.rows import FactRow
+from latewood.storage.searching import unit_vectors
 from latewood.storage.settling import (
     KeyChange,
     KeyState,
@@ -62,6 +64,7 @@ class GroupWriter:
         self._ids = ids
         self._words = words
         self._resumed = resumed
+        self._generations: dict[int, tuple[int, str, int] | None] = {}
 
     def commit(self, units: Sequence[Unit]) -> tuple[Committed, ...]:
         """Write *units* in order."""
@@ -88,6 +91,8 @@ class GroupWriter:
     def _unit(self, unit: Unit) -> Receipt:
         space = self._group.space(unit.space)
         n = space.number
+        current = self._generation(n) if unit.vectors else None
+        vectors = unit_vectors(unit, None if current is None else current[1:])
         op = None if unit.op is None else op_hash(space.row.secret, unit.op)
         earlier = self._group.units.get((n, unit.id))
         if earlier is not None and self._resumed and earlier[0] == unit.body:
@@ -110,6 +115,8 @@ class GroupWriter:
         self._append(space, ledger, unit, planned, op)
         self._nodes(space, ledger, planned, base_seq)
         self._apply(space, ledger, planned, changes, base_seq)
+        if current is not None:
+            self._group.pending.keep_vectors(n, current[0], vectors)
         receipt = receipt_of(unit, planned, ledger.seq, not_holding, self._erase(space, unit.ledger, planned.events))
         text = receipt_to_json(receipt)
         self._group.units[n, unit.id] = (unit.body, text)
@@ -124,6 +131,12 @@ class GroupWriter:
             self._group.pending.states.append({"space": n, "state": planned.state, "filling": planned.filling})
         reach("unit.written")
         return receipt
+
+    def _generation(self, n: int) -> tuple[int, str, int] | None:
+        """Return the number, name and length of the vectors that a space is written with."""
+        if n not in self._generations:
+            self._generations[n] = current_number(self._group.query, n)
+        return self._generations[n]
 
     def _append(self, space: SpaceHeads, ledger: LedgerHead, unit: Unit, planned: Plan, op: bytes | None) -> None:
         """Chain the unit's events to the ledger."""
