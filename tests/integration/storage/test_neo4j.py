@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import time
 from collections.abc import Callable
+from itertools import islice
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +14,7 @@ import pytest
 from conformance.stores import MakeNeo4j, empty_neo4j
 from properties.histories import run_batch
 
+from latewood.graph_schema.clock import FOREVER
 from latewood.graph_schema.commands import ActorSpec, Assert, Ref, Unit
 from latewood.graph_schema.errors import ConflictError, LatewoodError, UnavailableError
 from latewood.graph_schema.ids import RandomIds
@@ -24,6 +26,7 @@ from latewood.storage.neo4j import gathering, keys
 from latewood.storage.neo4j.database import Address, Engine, LostReplyError, Query
 from latewood.storage.neo4j.store import Neo4jStore
 from latewood.storage.port import FactQuery
+from latewood.storage.settling import KeyState
 
 ADRS = Path(__file__).parents[3] / "docs" / "adr"
 
@@ -48,8 +51,39 @@ async def test_a_long_key_is_settled_window_by_window(
 ) -> None:
     # Every key with more than three claims counts as long, so nearly all of them are read from the database.
     monkeypatch.setattr(keys, "IMAGE_CLAIMS_MAX", 3)
+    monkeypatch.setattr(keys, "_PART", 2)
 
     await run_batch(seed, MakeNeo4j(tmp_path), histories=12, rounds=8, whole=True)
+
+
+async def test_a_long_key_is_read_no_further_than_it_is_asked_for(url: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(keys, "_PART", 4)
+    store, ids, read = await Neo4jStore.open(url), RandomIds(), list[int]()
+    said = [Assert(ids.new(), Ref(key="item:1"), "level", Value("integer", n), valid_from=n) for n in range(30)]
+    await store.commit([
+        Unit(ids.new(), "default", ActorSpec("agent:a"), Trust.AGENT, b"", (one,)) for one in said
+    ])  # fmt: skip
+    await store.close()
+
+    def work(query: Query) -> tuple[list[int], list[int]]:
+        def counted(name: str, /, **parameters: object) -> list[Any]:
+            rows = query(name, **parameters)
+            read.append(len(rows))
+            return rows
+
+        ((space, key, subject),) = query("MATCH (k:Key) RETURN k.space, k.id, k.subject")
+        image = keys.KeyImage(space, key, subject, "level", KeyState(0, b"", contested=False, top=0))
+        rows = keys.WindowRows(counted, image)
+        first = [claim.valid_from for claim in islice(rows.covering(10**9), 3)]
+        return first, [claim.valid_from for claim in rows.starting((0, FOREVER), 0)]
+
+    engine = Engine(Address.parse(url))
+    first, starting = engine.run(work, write=False)
+    engine.shut()
+
+    assert first == [29, 28, 27]
+    assert starting == list(range(1, 30))
+    assert read == [4, 4, 16, 9]
 
 
 async def test_a_cache_that_forgets_everything_changes_nothing(

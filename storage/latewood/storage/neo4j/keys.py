@@ -15,6 +15,8 @@ __all__ = ["IMAGE_CLAIMS_MAX", "FactRef", "ImageRows", "KeyImage", "WindowRows",
 
 IMAGE_CLAIMS_MAX: Final = 1_000
 """Most claims of a key that are held in memory; a longer key is read window by window."""
+_PART: Final = 100
+_PART_MAX: Final = 5_000
 
 
 @dataclass(frozen=True, slots=True)
@@ -166,10 +168,18 @@ class WindowRows:
         self._image = image
 
     def _claims(self, name: str, **parameters: object) -> Iterator[Claim]:
-        for (row,) in self._query(name, space=self._image.space, key=self._image.id, **parameters):
-            claim, ref = claim_of(row)
-            self._image.facts[claim.fact] = ref
-            yield claim
+        skip, part = 0, _PART
+        while True:
+            rows = self._query(
+                name, space=self._image.space, key=self._image.id, skip=skip, part=part, **parameters
+            )  # fmt: skip
+            for (row,) in rows:
+                claim, ref = claim_of(row)
+                self._image.facts[claim.fact] = ref
+                yield claim
+            if len(rows) < part:
+                return
+            skip, part = skip + part, min(4 * part, _PART_MAX)
 
     def covering(self, instant: Micros) -> Iterator[Claim]:
         """Return the claims whose period covers *instant*, the latest start first."""

@@ -21,7 +21,7 @@ from latewood.storage.neo4j.pending import born
 from latewood.storage.neo4j.reading import Reading, check_count, ids_in, instant
 from latewood.storage.port import Axis, Change, Hit, NodeQuery, Page
 
-__all__ = ["changes", "feed", "list_nodes", "near_keys", "search_text", "timeline", "verify_page"]
+__all__ = ["changes", "feed", "list_nodes", "near_keys", "search_text", "stored_rows", "timeline", "verify_rows"]
 
 _BEGINNING: Final[Micros] = -(2**63)
 _WORDS_MAX: Final = 64
@@ -201,15 +201,19 @@ def feed(reading: Reading, ledger: LedgerName, after_seq: int, limit: int) -> tu
     return tuple(_entry(ledger, row, json.loads(row[20]) if row[20] else {}) for row in rows)
 
 
-def verify_page(reading: Reading, verifier: Verifier, ledger: LedgerName, after_seq: int, limit: int) -> int | None:
-    """Check the rows after *after_seq*; return the last one's seq, None at the end or after a bad row."""
-    rows = reading.query("feed", space=reading.n, ledger=ledger, after=after_seq, last=reading.seq(ledger), first=limit)
+def stored_rows(reading: Reading, ledger: LedgerName, after_seq: int, last_seq: int, limit: int) -> list[Row]:
+    """Return rows of the ledger up to *last_seq* as they are stored, for `verify_rows`."""
+    return reading.query("feed", space=reading.n, ledger=ledger, after=after_seq, last=last_seq, first=limit)
+
+
+def verify_rows(verifier: Verifier, ledger: LedgerName, rows: Sequence[Row]) -> bool:
+    """Check rows; return False after a bad one."""
     for row in rows:
         try:
             entry = _entry(ledger, row, {})
         except (TypeError, ValueError, AttributeError) as error:
             verifier.fail(row[0], f"it cannot be read: {error}")
-            return None
+            return False
         if not verifier.take(entry, None if row[20] is None else str(row[20]).encode()):
-            return None
-    return rows[-1][0] if len(rows) == limit else None
+            return False
+    return True

@@ -8,6 +8,7 @@ import os
 import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
+from functools import partial
 from typing import Final, TypeVar
 
 from latewood.graph_schema.clock import NOW, AsOf, Clock, Micros, SystemClock, from_micros
@@ -15,13 +16,13 @@ from latewood.graph_schema.commands import Unit
 from latewood.graph_schema.errors import ConflictError, LimitError, NotFoundError, UnavailableError
 from latewood.graph_schema.events import LedgerEntry, Receipt
 from latewood.graph_schema.ids import IdSource, RandomIds, is_id, normal_id
-from latewood.graph_schema.ledger import GENESIS, Verdict, Verifier
+from latewood.graph_schema.ledger import GENESIS, Verdict
 from latewood.graph_schema.model import LEDGERS, Fact, LedgerName, Node, NodeKind, Predicate
 from latewood.graph_schema.packs.loader import Vocabulary, vocabulary
 from latewood.storage.crashpoints import reach
 from latewood.storage.erasing import check_alone
 from latewood.storage.names import check_space_name, unknown_space
-from latewood.storage.neo4j import leases, listing, rebuilding, replaying
+from latewood.storage.neo4j import leases, listing, rebuilding, replaying, verifying
 from latewood.storage.neo4j.database import Address, Engine, Head, LostReplyError, Query
 from latewood.storage.neo4j.erasing import BEYOND
 from latewood.storage.neo4j.gathering import Cache, space_row
@@ -382,27 +383,7 @@ class Neo4jStore(MemorySearch):
 
     async def verify(self, space: str, ledger: LedgerName) -> Verdict:
         """Check the chain from its first row to its head."""
-        tries = 0
-        while True:
-            tries += 1
-            verdict, head = await self._verify(space, ledger)
-            # Each page is read as it is by then: an erasure meanwhile looks like rows that somebody emptied.
-            if verdict.ok or tries == _TRIES or await self._read(space, lambda one: one.seq(ledger)) == head:
-                return verdict
-
-    async def _verify(self, space: str, ledger: LedgerName) -> tuple[Verdict, int]:
-        """Check the chain page by page, each in a transaction of its own: one for all could last too long."""
-        row, head = await self._read(space, lambda one: (one.space, one.heads[ledger]))
-        verifier, after = Verifier(row.id, ledger), 0
-        while after < head.seq:
-            start = after
-            rows = await self._read(
-                space, lambda one, start=start: listing.stored_rows(one, ledger, start, head.seq, PAGE_MAX)
-            )
-            if not rows or not await asyncio.to_thread(listing.verify_rows, verifier, ledger, rows):
-                break
-            after = rows[-1][0]
-        return verifier.verdict(head.seq, head.hash if head.seq else None), head.seq
+        return await verifying.verify(partial(self._read, space), ledger)
 
     async def image(self, space: str) -> SpaceImage:
         """Return what *space* is beside its ledgers."""
