@@ -15,6 +15,7 @@ from latewood.storage.conformance import (
     leases,
     ledgers,
     lifecycle,
+    memories,
     portability,
     reading,
     rebuilding,
@@ -23,6 +24,7 @@ from latewood.storage.conformance import (
     searching,
     tenancy,
     timelines,
+    vectors,
 )
 from latewood.storage.conformance.scene import MakeStore
 
@@ -38,7 +40,8 @@ CAPABILITIES: Final[Mapping[str, tuple[Check, ...]]] = {
     "reads": reading.CHECKS,
     "conflicts": conflicts.CHECKS,
     "timeline": timelines.CHECKS,
-    "search": searching.CHECKS,
+    "search": (*searching.CHECKS, *memories.CHECKS),
+    "vectors": vectors.CHECKS,
     "ledger": ledgers.CHECKS,
     "receipts": receipts.CHECKS,
     "erasure": erasing.CHECKS,
