@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import os
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Final, Literal, TypeAlias
 
 from latewood.graph_schema.errors import InvalidError
+from latewood.ingestion.embedding.choice import Choice
 
 __all__ = ["SETTINGS", "Settings", "Sync"]
 
@@ -17,16 +18,32 @@ SETTINGS: Final[Mapping[str, str]] = {
     "LATEWOOD_DB": "The store's address when none is given (latewood.db): a file, or neo4j://user:password@host:7687?timeout=60.",
     "LATEWOOD_SPACE": "The space when none is given (default).",
     "LATEWOOD_ACTOR": "Who writes when `by` is not given, such as human:ada (CLI: human:<user name>).",
+    "LATEWOOD_EMBEDDER": "Makes vectors: light, none, sentence-transformers:NAME or openai:MODEL@BASE_URL (light).",
+    "LATEWOOD_EMBEDDER_DIMENSIONS": "How long its vectors are to be, asked of an openai: server (as it answers).",
+    "LATEWOOD_EMBEDDER_KEY": "The key for an openai: server, sent as a bearer token (none).",
+    "LATEWOOD_EMBEDDER_THREADS": "How many cores the light embedder may take (up to 4).",
+    "LATEWOOD_MODEL": "The model that `latewood extract` asks, as NAME@URL of an OpenAI-compatible server (none).",
+    "LATEWOOD_MODEL_KEY": "The key for that server, sent as a bearer token (none).",
     "LATEWOOD_SYNC": "full: a commit waits for the disk. normal: the last ones may go with the power.",
 }
 """Every environment variable with one sentence."""
 
+_DIGITS_MAX: Final = 9
 _OF_TESTS: Final = frozenset(
     {
         "LATEWOOD_EXAMPLES", "LATEWOOD_NEO4J_URL", "LATEWOOD_NEO4J_VERSION", "LATEWOOD_REQUIRE_COMPOSE",
         "LATEWOOD_REQUIRE_NEO4J",
     }
 )  # fmt: skip
+
+
+def _number(given: Mapping[str, str], name: str) -> int | None:
+    text = given.get(name, "").strip()
+    if not text:
+        return None
+    if not (text.isascii() and text.isdecimal() and len(text) <= _DIGITS_MAX):
+        raise InvalidError(f"{name} is {text[:40]!r}; it is a whole number", code="setting.invalid")
+    return int(text)
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,6 +54,9 @@ class Settings:
     space: str = "default"
     actor: str | None = None
     sync: Sync = "full"
+    embedder: Choice = field(default_factory=Choice)
+    model: str | None = None
+    model_key: str | None = None
 
     @classmethod
     def read(cls, environment: Mapping[str, str] | None = None) -> Settings:
@@ -59,4 +79,12 @@ class Settings:
             space=ours.get("LATEWOOD_SPACE") or "default",
             actor=ours.get("LATEWOOD_ACTOR") or None,
             sync=sync,
+            embedder=Choice.read(
+                ours.get("LATEWOOD_EMBEDDER") or "light",
+                key=ours.get("LATEWOOD_EMBEDDER_KEY") or None,
+                threads=_number(ours, "LATEWOOD_EMBEDDER_THREADS"),
+                dimensions=_number(ours, "LATEWOOD_EMBEDDER_DIMENSIONS"),
+            ),
+            model=ours.get("LATEWOOD_MODEL") or None,
+            model_key=ours.get("LATEWOOD_MODEL_KEY") or None,
         )

@@ -57,12 +57,16 @@ def test_the_verbs_are_all_there() -> None:
         "timeline",
         "diff",
         "find",
+        "stale",
+        "brief",
+        "proposals",
         "receipt",
         "spaces",
         "verifyLedger",
     } <= set(schema.query_type.fields)
     assert set(schema.mutation_type.fields) == {
         "decide", "observe", "relate", "correct", "end", "retract", "erase", "supersede", "createSpace",
+        "acceptProposal", "rejectProposal",
     }  # fmt: skip
     assert set(schema.subscription_type.fields) == {"changes"}
 

@@ -21,6 +21,7 @@ for _part in (
     "erasing",
     "ledgers",
     "sources",
+    "proposing",
     "portability",
     "rebuilding",
     "upgrading",

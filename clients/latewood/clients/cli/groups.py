@@ -6,7 +6,7 @@ from typing import Final
 
 import typer
 
-__all__ = ["app", "export", "ingest", "ledger", "neo4j", "spaces"]
+__all__ = ["app", "export", "ingest", "ledger", "neo4j", "proposals", "spaces"]
 
 
 _ABOUT: Final = """A context graph: what was decided, why, what it rested on, and what was known when.
@@ -29,10 +29,12 @@ ingest: Final = _group("Bring in decision records or a table.")
 export: Final = _group("Write decisions out.")
 ledger: Final = _group("Look at the hash-chained ledger.")
 neo4j: Final = _group("Run a Neo4j of your own, without Docker.")
+proposals: Final = _group("Settle what a model proposed.")
 spaces: Final = _group("List and make spaces.")
 
 app.add_typer(ingest, name="ingest")
 app.add_typer(export, name="export")
 app.add_typer(ledger, name="ledger")
 app.add_typer(neo4j, name="neo4j")
+app.add_typer(proposals, name="proposals")
 app.add_typer(spaces, name="spaces")

@@ -10,6 +10,7 @@ from strawberry.scalars import JSON
 from latewood.graph_schema import events, model
 from latewood.graph_schema.clock import from_micros
 from latewood.graph_schema.events import EventKind
+from latewood.graph_schema.model import DecisionStatus
 from latewood.memory import Written
 from latewood.reasoning.brief import BriefSection
 from latewood.reasoning.changes import DifferenceKind
@@ -28,6 +29,8 @@ __all__ = [
     "Hit",
     "LedgerEntry",
     "Precedent",
+    "Proposal",
+    "ProposalPayload",
     "Recall",
     "Receipt",
     "Space",
@@ -153,6 +156,27 @@ class Precedent:
     clues: list[Clue] = field("Why its best memory was found, the strongest first.")
 
 
+@strawberry.type(description="What a model read out of a session, until somebody accepts or rejects it.")
+class Proposal:
+    """What a model proposes."""
+
+    id: strawberry.ID = field("Its id.")
+    key: str = field("Its key.")
+    kind: str = field("decision, fact or relation.")
+    status: DecisionStatus = field("proposed, accepted or rejected.")
+    document: JSON = field("The arguments of the verb that accepting it amounts to.")
+    quote: str | None = field("The words that it rests on.")
+    turn: strawberry.ID | None = field("The fact that has these words.")
+    confidence: float | None = field("How sure the model said it was, 0 to 1.")
+    model: str | None = field("Which model.")
+    prompt_version: str | None = field("Asked with which prompt.")
+    origin: str | None = field("Where the words come from.")
+    said_at: datetime = field("When they were said.")
+    proposed_at: datetime = field("When it was recorded.")
+    version: BigInt = field("The ledger's row of the last event about it.")
+    accepted_as: strawberry.ID | None = field("The decision or fact that it became.")
+
+
 @strawberry.type(description="One change between two instants.")
 class Difference:
     """One change between two instants."""
@@ -209,6 +233,14 @@ class Receipt:
     erased: JSON = field("Of an erasure, how many rows lost their words, by the place where they stood.")
     code: str | None = field("Of a failed write, the error's code.")
     message: str | None = field("Of a failed write, the error's message.")
+
+
+@strawberry.type(description="What settling a proposal wrote.")
+class ProposalPayload:
+    """What settling a proposal wrote."""
+
+    id: strawberry.ID = field("The decision or fact that was written; of a rejection the proposal's new status.")
+    receipt: Receipt = field("What became of the write.")
 
 
 async def _written_fact(root: strawberry.Parent[Written], info: Info) -> model.Fact | None:

@@ -19,6 +19,7 @@ from latewood.graph_schema.values import Scalar
 from latewood.server.graphql.scalars import BigInt, ValueKind
 
 __all__ = [
+    "AcceptProposalInput",
     "AsOf",
     "CorrectInput",
     "CreateSpaceInput",
@@ -27,6 +28,7 @@ __all__ = [
     "EraseInput",
     "ObserveInput",
     "RecallFilter",
+    "RejectProposalInput",
     "RelateInput",
     "RetractInput",
     "SupersedeInput",
@@ -239,6 +241,22 @@ class RetractInput(_Written):
 
     fact: strawberry.ID = strawberry.field(description="The fact to take back.")
     because: str | None = strawberry.field(default=None, description="Why.")
+
+
+@strawberry.input(description="A proposal that is so.")
+class AcceptProposalInput:
+    """A proposal that is so."""
+
+    proposal: str = strawberry.field(description="Its id or key.")
+    by: str | None = strawberry.field(default=None, description="Who accepts it, such as human:ada.")
+    session: str | None = strawberry.field(default=None, description="In which session.")
+
+
+@strawberry.input(description="A proposal that is not so, and why.")
+class RejectProposalInput(AcceptProposalInput):
+    """A proposal that is not so."""
+
+    because: str = strawberry.field(description="Why; kept with it.")
 
 
 @strawberry.input(description="What is to be gone for good, and why.")

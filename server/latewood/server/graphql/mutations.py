@@ -8,21 +8,25 @@ import strawberry
 
 from latewood.graph_schema.model import DecisionStatus
 from latewood.memory import ErasureReport, Written
+from latewood.memory.proposals import accept, reject
 from latewood.server.graphql.answers import (
     DecisionPayload,
     ErasurePayload,
     FactPayload,
+    ProposalPayload,
     SpacePayload,
     SupersedePayload,
 )
 from latewood.server.graphql.context import Info
 from latewood.server.graphql.inputs import (
+    AcceptProposalInput,
     CorrectInput,
     CreateSpaceInput,
     DecideInput,
     EndInput,
     EraseInput,
     ObserveInput,
+    RejectProposalInput,
     RelateInput,
     RetractInput,
     SupersedeInput,
@@ -130,6 +134,26 @@ class Mutation:
             input.old, input.new, at=input.at, by=writer.by, session=writer.session, source=writer.source,
             idempotency_key=writer.idempotency_key,
         )  # fmt: skip
+
+    @strawberry.mutation(
+        graphql_type=ProposalPayload, description="Write what a model's proposal says, and settle it, in one unit."
+    )
+    async def accept_proposal(
+        self, info: Info, input: AcceptProposalInput, space: SpaceArgument = None,  # noqa: A002
+    ) -> Written:  # fmt: skip
+        """Accept a proposal."""
+        view = info.context.write(info, space)
+        return await accept(view.memory, input.proposal, by=input.by, session=input.session)
+
+    @strawberry.mutation(
+        graphql_type=ProposalPayload, description="Settle a model's proposal as not so; it stays, with the reason."
+    )
+    async def reject_proposal(
+        self, info: Info, input: RejectProposalInput, space: SpaceArgument = None,  # noqa: A002
+    ) -> Written:  # fmt: skip
+        """Reject a proposal."""
+        view = info.context.write(info, space)
+        return await reject(view.memory, input.proposal, because=input.because, by=input.by, session=input.session)
 
     @strawberry.mutation(graphql_type=SpacePayload, description="Make a space.")
     async def create_space(self, info: Info, input: CreateSpaceInput) -> MadeSpace:  # noqa: A002

@@ -14,6 +14,7 @@ from latewood.graph_schema.ids import is_id
 from latewood.graph_schema.ledger import Verdict as LedgerVerdict
 from latewood.graph_schema.model import DecisionStatus, NodeKind
 from latewood.memory import Axis
+from latewood.memory import proposals as proposing
 from latewood.reasoning import brief as briefs
 from latewood.reasoning import changes, recalled
 from latewood.reasoning import precedents as earlier
@@ -25,6 +26,7 @@ from latewood.server.graphql.answers import (
     Difference,
     Hit,
     Precedent,
+    Proposal,
     Recall,
     Receipt,
     Space,
@@ -245,6 +247,27 @@ class Query:
         found = await view.memory.precedents(text, first=_count(first, 5), at=await view.settled())
         info.context.spend(len(found))
         return list(found)
+
+    @strawberry.field(
+        graphql_type=Connection[Proposal],
+        description="What models proposed, the latest first: what waits to be settled, or what was settled so.",
+    )
+    async def proposals(
+        self, info: Info, status: Annotated[DecisionStatus | None, _said("Only these; null is all.")]
+        = DecisionStatus.PROPOSED, first: First = 50, after: After = None, space: SpaceArgument = None,
+        as_of: AsOfArgument = None,
+    ) -> Paged[proposing.Proposal]:  # fmt: skip
+        """List proposals."""
+        view = info.context.look(info, space, instants(as_of))
+
+        async def read(count: int, cursor: str | None) -> Page[proposing.Proposal]:
+            return await proposing.proposals(
+                view.memory, status=status, first=count, after=cursor, at=await view.settled()
+            )
+
+        found = await read_pages(read, lambda one: one.id, _count(first, 50), after)
+        info.context.spend(len(found.edges))
+        return found
 
     @strawberry.field(
         graphql_type=Connection[Stale],

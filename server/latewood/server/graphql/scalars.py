@@ -16,6 +16,7 @@ from latewood.graph_schema.clock import iso, parse_instant
 from latewood.graph_schema.errors import InvalidError
 from latewood.graph_schema.events import EventKind
 from latewood.graph_schema.model import DecisionStatus, NodeKind, Trust
+from latewood.reasoning.brief import BriefSection
 from latewood.reasoning.changes import Axis, DifferenceKind
 from latewood.reasoning.fusion import Signal
 
@@ -157,6 +158,18 @@ _describe(
         DifferenceKind.ENDED: "It stopped being true, and nothing followed.",
         DifferenceKind.RETRACTED: "It was never true.",
         DifferenceKind.ARRIVED_LATE: "Learned now of a time that something later already covers.",
+    },
+)
+_describe(
+    BriefSection,
+    "The parts of a brief, in the order in which they are written.",
+    {
+        BriefSection.OPEN: "Proposed or deferred: not decided yet.",
+        BriefSection.CONFLICTS: "Sources disagree.",
+        BriefSection.STALE: "A decision stands on evidence that moved.",
+        BriefSection.PRECEDENTS: "What followed from a decision.",
+        BriefSection.SUPERSEDED: "No longer in force since the last visit.",
+        BriefSection.IN_FORCE: "Accepted and standing.",
     },
 )
 _describe(
