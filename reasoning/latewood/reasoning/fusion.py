@@ -7,7 +7,7 @@ even unrelated texts lie far above zero. What the graph knows is a share of a sc
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import Final
@@ -103,9 +103,10 @@ def relative_to_last(matches: Sequence[Match]) -> list[float]:
 class Fusion:
     """The memories found so far, by the id of the fact."""
 
-    def __init__(self) -> None:
-        """Begin with none."""
+    def __init__(self, without: Collection[Signal] = ()) -> None:
+        """Begin with none; signals *without* which to go bring nothing."""
         self.found: dict[str, Candidate] = {}
+        self._weights = {signal: 0.0 if signal in without else weight for signal, weight in WEIGHTS.items()}
 
     def _add(self, candidate: Candidate, clue: Clue) -> None:
         kept = self.found.setdefault(candidate.fact, candidate)
@@ -115,9 +116,11 @@ class Fusion:
 
     def rank(self, signal: Signal, matches: Sequence[Match]) -> None:
         """Take a list of words or of vectors, best first."""
+        if not self._weights[signal]:
+            return
         relative = relative_to_last(matches) if signal is Signal.VECTORS else relative_to_best(matches)
         for rank, (one, part) in enumerate(zip(matches, relative, strict=True), 1):
-            clue = Clue(signal, WEIGHTS[signal] * part, rank, one.score)
+            clue = Clue(signal, self._weights[signal] * part, rank, one.score)
             self._add(Candidate(one.fact, one.subject, one.valid_from), clue)
 
     def best(self, count: int) -> list[Candidate]:
@@ -130,7 +133,7 @@ class Fusion:
         Of several ways to one memory the strongest counts: many weak neighbours do not make a strong one.
         """
         for via, one in links:
-            share = WEIGHTS[signal] * scores[via] * one.score
+            share = self._weights[signal] * scores[via] * one.score
             if via != one.fact and share > 0:
                 self._add(Candidate(one.fact, one.subject, one.valid_from), Clue(signal, share, via=via))
 
@@ -141,9 +144,10 @@ class Fusion:
             tops[one.subject] = max(tops.get(one.subject, 0.0), one.score)
         for one in self.found.values():
             top = tops.get(one.subject, 0.0)
-            if top > 0:
-                one.clues[Signal.SUBJECT] = Clue(Signal.SUBJECT, WEIGHTS[Signal.SUBJECT] * top)
+            if share := self._weights[Signal.SUBJECT] * top:
+                one.clues[Signal.SUBJECT] = Clue(Signal.SUBJECT, share)
 
     def lift(self, signal: Signal, candidate: Candidate) -> None:
         """Lift one memory for what the question names."""
-        candidate.clues[signal] = Clue(signal, WEIGHTS[signal])
+        if share := self._weights[signal]:
+            candidate.clues[signal] = Clue(signal, share)

@@ -73,6 +73,7 @@ class Question:
         scope: filters, which hold before ranking.
         budget_tokens: what the answer's text may cost; None does not cut it.
         past: take in decisions that are not in force any more, too.
+        without: signals that bring nothing, to see what each is worth.
     """
 
     text: str
@@ -80,6 +81,7 @@ class Question:
     limit: int = LIMIT_DEFAULT
     budget_tokens: int | None = None
     past: bool = False
+    without: frozenset[Signal] = frozenset()
 
     def __post_init__(self) -> None:
         """Refuse what cannot be answered. Raises InvalidError (``query.invalid``)."""
@@ -117,7 +119,7 @@ class _Search:
         self._at = at
         self._tokens = frozenset(tokens(question.text))
         self._times: Times = times_of(question.text, now)
-        self._fusion = Fusion()
+        self._fusion = Fusion(question.without)
         self._facts: dict[str, Fact] = {}
         self._notes: list[str] = []
 

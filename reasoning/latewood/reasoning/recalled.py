@@ -65,12 +65,9 @@ class Recall:
 
 
 def words_of(fact: Fact) -> str:
-    """Return the words of a memory in the order of reading; what was said begins with who said it."""
+    """Return the words of a memory in the order of reading: the title of a document comes first."""
     data = fact.value.data if fact.value is not None else None
     if isinstance(data, dict):
-        speaker, text = data.get("speaker"), data.get("text")
-        if data.keys() == {"speaker", "text"} and isinstance(speaker, str) and isinstance(text, str):
-            return f"{speaker}: {text}"
         title = data.get("title")
         if isinstance(title, str):
             rest = _rest(fact, title)

@@ -142,11 +142,19 @@ def _texts(document: Json) -> list[str]:
     return [text for item in document for text in _texts(item)] if isinstance(document, list) else []
 
 
+def _spoken(data: Json) -> str | None:
+    """Return a turn of a session as people write it: models tell who speaks from the words by the colon."""
+    if not isinstance(data, dict) or data.keys() != {"speaker", "text"}:
+        return None
+    speaker, text = data["speaker"], data["text"]
+    return f"{speaker}: {text}" if isinstance(speaker, str) and isinstance(text, str) and text.strip() else None
+
+
 def text_of(value: Value | None) -> str | None:
     """Return the words of a value as they are searched and embedded; None when it is no memory: no letter, no digit."""
     if value is None or value.kind not in ("text", "json"):
         return None
-    words = "\n".join(_texts(value.data))
+    words = _spoken(value.data) or "\n".join(_texts(value.data))
     return words if _LETTER.search(words) else None
 
 
