@@ -41,7 +41,6 @@ from latewood.graph_schema.values import Scalar, Value, normal_key
 from latewood.memory.erasing import ErasureReport, report_of
 from latewood.memory.opening import Engine, open_engine
 from latewood.memory.reader import Identified, Reader, Written, micros_or_none, said
-from latewood.memory.rebuilding import RebuildReport, rebuild
 from latewood.memory.settings import Sync
 from latewood.storage.names import session_key
 from latewood.storage.port import FactQuery, GraphStore
@@ -448,27 +447,6 @@ class Memory(Reader):
             idempotency_key=idempotency_key,
         )  # fmt: skip
         return Written(receipt.facts[0], receipt)
-
-    async def rebuild(
-        self, *, dry_run: bool = False, after: str | None = None, read_max: int | None = None,
-        progress: Callable[[int, int, str | None], None] | None = None,
-    ) -> RebuildReport:  # fmt: skip
-        """Make the space's views again from its ledgers where they differ, while others go on reading and writing.
-
-        Answers about the past are those of before whatever was lost or changed. It may be stopped at any time.
-
-        Args:
-            dry_run: only say what differs.
-            after: go on from `RebuildReport.next`, or from the cursor that *progress* was last given.
-            read_max: stop after about so many rows.
-            progress: called after each step with (rows read, rows to read, cursor).
-
-        Raises:
-            CorruptError: code ``ledger.corrupt``, with the first bad row; nothing was touched.
-        """
-        return await rebuild(
-            self._store, self._space, dry_run=dry_run, after=after, read_max=read_max, progress=progress
-        )
 
 
 class Opening:

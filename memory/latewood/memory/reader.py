@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Callable, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Final, TypeAlias
@@ -15,6 +15,7 @@ from latewood.graph_schema.ids import is_id, normal_id
 from latewood.graph_schema.ledger import Verdict
 from latewood.graph_schema.model import Decision, DecisionStatus, Fact, LedgerName, Node, NodeKind, Trust
 from latewood.graph_schema.values import normal_key
+from latewood.memory.rebuilding import RebuildReport, rebuild
 from latewood.reasoning.brief import Brief, brief
 from latewood.reasoning.changes import Axis, Difference, difference
 from latewood.reasoning.decisions import decisions_by_id
@@ -353,6 +354,27 @@ class Reader:
     async def verify(self, ledger: LedgerName = "knowledge") -> Verdict:
         """Check the ledger's chain, naming the first bad row."""
         return await self._store.verify(self._space, ledger)
+
+    async def rebuild(
+        self, *, dry_run: bool = False, after: str | None = None, read_max: int | None = None,
+        progress: Callable[[int, int, str | None], None] | None = None,
+    ) -> RebuildReport:  # fmt: skip
+        """Make the space's views again from its ledgers where they differ, while others go on reading and writing.
+
+        Answers about the past are those of before whatever was lost or changed. It may be stopped at any time.
+
+        Args:
+            dry_run: only say what differs.
+            after: go on from `RebuildReport.next`, or from the cursor that *progress* was last given.
+            read_max: stop after about so many rows.
+            progress: called after each step with (rows read, rows to read, cursor).
+
+        Raises:
+            CorruptError: code ``ledger.corrupt``, with the first bad row; nothing was touched.
+        """
+        return await rebuild(
+            self._store, self._space, dry_run=dry_run, after=after, read_max=read_max, progress=progress
+        )
 
     async def info(self) -> StoreInfo:
         """Describe the store."""
