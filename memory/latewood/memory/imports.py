@@ -10,7 +10,10 @@ from latewood.ingestion.adr import ingest_adr as _ingest_adr
 from latewood.ingestion.importing import TableReport
 from latewood.ingestion.report import AdrReport
 from latewood.ingestion.sink import Progress
+from latewood.ingestion.sources.commits import ingest_git as _ingest_git
+from latewood.ingestion.sources.graphfile import ingest_memory_file as _ingest_memory_file
 from latewood.ingestion.sources.loading import SourceReport
+from latewood.ingestion.sources.notes import ingest_notes as _ingest_notes
 from latewood.ingestion.sources.traces import ingest_traces as _ingest_traces
 from latewood.ingestion.sources.transcripts import HUMAN, TranscriptFormat
 from latewood.ingestion.sources.transcripts import ingest_transcripts as _ingest_transcripts
@@ -18,7 +21,10 @@ from latewood.ingestion.table import ingest_table as _ingest_table
 from latewood.ingestion.tablemap import load_map
 from latewood.memory.api import Memory
 
-__all__ = ["ensure_space", "ingest_adr", "ingest_table", "ingest_traces", "ingest_transcripts"]
+__all__ = [
+    "ensure_space", "ingest_adr", "ingest_git", "ingest_memory_file", "ingest_notes", "ingest_table", "ingest_traces",
+    "ingest_transcripts",
+]  # fmt: skip
 
 
 async def ensure_space(memory: Memory) -> bool:
@@ -87,5 +93,47 @@ async def ingest_traces(
     report = await _ingest_traces(
         memory, paths, human=human, dry_run=dry_run, rejects=rejects, retry=retry, progress=progress
     )
+    report.space_created = created
+    return report
+
+
+async def ingest_notes(
+    memory: Memory, path: Path, *, by: str | None = None, dry_run: bool = False, rejects: Path | None = None,
+    retry: Path | None = None, progress: Progress | None = None,
+) -> SourceReport:  # fmt: skip
+    """Import Markdown notes; see `latewood.ingestion.sources.notes.ingest_notes`. Raises as it does."""
+    _check_there(path)
+    created = not dry_run and await ensure_space(memory)
+    report = await _ingest_notes(
+        memory, path, by=by, dry_run=dry_run, rejects=rejects, retry=retry, progress=progress
+    )  # fmt: skip
+    report.space_created = created
+    return report
+
+
+async def ingest_git(
+    memory: Memory, path: Path, *, name: str | None = None, dry_run: bool = False, rejects: Path | None = None,
+    retry: Path | None = None, progress: Progress | None = None,
+) -> SourceReport:  # fmt: skip
+    """Import a repository's commits; see `latewood.ingestion.sources.commits.ingest_git`. Raises as it does."""
+    _check_there(path)
+    created = not dry_run and await ensure_space(memory)
+    report = await _ingest_git(
+        memory, path, name=name, dry_run=dry_run, rejects=rejects, retry=retry, progress=progress
+    )  # fmt: skip
+    report.space_created = created
+    return report
+
+
+async def ingest_memory_file(
+    memory: Memory, path: Path, *, by: str = "agent:mcp-memory", dry_run: bool = False, rejects: Path | None = None,
+    retry: Path | None = None, progress: Progress | None = None,
+) -> SourceReport:  # fmt: skip
+    """Import an MCP reference server's file; see `latewood.ingestion.sources.graphfile`. Raises as it does."""
+    _check_there(path)
+    created = not dry_run and await ensure_space(memory)
+    report = await _ingest_memory_file(
+        memory, path, by=by, dry_run=dry_run, rejects=rejects, retry=retry, progress=progress
+    )  # fmt: skip
     report.space_created = created
     return report

@@ -203,6 +203,95 @@ async def ingest_trace(
     return {**cast("Mapping[str, Json]", plain(report)), "strict": strict}
 
 
+_By: TypeAlias = Annotated[str, typer.Option("--kept-by", metavar="ACTOR", help="Who kept it until now.")]
+
+
+@command(ingest, "notes", writes=True, show=_show_source, code=_strict_code)
+async def ingest_note_files(
+    call: Call,
+    path: Annotated[Path, typer.Argument(metavar="PATH", help="A folder of Markdown files, or one.")],
+    *,
+    author: Annotated[
+        str | None, typer.Option("--author", metavar="ACTOR", help="Whose notes they are (who imports them).")
+    ] = None,
+    dry_run: _DryRun = False,
+    rejects: _Rejects = None,
+    retry: _Retry = None,
+    strict: _Strict = False,
+) -> Mapping[str, Json]:
+    """Import Markdown notes: a section under a heading is an entity with its text, links are relations.
+
+    A second run writes nothing; after edits it writes what changed, and ends the links and fields that an edit took
+    out. Sections and files that are gone are listed and stay.
+
+    Example: `latewood ingest notes ~/notes --space notes`
+    """
+    from latewood.graph_schema.plain import plain
+    from latewood.memory.imports import ingest_notes
+
+    with call.progress("reading notes") as move:
+        report = await ingest_notes(
+            call.memory, path, by=author, dry_run=dry_run, rejects=rejects, retry=retry, progress=move
+        )  # fmt: skip
+    return {**cast("Mapping[str, Json]", plain(report)), "strict": strict}
+
+
+@command(ingest, "git", writes=True, show=_show_source, code=_strict_code)
+async def ingest_commits(
+    call: Call,
+    path: Annotated[Path, typer.Argument(metavar="PATH", help="A checkout, or a folder in it.")] = Path(),
+    *,
+    name: Annotated[
+        str | None, typer.Option("--name", metavar="NAME", help="Of the repository, in its files' keys (its folder).")
+    ] = None,
+    dry_run: _DryRun = False,
+    rejects: _Rejects = None,
+    retry: _Retry = None,
+    strict: _Strict = False,
+) -> Mapping[str, Json]:
+    """Import a repository's commits: each a change with its reason, author and files; a revert takes one back.
+
+    Into an empty space the commits keep their own recorded times. A second run writes nothing.
+
+    Example: `latewood ingest git . --space commits`
+    """
+    from latewood.graph_schema.plain import plain
+    from latewood.memory.imports import ingest_git
+
+    with call.progress("reading commits") as move:
+        report = await ingest_git(
+            call.memory, path, name=name, dry_run=dry_run, rejects=rejects, retry=retry, progress=move
+        )  # fmt: skip
+    return {**cast("Mapping[str, Json]", plain(report)), "strict": strict}
+
+
+@command(ingest, "memory", writes=True, show=_show_source, code=_strict_code)
+async def ingest_memory(
+    call: Call,
+    path: Annotated[Path, typer.Argument(metavar="FILE", help="memory.jsonl of the MCP reference memory server.")],
+    *,
+    kept_by: _By = "agent:mcp-memory",
+    dry_run: _DryRun = False,
+    rejects: _Rejects = None,
+    retry: _Retry = None,
+    strict: _Strict = False,
+) -> Mapping[str, Json]:
+    """Import the MCP reference memory server's file: entities with observations, and relations.
+
+    A second run writes nothing; observations that the file has no longer are listed and stay.
+
+    Example: `latewood ingest memory memory.jsonl --space old`
+    """
+    from latewood.graph_schema.plain import plain
+    from latewood.memory.imports import ingest_memory_file
+
+    with call.progress("reading a memory") as move:
+        report = await ingest_memory_file(
+            call.memory, path, by=kept_by, dry_run=dry_run, rejects=rejects, retry=retry, progress=move
+        )  # fmt: skip
+    return {**cast("Mapping[str, Json]", plain(report)), "strict": strict}
+
+
 def _given(paths: list[Path] | None, retry: Path | None) -> list[Path]:
     if not paths and retry is None:
         raise InvalidError("name a file or a folder to import, or --retry a file of rejects", code="query.invalid")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import unicodedata
 from collections.abc import Mapping
 from typing import Final, TypeAlias, cast
 
@@ -14,8 +15,10 @@ __all__ = [
     "as_fields",
     "count_at",
     "fields_at",
+    "fold",
     "instant_at",
     "items_at",
+    "predicate_named",
     "shorten",
     "text_at",
     "without_injected",
@@ -24,6 +27,7 @@ __all__ = [
 
 Fields: TypeAlias = "Mapping[str, object]"
 
+_NO_NAME: Final = re.compile(r"[^A-Za-z0-9_.-]+")
 _DIGITS_MAX: Final = len(str(1 << 63))
 
 # What programs put into a turn in its speaker's name: nobody said it, and what a memory put there was known before.
@@ -110,3 +114,14 @@ def words_of(given: object) -> str:
     if isinstance(given, str):
         return given
     return next((value for value in as_fields(given).values() if isinstance(value, str)), "")
+
+
+def fold(text: str) -> str:
+    """Return *text* as keys are compared, of whatever length it is."""
+    return " ".join(unicodedata.normalize("NFKC", text).casefold().split())
+
+
+def predicate_named(given: str) -> str:
+    """Return what another called a relation or a field in the form that predicates have."""
+    word = _NO_NAME.sub("_", given.strip())[:120].strip("_.-")
+    return word if word[:1].isalpha() else f"relation_{word}".rstrip("_")

@@ -163,8 +163,16 @@ class Loader:
 
     async def take(self, path: str, entries: Iterable[Entry], size: int = 0) -> Self:
         """Keep what *entries* of the file *path* say; what is refused goes to the rejects."""
-        only = None if self._only is None else self._only.get(path, set())
         self.report.files += 1
+        await self.take_part(path, entries)
+        await self.flush()
+        self._bytes_before += size
+        self._move(0)
+        return self
+
+    async def take_part(self, path: str, entries: Iterable[Entry]) -> None:
+        """Keep what a few more entries of a file say; `flush` ends it."""
+        only = None if self._only is None else self._only.get(path, set())
         for entry in entries:
             self._move(entry.end)
             if entry.line > 0:
@@ -180,10 +188,6 @@ class Loader:
             if only is None or entry.line in only or entry.line == 0:
                 for item in entry.items:
                     await self._put(path, entry, item)
-        await self.flush()
-        self._bytes_before += size
-        self._move(0)
-        return self
 
     def _move(self, end: int) -> None:
         if self._progress is not None and self._bytes_all:
