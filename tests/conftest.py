@@ -9,6 +9,9 @@ import pytest
 from hypothesis import HealthCheck, settings
 from neo4j_server import NEO4J, wants_neo4j
 
+# The model takes a second to load, in every process that a test starts; tests of vectors say which embedder they want.
+os.environ.setdefault("LATEWOOD_EMBEDDER", "none")
+
 SCALE = int(os.environ.get("LATEWOOD_EXAMPLES", "1"))
 """Multiplies the examples of every property; `just slow` raises it."""
 NEO4J_S_MAX = 300

@@ -7,6 +7,7 @@ from latewood.memory.blocking import BlockingMemory
 from latewood.memory.erasing import ErasureReport
 from latewood.memory.reader import Entity, Written
 from latewood.memory.rebuilding import RebuildReport
+from latewood.memory.reindexing import ReindexReport
 from latewood.reasoning.brief import Brief, BriefLine, BriefSection
 from latewood.reasoning.changes import Axis, Difference
 from latewood.reasoning.fusion import Clue, Signal
@@ -39,6 +40,7 @@ __all__ = [
     "RebuildReport",
     "Recall",
     "Recalled",
+    "ReindexReport",
     "Signal",
     "Stale",
     "Trust",

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import getpass
-from collections.abc import Awaitable, Callable, Generator, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from datetime import datetime
 from types import TracebackType
 from typing import Final, Self
@@ -38,14 +38,17 @@ from latewood.graph_schema.ledger import body_digest
 from latewood.graph_schema.model import Alternative, DecisionStatus, NodeKind, Trust
 from latewood.graph_schema.packs.loader import Pack
 from latewood.graph_schema.values import Scalar, Value, normal_key
+from latewood.ingestion.embedding.port import Embedder
 from latewood.memory.erasing import ErasureReport, report_of
+from latewood.memory.handles import Opening
 from latewood.memory.opening import Engine, open_engine
 from latewood.memory.reader import Identified, Reader, Written, micros_or_none, said
+from latewood.memory.reindexing import ReindexReport, reindex
 from latewood.memory.settings import Sync
 from latewood.storage.names import session_key
 from latewood.storage.port import FactQuery, GraphStore
 
-__all__ = ["Memory", "Opening"]
+__all__ = ["Memory"]
 
 _KIND_TRUST: Final[Mapping[str, Trust]] = {"human": Trust.HUMAN, "system": Trust.SYSTEM}
 
@@ -77,7 +80,8 @@ class Memory(Reader):
         store: GraphStore | None = None,
     ) -> None:  # fmt: skip
         """Bind *engine*; use `open` or `within`."""
-        super().__init__(store or engine.store, space)
+        embedding = engine.embedding
+        super().__init__(store or engine.store, space, None if embedding is None else embedding.query)
         self._engine = engine
         self._by = by
         self._session = session
@@ -87,7 +91,7 @@ class Memory(Reader):
     def open(
         cls, url: str = "latewood.db", *, space: str = "default", by: str | None = None, session: str | None = None,
         trust: Trust | None = None, tenant: str = "local", packs: Sequence[Pack] = (), sync: Sync = "full",
-        clock: Clock | None = None, ids: IdSource | None = None,
+        clock: Clock | None = None, ids: IdSource | None = None, embedder: str | Embedder | None = None,
     ) -> Opening:  # fmt: skip
         """Open a store for `async with`, or `await` it and `close` it yourself.
 
@@ -98,10 +102,15 @@ class Memory(Reader):
                 unless a verb is given its own.
             trust: the ceiling of this handle's assertions; human for a human actor, system for a system, else agent.
             sync: whether a commit waits for the disk (full) or may lose the last ones with the power (normal).
+            embedder: what makes the vectors that recall finds by meaning with: ``light``, ``none``,
+                ``sentence-transformers:NAME``, ``openai:MODEL@BASE_URL`` or one of your own; else as
+                LATEWOOD_EMBEDDER says, else light. It never fails a write.
         """
 
         async def start() -> Memory:
-            engine = await open_engine(url, tenant=tenant, packs=packs, sync=sync, clock=clock, ids=ids)
+            engine = await open_engine(
+                url, tenant=tenant, packs=packs, sync=sync, clock=clock, ids=ids, embedder=embedder
+            )
             return cls(engine, space=space, by=by, session=session, trust=trust)
 
         return Opening(start)
@@ -188,11 +197,11 @@ class Memory(Reader):
 
     async def submit(self, unit: Unit) -> Receipt:
         """Keep a unit that ingestion made. Raises as `write` does."""
-        return await self._engine.journal.submit(self._store, unit)
+        return await self._engine.submit(self._store, unit)
 
     async def submit_many(self, units: Sequence[Unit]) -> tuple[Receipt, ...]:
         """Keep units in order, grouped into few transactions. Raises for the first that is not kept."""
-        return await self._engine.journal.submit_many(self._store, units)
+        return await self._engine.submit_many(self._store, units)
 
     def _trust(self, actor: str, asked: Trust | None) -> Trust:
         own = _KIND_TRUST.get(normal_key(actor.partition(":")[0]), Trust.AGENT)
@@ -448,30 +457,23 @@ class Memory(Reader):
         )  # fmt: skip
         return Written(receipt.facts[0], receipt)
 
+    async def reindex(
+        self, embedder: str | Embedder | None = None, *, keep_old: bool = False,
+        progress: Callable[[int, int], None] | None = None,
+    ) -> ReindexReport:  # fmt: skip
+        """Make the vectors that are missing; with another embedder all of them anew, and switch to them when done.
 
-class Opening:
-    """What `Memory.open` returns: enter it with `async with`, or await it and close the memory yourself."""
+        Others go on reading and writing. It may be stopped at any time; the next run goes on where it stopped.
 
-    def __init__(self, start: Callable[[], Awaitable[Memory]]) -> None:
-        """Wait; *start* runs when it is entered or awaited."""
-        self._start = start
-        self._memory: Memory | None = None
+        Args:
+            embedder: as `open` takes it; the handle's own when it is not given.
+            keep_old: keep the vectors of the model before.
+            progress: called with (vectors made, vectors that were missing).
 
-    def __await__(self) -> Generator[None, None, Memory]:
-        """Open."""
-        return self._open().__await__()
-
-    async def _open(self) -> Memory:
-        return await self._start()
-
-    async def __aenter__(self) -> Memory:
-        """Open."""
-        self._memory = await self._start()
-        return self._memory
-
-    async def __aexit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        """Close."""
-        if self._memory is not None:
-            await self._memory.close()
+        Raises:
+            InvalidError: code ``setting.invalid`` where there is no embedder.
+            LatewoodError: code ``embedder.*``; what was made until then is kept.
+        """
+        return await reindex(
+            self._store, self._space, self._engine.embedding, embedder, keep_old=keep_old, progress=progress
+        )

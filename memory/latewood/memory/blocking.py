@@ -18,7 +18,8 @@ from types import TracebackType
 from typing import Any, Concatenate, Final, ParamSpec, Self, TypeVar
 
 from latewood.graph_schema.errors import UnavailableError
-from latewood.memory.api import Memory, Opening
+from latewood.memory.api import Memory
+from latewood.memory.handles import Opening
 
 __all__ = ["BlockingMemory"]
 
@@ -179,6 +180,7 @@ class BlockingMemory:
     precedents = _blocking(Memory.precedents)
     stale = _blocking(Memory.stale)
     brief = _blocking(Memory.brief)
+    missing_decisions = _blocking(Memory.missing_decisions)
     timeline = _blocking(Memory.timeline)
     timeline_of = _blocking(Memory.timeline_of)
     diff = _blocking(Memory.diff)
@@ -204,6 +206,7 @@ class BlockingMemory:
     create_space = _blocking(Memory.create_space)
     verify = _blocking(Memory.verify)
     rebuild = _blocking(Memory.rebuild)
+    reindex = _blocking(Memory.reindex)
     info = _blocking(Memory.info)
 
     @property

@@ -9,14 +9,20 @@ from typing import Final
 from urllib.parse import unquote
 
 from latewood.graph_schema.clock import Clock, SystemClock
+from latewood.graph_schema.commands import Unit
 from latewood.graph_schema.errors import InvalidError
+from latewood.graph_schema.events import Receipt
 from latewood.graph_schema.ids import IdSource, RandomIds
 from latewood.graph_schema.packs.loader import Pack, vocabulary
-from latewood.memory.settings import Sync
-from latewood.storage.journal import Journal
+from latewood.ingestion.embedding.choice import Choice
+from latewood.ingestion.embedding.port import Embedder
+from latewood.ingestion.embedding.tolerant import TolerantEmbedder
+from latewood.memory.embedding import Embedding
+from latewood.memory.settings import Settings, Sync
+from latewood.storage.journal import GROUP_UNITS_MAX, Journal
 from latewood.storage.port import GraphStore
 
-__all__ = ["Engine", "file_of", "open_engine"]
+__all__ = ["Engine", "chosen", "file_of", "open_engine"]
 
 _FORMS: Final = (
     "a file path such as latewood.db, sqlite:///path/to/latewood.db, neo4j://user:password@host:7687/database, "
@@ -33,13 +39,33 @@ class Engine:
     journal: Journal
     clock: Clock
     ids: IdSource
+    embedding: Embedding | None = None
     open: bool = field(default=True)
+
+    async def submit(self, store: GraphStore, unit: Unit) -> Receipt:
+        """Keep *unit* with the vectors of its texts, where they can be had. Raises as `Journal.submit` does."""
+        if self.embedding is not None:
+            (unit,) = await self.embedding.prepare(store, [unit])
+        return await self.journal.submit(store, unit)
+
+    async def submit_many(self, store: GraphStore, units: Sequence[Unit]) -> tuple[Receipt, ...]:
+        """Keep *units* in order with their vectors. Raises as `Journal.submit_many` does."""
+        receipts: list[Receipt] = []
+        # Part by part: the vectors of a long list are never all held at once.
+        for begin in range(0, len(units), GROUP_UNITS_MAX):
+            part = units[begin : begin + GROUP_UNITS_MAX]
+            if self.embedding is not None:
+                part = await self.embedding.prepare(store, part)
+            receipts += await self.journal.submit_many(store, part)
+        return tuple(receipts)
 
     async def close(self) -> None:
         """Commit what waits, then let go of the store."""
         if self.open:
             await self.journal.close()
             await self.store.close()
+            if self.embedding is not None:
+                await self.embedding.close()
             self.open = False
 
 
@@ -67,19 +93,39 @@ def file_of(url: str) -> Path | None:
     return None if url == "reference:" or _is_neo4j(url) else _path(url)
 
 
-async def open_engine(
-    url: str, *, tenant: str = "local", packs: Sequence[Pack] = (), sync: Sync = "full",
-    clock: Clock | None = None, ids: IdSource | None = None,
-) -> Engine:  # fmt: skip
-    """Open the store at *url*.
+def _embedding(given: str | Embedder | None) -> Embedding | None:
+    if isinstance(given, Embedder):
+        return Embedding(TolerantEmbedder(lambda: given))
+    choice = chosen(given)
+    return None if choice.kind == "none" else Embedding(TolerantEmbedder(choice.open))
+
+
+def chosen(given: str | None) -> Choice:
+    """Return the embedder that *given* or else the environment names, with what the environment says of it.
 
     Raises:
-        InvalidError: code ``store.url_invalid``.
+        InvalidError: code ``setting.invalid``.
+    """
+    settings = Settings.read().embedder
+    if given is None:
+        return settings
+    return Choice.read(given, key=settings.key, threads=settings.threads, dimensions=settings.dimensions)
+
+
+async def open_engine(
+    url: str, *, tenant: str = "local", packs: Sequence[Pack] = (), sync: Sync = "full",
+    clock: Clock | None = None, ids: IdSource | None = None, embedder: str | Embedder | None = None,
+) -> Engine:  # fmt: skip
+    """Open the store at *url*. The embedder is opened when it is first needed.
+
+    Raises:
+        InvalidError: code ``store.url_invalid``, ``setting.invalid`` for an embedder that cannot be read.
         LatewoodError: whatever the store has to say: a newer schema, no database, no permission.
     """
     clock, ids, words = clock or SystemClock(), ids or RandomIds(), vocabulary(packs)
     if not url or "\0" in url:
         raise InvalidError(f"no store is named; use {_FORMS}", code="store.url_invalid", url=url)
+    embedding = _embedding(embedder)
     # Loaded when needed: a process that only speaks to one store need not have the others.
     store: GraphStore
     if url == "reference:":
@@ -94,4 +140,4 @@ async def open_engine(
         from latewood.storage.sqlite.store import SqliteStore
 
         store = await SqliteStore.open(_path(url), tenant=tenant, clock=clock, ids=ids, words=words, sync=sync)
-    return Engine(store, Journal(), clock, ids)
+    return Engine(store, Journal(), clock, ids, embedding)

@@ -6,6 +6,7 @@ should be.
 
 from __future__ import annotations
 
+import asyncio
 import os
 import platform
 import shutil
@@ -21,6 +22,7 @@ from latewood.clients.cli.call import EXIT_CORRUPT, EXIT_OK, EXIT_REFUSED, EXIT_
 from latewood.clients.cli.rebuilding import describe
 from latewood.graph_schema.errors import CODES, LatewoodError
 from latewood.graph_schema.model import LEDGERS
+from latewood.ingestion.embedding.tolerant import EmbedderHealth, TolerantEmbedder
 from latewood.memory import Memory
 from latewood.memory.opening import file_of
 from latewood.storage.port import Space
@@ -96,8 +98,54 @@ async def examine(call: Call, port: int) -> Health:
         health.add("store", State.SKIPPED, "the settings do not say which one")
     else:
         await _store(health, call, db)
+    await _embedder(health, call)
     _port(health, port)
     return health
+
+
+async def _embedder(health: Health, call: Call) -> None:
+    """Try the embedder on a word. A failing one is no failure of the store: words are found without vectors."""
+    try:
+        choice = call.settings.embedder
+    except LatewoodError:
+        return  # the settings' own check says it
+    if choice.kind == "none":
+        health.add("embedder", State.OK, "none is wanted: recall finds by words and by the graph")
+        return
+
+    def tried() -> EmbedderHealth:
+        embedder = TolerantEmbedder(choice.open)
+        embedder.embed(["latewood"])
+        found = embedder.health
+        embedder.close()
+        return found
+
+    found = await asyncio.to_thread(tried)
+    if found.error is None:
+        health.add("embedder", State.OK, f"{choice.label} answers; its vectors are {found.model}'s")
+        return
+    fix = f"{CODES[found.error.code]} Then run `latewood reindex`: it makes the vectors that are missing"
+    health.checks.append(Check("embedder", State.WARNING, found.error.message, fix, found.error.code))
+
+
+async def _vectors(health: Health, memory: Memory, call: Call, space: str) -> None:
+    """Say what of a space can be found by its meaning."""
+    label = f"vectors {space}"
+    there = await memory.store.generations(space)
+    current = next((one for one in there if one.state == "current"), None)
+    if current is None:
+        health.add(label, State.OK, "none were made yet; the next write makes the first")
+        return
+    has = f"{current.filled:,} memories have theirs by {current.model}"
+    model = call.settings.embedder.model
+    if current.missing:
+        fix = f"`latewood reindex --space {space}` makes them; until then these are found by their words"
+        health.add(label, State.WARNING, f"{has}, {current.missing:,} have none", fix)
+    elif model is not None and model != current.model:
+        fix = f"set LATEWOOD_EMBEDDER to what made them, or run `latewood reindex --space {space}`"
+        health.add(label, State.WARNING, f"{has}; the embedder now is {model}", fix)
+    else:
+        health.add(label, State.OK, has)
 
 
 def _versions(health: Health) -> None:
@@ -185,6 +233,10 @@ async def _spaces(health: Health, memory: Memory, call: Call) -> None:
         else:
             health.add(name, State.OK, f"{space.state}, {space.nodes} nodes, heads {heads}")
         await _ledgers(health, memory.within(space=space.name), space)
+        try:
+            await _vectors(health, memory, call, space.name)
+        except LatewoodError as error:
+            health.fail(f"vectors {space.name}", error)
 
 
 async def _ledgers(health: Health, memory: Memory, space: Space) -> None:

@@ -1,4 +1,4 @@
-"""`latewood rebuild`: the views of a space made again from its ledgers."""
+"""`latewood rebuild` and `reindex`: what can be made again is: views from the ledgers, vectors from the words."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from latewood.clients.cli.call import EXIT_CORRUPT, EXIT_OK, Call, command
 from latewood.clients.cli.groups import app
 
 if TYPE_CHECKING:
-    from latewood.memory import RebuildReport
+    from latewood.memory import RebuildReport, ReindexReport
     from latewood.storage.rebuilding import Drift
 
 __all__ = ["describe"]
@@ -75,3 +75,44 @@ async def rebuild(
             if reached is not None:
                 call.screen.note(f"stopped; go on with `latewood rebuild --space {call.space} --after {reached}`")
             raise
+
+
+async def _show_reindex(call: Call, report: ReindexReport) -> None:
+    say = call.screen.say
+    say(
+        f"space {report.space}: {report.made:,} vectors made by {report.model} ({report.dimensions} numbers each)",
+        style="bold green",
+    )
+    if report.left_out:
+        say(f"{report.left_out:,} texts were refused by the embedder; they are found by their words", style="yellow")
+    if report.switched:
+        say(f"recall uses the generation {report.generation} from now on")
+    for name in report.dropped:
+        say(f"the vectors of the generation {name} were thrown away")
+    model = call.given["model"]
+    if model is not None and model != call.settings.embedder.label:
+        say(f"set LATEWOOD_EMBEDDER={model}, or what is written from now on gets no vectors", style="bold yellow")
+
+
+@command(app, show=_show_reindex)
+async def reindex(
+    call: Call,
+    *,
+    model: Annotated[
+        str | None,
+        typer.Option(
+            "--model", metavar="EMBEDDER",
+            help="light, sentence-transformers:NAME or openai:MODEL@BASE_URL (env LATEWOOD_EMBEDDER, else light).",
+        ),
+    ] = None,
+    keep_old: Annotated[bool, typer.Option("--keep-old", help="Keep the vectors of the model before.")] = False,
+) -> ReindexReport:  # fmt: skip
+    """Make the vectors that are missing in a space, or with another model all of them, while others read and write.
+
+    The vectors of another model grow beside the old ones, which answer until the new ones are whole. It may be stopped
+    at any time and run again: it goes on where it stopped.
+
+    Example: `latewood reindex --model openai:nomic-embed-text@http://127.0.0.1:11434/v1`
+    """
+    with call.progress("making vectors") as move:
+        return await call.memory.reindex(model, keep_old=keep_old, progress=move)

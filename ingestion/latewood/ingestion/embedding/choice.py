@@ -8,7 +8,10 @@ from typing import Final, Literal, TypeAlias
 from urllib.parse import urlsplit
 
 from latewood.graph_schema.errors import InvalidError
+from latewood.ingestion.embedding.endpoint import EndpointEmbedder, named
+from latewood.ingestion.embedding.light import LIGHT_MODEL, LightEmbedder
 from latewood.ingestion.embedding.port import DIMENSIONS_MAX, Embedder
+from latewood.ingestion.embedding.transformer import TransformerEmbedder, folder_or_name
 
 __all__ = ["THREADS_MAX", "Choice", "Kind"]
 
@@ -51,17 +54,17 @@ class Choice:
             raise InvalidError(msg, code="setting.invalid")
         kind, _, rest = text.partition(":")
         if text == "light":
-            return cls(threads=threads)
+            return cls("light", "", "", key, threads, dimensions)
         if text == "none":
-            return cls("none")
+            return cls("none", "", "", key, threads, dimensions)
         if kind == "sentence-transformers" and rest.strip():
-            return cls("sentence-transformers", rest)
+            return cls("sentence-transformers", rest, "", key, threads, dimensions)
         found = _ENDPOINT.fullmatch(rest) if kind == "openai" else None
         if found is None:
             # Shown up to the address only: what follows may hold a password.
             msg = f"LATEWOOD_EMBEDDER is {text.partition('@')[0]!r}; it is {_FORMS}"
             raise InvalidError(msg, code="setting.invalid")
-        return cls("openai", found["model"], _address(found["url"]), key, None, dimensions)
+        return cls("openai", found["model"], _address(found["url"]), key, threads, dimensions)
 
     @property
     def label(self) -> str:
@@ -70,6 +73,15 @@ class Choice:
             return f"openai:{self.name}@{self.base_url}"
         return f"{self.kind}:{self.name}" if self.name else self.kind
 
+    @property
+    def model(self) -> str | None:
+        """The model's name as its vectors carry it, without loading it; None without an embedder."""
+        if self.kind == "light":
+            return LIGHT_MODEL
+        if self.kind == "openai":
+            return named(self.name, self.dimensions)
+        return folder_or_name(self.name) if self.kind == "sentence-transformers" else None
+
     def open(self) -> Embedder:
         """Load the embedder; not for ``none``.
 
@@ -77,18 +89,11 @@ class Choice:
             InvalidError: code ``setting.invalid`` for ``none``, which has no embedder.
             RefusedError: codes ``embedder.missing``, ``embedder.model_differs``.
         """
-        # Loaded when needed: each brings a runtime or a client that the others do without.
         if self.kind == "light":
-            from latewood.ingestion.embedding.light import LightEmbedder
-
             return LightEmbedder(threads=self.threads)
         if self.kind == "sentence-transformers":
-            from latewood.ingestion.embedding.transformer import TransformerEmbedder
-
             return TransformerEmbedder(self.name)
         if self.kind == "openai":
-            from latewood.ingestion.embedding.endpoint import EndpointEmbedder
-
             return EndpointEmbedder(self.name, self.base_url, key=self.key, dimensions=self.dimensions)
         msg = f"no embedder is chosen; set LATEWOOD_EMBEDDER to {_FORMS}"
         raise InvalidError(msg, code="setting.invalid")

@@ -18,7 +18,7 @@ from latewood.ingestion.embedding.port import DIMENSIONS_MAX, Vector, cut, packe
 if TYPE_CHECKING:  # loaded when an endpoint is really used
     import httpx
 
-__all__ = ["ANSWER_BYTES_MAX", "EndpointEmbedder", "Patience"]
+__all__ = ["ANSWER_BYTES_MAX", "EndpointEmbedder", "Patience", "named"]
 
 ANSWER_BYTES_MAX: Final = 32_000_000
 """Bytes of one answer at most: a full batch of the widest vectors, written out, takes less."""
@@ -79,7 +79,7 @@ class EndpointEmbedder:
     @property
     def model(self) -> str:
         """The model's name, with the dimensions if they were asked for: those are other vectors."""
-        return self._name if self._asked is None else f"{self._name}/{self._asked}"
+        return named(self._name, self._asked)
 
     @property
     def dimensions(self) -> int:
@@ -201,6 +201,11 @@ class EndpointEmbedder:
             "LATEWOOD_EMBEDDER_KEY"
         )
         return RefusedError(msg, code="embedder.refused", url=self._url, status=status)
+
+
+def named(model: str, dimensions: int | None) -> str:
+    """Return what vectors of *model* are told apart by, cut to *dimensions* by the server or not."""
+    return model if dimensions is None else f"{model}/{dimensions}"
 
 
 def _asked_pause(answer: httpx.Response) -> float | None:

@@ -54,7 +54,7 @@ def cut(texts: Sequence[str]) -> list[str]:
     parts: list[str] = []
     for place, text in enumerate(texts):
         # Half a surrogate pair has no UTF-8, and one such text must not stop those beside it.
-        part = text[:TEXT_CHARS_MAX].strip().encode("utf-8", "replace").decode("utf-8")
+        part = text.strip()[:TEXT_CHARS_MAX].rstrip().encode("utf-8", "replace").decode("utf-8")
         if not part:
             msg = f"text {place} of {len(texts)} to embed is blank; leave it out"
             raise InvalidError(msg, code="value.invalid", place=place)

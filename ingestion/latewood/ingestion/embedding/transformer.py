@@ -11,7 +11,7 @@ from typing import Any, Final
 from latewood.graph_schema.errors import RefusedError
 from latewood.ingestion.embedding.port import DIMENSIONS_MAX, Vector, cut
 
-__all__ = ["TransformerEmbedder"]
+__all__ = ["TransformerEmbedder", "folder_or_name"]
 
 _BATCH_TEXTS_MAX: Final = 32
 _EXTRA: Final = "pip install 'latewood[sentence-transformers]'"
@@ -35,6 +35,14 @@ def _loaded(name: str) -> Any:  # the library's own type would load it for whoev
         raise RefusedError(msg, code="embedder.missing", model=name) from error
 
 
+def folder_or_name(name: str) -> str:
+    """Return what vectors of the model *name* are told apart by.
+
+    A folder by its last part: the same model may lie elsewhere on another machine.
+    """
+    return Path(name).resolve().name if Path(name).is_dir() else name
+
+
 class TransformerEmbedder:
     """A sentence-transformers model in this process."""
 
@@ -46,8 +54,7 @@ class TransformerEmbedder:
         """
         self._loaded = _loaded(name)
         self._turn = Lock()
-        # A folder is told apart by its last part: the same model may lie elsewhere on another machine.
-        self._model = Path(name).name if Path(name).is_dir() else name
+        self._model = folder_or_name(name)
         found = len(self.embed(["latewood"])[0]) // 4
         if not 0 < found <= DIMENSIONS_MAX:
             msg = f"the model {name!r} makes vectors of {found} numbers; at most {DIMENSIONS_MAX} are kept"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import unicodedata
 from importlib.util import find_spec
 from pathlib import Path
 
@@ -31,6 +32,11 @@ SENTENCES = (
     "rate limiting 429 retry-after exponential backoff jitter",
     "I love hiking with my dog Biscuit near the lake, it's so peaceful there! " * 5,
 )
+
+
+def old(char: str) -> bool:
+    """Whether *char* is what it was in Unicode 3.2: later ones come out as the tables of a library's release say."""
+    return unicodedata.ucd_3_2_0.category(char) == unicodedata.category(char) != "Cn"
 
 
 def nearness(one: Vector, other: Vector) -> float:
@@ -93,7 +99,7 @@ class TestWithTheLibrary:
 
     @settings(deadline=None, max_examples=2_000)
     @given(
-        text=st.text(st.characters(exclude_categories=["Cs", "Cn"], max_codepoint=0x2FFFF), max_size=80).filter(
+        text=st.text(st.characters(exclude_categories=["Cs"]).filter(old), max_size=80).filter(
             lambda text: "[" not in text
         )
     )
