@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import AsyncIterator
 from datetime import UTC, datetime, timedelta
+from typing import Any
 
 import pytest
 from conformance.stores import empty_neo4j
@@ -17,7 +18,9 @@ from latewood.graph_schema.events import Receipt
 from latewood.graph_schema.ids import RandomIds
 from latewood.graph_schema.model import LedgerName, Trust
 from latewood.graph_schema.values import Value
-from latewood.storage.neo4j.database import Address, Engine
+from latewood.memory import Memory
+from latewood.storage.neo4j import listing, verifying
+from latewood.storage.neo4j.database import Address, Engine, Row
 from latewood.storage.neo4j.store import Neo4jStore
 from latewood.storage.port import FactQuery
 
@@ -111,3 +114,30 @@ async def test_a_space_that_another_made_first_leaves_no_index_behind(
 
     assert [type(one) for one in refused] == [ConflictError] * (len(made) - 1)
     assert len(indexes) == len(await pair[0].spaces())
+
+
+async def test_an_erasure_while_the_ledger_is_verified_is_no_fault(
+    pair: tuple[Neo4jStore, Neo4jStore], neo4j_url: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    real, loop, pages = listing.stored_rows, asyncio.get_running_loop(), 0
+    async with Memory.open(neo4j_url, by="human:ada") as memory:
+        for number in range(4):
+            await memory.observe(f"item:{number}", "note", f"basalt {number}")
+
+        def stored_rows(*asked: Any) -> list[Row]:
+            nonlocal pages
+            pages += 1
+            rows = real(*asked)
+            if pages == 1:
+                # It takes rows of the last page, and its own row comes after the head that was read.
+                erasing = memory.erase("item:3", reason="asked")
+                asyncio.run_coroutine_threadsafe(erasing, loop).result(60)
+            return rows
+
+        monkeypatch.setattr(listing, "stored_rows", stored_rows)
+        monkeypatch.setattr(verifying, "PAGE_MAX", 4)
+        verdict = await pair[0].verify("default", "knowledge")
+
+    assert verdict.ok, verdict
+    assert verdict.erased
+    assert pages > verdict.rows / 4 + 1
