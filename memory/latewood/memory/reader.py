@@ -19,6 +19,7 @@ from latewood.memory.rebuilding import RebuildReport, rebuild
 from latewood.reasoning.brief import Brief, brief
 from latewood.reasoning.changes import Axis, Difference, difference
 from latewood.reasoning.decisions import decisions_by_id
+from latewood.reasoning.missing import MissingDecision, missing_decisions
 from latewood.reasoning.precedents import Precedent, precedents
 from latewood.reasoning.recall import LIMIT_DEFAULT, Embed, Question, recall
 from latewood.reasoning.recalled import Recall
@@ -256,6 +257,15 @@ class Reader:
         latest first. A page may hold fewer than *first* while `next` goes on.
         """
         return await stale_decisions(self._store, self._space, first=first, after=after, at=at)
+
+    async def missing_decisions(
+        self, session: str | None = None, *, first: int = 20, after: str | None = None, at: AsOf = NOW
+    ) -> Page[MissingDecision]:
+        """List turns in which something was decided and no decision was recorded, of one session or of *first*
+        sessions, the latest first. A page may hold none while `next` goes on. Raises as `node` does.
+        """
+        one = None if session is None else await self.node(session, at)
+        return await missing_decisions(self._store, self._space, session=one, first=first, after=after, at=at)
 
     async def brief(
         self, about: str | None = None, *, since: datetime | None = None, budget_tokens: int = 800, at: AsOf = NOW

@@ -9,6 +9,7 @@ import typer
 from latewood.clients.cli.call import Call, command
 from latewood.clients.cli.groups import app, proposals
 from latewood.clients.cli.options import After, Session
+from latewood.graph_schema.clock import iso
 from latewood.graph_schema.errors import InvalidError
 from latewood.graph_schema.model import DecisionStatus
 
@@ -16,6 +17,7 @@ if TYPE_CHECKING:
     from latewood.memory import Written
     from latewood.memory.extracting import ExtractionReport
     from latewood.memory.proposals import Proposal
+    from latewood.reasoning.missing import MissingDecision
     from latewood.storage.port import Page
 
 __all__: list[str] = []
@@ -107,6 +109,32 @@ async def extract(
             )
     finally:
         chat.close()
+
+
+async def _show_missing(call: Call, page: Page[MissingDecision]) -> None:
+    rows = [
+        (one.session.key or one.session.name, iso(one.said_at), one.speaker or "", one.cue, one.sentence, one.turn.id)
+        for one in page.items
+    ]
+    call.screen.table(("session", "said", "by", "cue", "sentence", "turn"), rows)
+    if page.next is not None:
+        call.screen.note(f"more: --after {page.next}")
+
+
+@command(app, name="missing-decisions", clocks="both", show=_show_missing)
+async def missing_decisions(
+    call: Call,
+    session: Annotated[
+        str | None, typer.Argument(metavar="[SESSION]", help="The id or key of one session; the latest when left out.")
+    ] = None,
+    first: Annotated[int, typer.Option("--first", metavar="N", help="Look through so many sessions.")] = 20,
+    after: After = None,
+) -> Page[MissingDecision]:
+    """List what was decided in words while no decision was recorded. Needs no model; English cues.
+
+    Example: `latewood missing-decisions session:s-12`
+    """
+    return await call.memory.missing_decisions(session, first=first, after=after, at=call.at)
 
 
 @command(proposals, name="list", clocks="both", show=_show_list)
