@@ -16,6 +16,7 @@ from __future__ import annotations
 import argparse
 import asyncio
 import json
+import os
 import re
 import statistics
 import sys
@@ -207,6 +208,8 @@ def main() -> None:
     parser.add_argument("--json", action="store_true", help="print nothing but the result, which is JSON in any case")
     given = parser.parse_args()
     embedder = None if given.no_embedder else Choice.read("light").open()
+    # The memory's own embedder would embed a second time what `fill` embeds here in large batches.
+    os.environ["LATEWOOD_EMBEDDER"] = "none"
     samples = json.loads(given.data.read_text("utf-8"))
     without = frozenset(Signal(one) for one in given.without)
     with tempfile.TemporaryDirectory() as folder:

@@ -50,7 +50,9 @@ def clock_and_url(request: pytest.FixtureRequest, tmp_path: Path) -> tuple[Manua
 
 
 @pytest.fixture
-async def memory(clock_and_url: tuple[ManualClock, str]) -> AsyncIterator[Memory]:
+async def memory(clock_and_url: tuple[ManualClock, str], monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[Memory]:
+    # What is near is said here by the little model above, given to `recall` itself.
+    monkeypatch.setenv("LATEWOOD_EMBEDDER", "none")
     clock, url = clock_and_url
     async with Memory.open(url, by="human:ada", clock=clock) as opened:
         yield opened
