@@ -78,11 +78,13 @@ def _alike(seed: int, what: object, expected: Matches, found: Matches, *, ranked
         assert abs(one.score - other.score) < _SLACK, where
 
 
-async def _compare(seed: int, rng: random.Random, stores: Sequence[GraphStore], heads: Sequence[Micros]) -> int:
-    """Ask both stores the same at many instants; return how many memories were found."""
+async def _compare(
+    seed: int, rng: random.Random, stores: Sequence[GraphStore], heads: Sequence[Micros], most: int
+) -> int:
+    """Ask both stores the same at many instants, in at most so many scopes; return how many memories were found."""
     reference, store = stores
     count = 0
-    scopes = await _scopes(rng, reference)
+    scopes = rng.sample(await _scopes(rng, reference), most)
     for at in (AsOf(), asof(rng.choice(VALID), None), asof(rng.choice(VALID), rng.choice(heads))):
         for scope in scopes:
             asked, first = _vector(rng), rng.choice((1, 3, _EVERY))
@@ -101,6 +103,7 @@ async def _compare(seed: int, rng: random.Random, stores: Sequence[GraphStore], 
 
 
 @pytest.mark.parametrize("way", [way for way, name in WAYS.items() if name in STORES])
+@pytest.mark.timeout(300)
 @pytest.mark.parametrize("seed", range(2))
 async def test_every_store_finds_what_the_reference_finds(
     way: str, seed: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
@@ -116,10 +119,12 @@ async def test_every_store_finds_what_the_reference_finds(
     stores = (reference, await make.fresh(clock=clocks[1], ids=SequentialIds(1), words=WORDS))
     stories = [Story(random.Random(rng.random()), f"{n}x", SequentialIds(100 + n)) for n in range(16)]
     officer, heads, found = SequentialIds(99), list[Micros](), 0
+    # A question to a server takes ten times as long.
+    turns, scopes = (3, 3) if WAYS[way] == "neo4j" else (5, 10)
     try:
         for one in stores:
             await one.begin_generation("default", "m1", model="model", dimensions=_DIMENSIONS)
-        for turn in range(5):
+        for turn in range(turns):
             for clock in clocks:
                 clock.advance(micros=HOUR)
             units = [_told(rng, story) for story in stories for _ in range(3)]
@@ -130,18 +135,18 @@ async def test_every_store_finds_what_the_reference_finds(
             fresh = {one: _vector(rng) for one in rng.sample(missing, len(missing) // 2)}
             kept = [await one.keep_vectors("default", "m1", fresh) for one in stores]
             assert kept == [len(fresh)] * 2
-            if turn > 1:
+            if turn > 0:
                 memories = (await reference.match_text("default", "granite", first=_EVERY)).items
                 nodes = (await reference.list_nodes("default", NodeQuery(NodeKind.ACTOR))).items
-                for target in (rng.choice(memories).fact, rng.choice(nodes).id):
+                for target in (*(one.fact for one in memories[:1]), rng.choice(nodes).id):
                     erase = Unit(
                         officer.new(), "default", ActorSpec("human:officer"), Trust.HUMAN, body_digest(target),
                         (Erase(officer.new(), target, "asked for"),),
                     )  # fmt: skip
                     for one in stores:
                         await one.commit([erase])
-            found += await _compare(seed, rng, stores, heads)
+            found += await _compare(seed, rng, stores, heads, scopes)
     finally:
         for one in stores:
             await one.close()
-    assert found > 100
+    assert found > 20 * turns
