@@ -21,6 +21,12 @@ from latewood.storage.port import PAGE_MAX, GraphStore
 from latewood.storage.rebuilding import STEP_ROWS, Drift
 from latewood.storage.sqlite.store import SqliteStore
 
+TABLES: Final = ("claim", "stretch", "key", "node", "text_1", "memory")
+SQLITE_VIEWS: Final = VIEWS | {
+    "memory": "select event.id, key.id, n.id, m.predicate, s.id, a.id, m.trust, m.valid_from, m.recorded_at from memory m"
+    " join event using (e) join key on key.k = m.k join node n on n.n = m.subject left join node s on s.n = m.session"
+    " left join node a on a.n = m.actor",
+}
 NEO4J_VIEWS: Final[Mapping[str, str]] = {
     "nodes": "MATCH (n) WHERE n.space = 1 AND NOT n:Event AND NOT n:Ledger RETURN labels(n), properties(n)",
     "relationships": "MATCH (a)-[r]->(b) RETURN a.id, type(r), coalesce(b.id, b.title), properties(r)",
@@ -95,9 +101,9 @@ async def test_emptied_tables_come_back_row_by_row(seed: int, limit: int, tmp_pa
     store = await MakeSqlite(tmp_path).fresh(clock=clock, ids=SequentialIds(1), words=WORDS)
     await tell(store, seed, clock, erased=0)
     await store.close()
-    before = views(tmp_path / "0.db", VIEWS)
+    before = views(tmp_path / "0.db", SQLITE_VIEWS)
     database = apsw.Connection(str(tmp_path / "0.db"))
-    for table in ("claim", "stretch", "key", "node", "text_1"):
+    for table in TABLES:
         database.execute(f"delete from {table}")
     database.close()
 
@@ -106,10 +112,10 @@ async def test_emptied_tables_come_back_row_by_row(seed: int, limit: int, tmp_pa
     second = await rebuilt(store, repair=False)
     await store.close()
 
-    assert {one.view for one in first} == {"node", "key", "claim", "stretch", "text"}
+    assert {"node", "key"} <= {one.view for one in first} <= {table.removesuffix("_1") for table in TABLES}
     assert second == []
-    after = views(tmp_path / "0.db", VIEWS)
-    for name in VIEWS:
+    after = views(tmp_path / "0.db", SQLITE_VIEWS)
+    for name in SQLITE_VIEWS:
         assert after[name] == before[name], f"seed {seed}: {name} differs"
 
 

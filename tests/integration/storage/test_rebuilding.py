@@ -143,8 +143,10 @@ SQLITE: Final[dict[str, tuple[str, set[tuple[str, str]]]]] = {
         {("stretch", "different")},
     ),
     "a stretch too many": (
-        f"insert into stretch select k, valid_from + 7, recorded_at, e, valid_to, closed_at, retired_at from stretch "
-        f"where k = {_RATE} limit 1",
+        (
+            f"insert into stretch select k, valid_from + 7, recorded_at, e, valid_to, closed_at, retired_at from stretch "
+            f"where k = {_RATE} limit 1"
+        ),
         {("stretch", "extra")},
     ),
     "a claim is gone": (f"delete from claim where k = {_RATE}", {("claim", "missing")}),
@@ -161,6 +163,15 @@ SQLITE: Final[dict[str, tuple[str, set[tuple[str, str]]]]] = {
     "words that were erased came back": (
         "insert into text_1(rowid, body) select e, 'a secret' from event where payload is null limit 1",
         {("text", "extra")},
+    ),
+    "memories are gone": ("delete from memory", {("memory", "missing")}),
+    "a memory is of another": ("update memory set k = k + 1000", {("memory", "different")}),
+    "a memory that was erased came back": (
+        (
+            "insert into memory select e, 1, 1, 1, 'note', null, null, 3, valid_from, recorded_at from event "
+            "where payload is null and kind = 'asserted'"
+        ),
+        {("memory", "extra")},
     ),
     "the index of the words does not fit": (
         "update text_1_content set c0 = 'another otter' where c0 like '%otter%'",
@@ -219,14 +230,18 @@ NEO4J: Final[dict[str, tuple[str, set[tuple[str, str]]]]] = {
     "a node has another name": ("MATCH (n:Node {key: 'thing:a'}) SET n.name = 'other'", {("Node", "different")}),
     "a source is not linked": ("MATCH (:Source)-[r:BY]->() DELETE r", {("Source", "different")}),
     "a node too many": (
-        "CREATE (:Node:Entity {space: 1, id: 'x', kind: 'entity', type: '', name: 'x', born: '1.1', "
-        "attributes: '{}', recorded_at: datetime(), version: 1})",
+        (
+            "CREATE (:Node:Entity {space: 1, id: 'x', kind: 'entity', type: '', name: 'x', born: '1.1', "
+            "attributes: '{}', recorded_at: datetime(), version: 1})"
+        ),
         {("Node", "extra")},
     ),
     "a fact too many": (
-        "MATCH (s:Node {key: 'thing:a'}) CREATE (s)-[:HAS_FACT {fact_id: 'y', predicate: 'rate', valid_from: "
-        "datetime('2026-01-01T00:00:00Z'), recorded_at: datetime('2026-01-01T00:00:00Z')}]->"
-        "(f:Fact {space: 1, id: 'y', subject: s.id, predicate: 'rate', place: 9999})",
+        (
+            "MATCH (s:Node {key: 'thing:a'}) CREATE (s)-[:HAS_FACT {fact_id: 'y', predicate: 'rate', valid_from: "
+            "datetime('2026-01-01T00:00:00Z'), recorded_at: datetime('2026-01-01T00:00:00Z')}]->"
+            "(f:Fact {space: 1, id: 'y', subject: s.id, predicate: 'rate', place: 9999})"
+        ),
         {("Fact", "extra"), ("stretch", "extra")},
     ),
     "receipts are gone": ("MATCH (r:Receipt) SET r.op = null", {("Receipt", "different")}),

@@ -33,6 +33,7 @@ from latewood.storage.queries import load_queries
 from latewood.storage.rebuilding import Findings, Place, What, next_phase, subjects_within
 from latewood.storage.receipts import receipt_from_json, receipt_to_json
 from latewood.storage.rows import SpaceRow
+from latewood.storage.sqlite import memories
 from latewood.storage.sqlite.database import Cell, Statements
 from latewood.storage.sqlite.reading import Reading
 from latewood.storage.sqlite.writing import LEDGER_NUMBER, texts_of
@@ -47,7 +48,7 @@ _PASSES: Final = 3
 """Nodes, keys and receipts: each reads every row of the ledgers once."""
 _HIDDEN: Final = (NodeKind.PREDICATE, NodeKind.SOURCE)
 _Cells = tuple[Cell, ...]
-T = TypeVar("T", bound=tuple[int, ...])
+T = TypeVar("T")
 
 
 def _hex(ids: Iterable[str]) -> str:
@@ -210,6 +211,7 @@ class Rebuilder:
             self._key(key, own, stored.get(one), nodes.get(key.subject))
             for handle, row in key.rows.items():
                 self._text("fact", row.event.id, key.subject, row, handle, _fact_words(row), bodies)
+        self._memories({row.handle: row for row in rows if row.event.kind is EventKind.ASSERTED})
 
     def _stored_keys(self, cells: Iterable[_Cells]) -> dict[bytes, _StoredKey]:
         found = {cast("int", one[0]): _StoredKey(cast("int", one[0]), one[1:], {}, {}) for one in cells}
@@ -279,7 +281,24 @@ class Rebuilder:
             self._origins[source] = origin if isinstance(origin, str) else None
         return self._origins[source]
 
-    # Words.
+    # Words, and what search by fact reads.
+
+    def _memories(self, asserted: Mapping[int, Row]) -> None:
+        """Compare memories with what the view's own query makes of nodes and keys, which are whole by now."""
+        listed = json.dumps(list(asserted))
+        reached = self._db.execute(memories.sql()["reached"]).fetchall()[0][0]
+        query = memories.sql()["remember"].partition("\n")[2]
+        query += " and f.e in (select value from json_each(?3))"
+        wanted = {cast("int", one[0]): one for one in self._db.execute(query, (-1, reached, listed))}
+        stored = {cast("int", one[0]): one for one in self._all("memories", listed)}
+        self.found.compared += len(wanted)
+        for e, what in _against(wanted, stored):
+            row = asserted[e]
+            self.found.add("memory", what, row.event.id, row.event.subject, "", row.place)
+            if self._repair and what == "extra":
+                memories.forget(self._db, self._n, [e])
+            elif self._repair:
+                self._all("put_memory", *wanted[e])
 
     def _bodies(self, numbers: Iterable[int]) -> dict[int, str]:
         listed = json.dumps(list(numbers))
@@ -359,6 +378,10 @@ class Rebuilder:
             self.found.add("receipt", "extra", id_text(cast("bytes", raw)), "", "of a unit that no ledger has")
             if self._repair:
                 self._all("drop_receipt", raw)
+        for (e,) in self._some("stray_memories", limit, self._n):
+            self.found.add("memory", "extra", f"row {e}", "", "of no assertion")
+            if self._repair:
+                memories.forget(self._db, self._n, [cast("int", e)])
         for (rowid,) in self._some("stray_texts", limit, self._n):
             self.found.add("text", "extra", f"row {rowid}", "", "the words of nothing")
             if self._repair:

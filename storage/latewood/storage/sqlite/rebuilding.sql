@@ -133,6 +133,21 @@ where (t.rowid > 0 and not exists (
     select 1 from event f where f.e = t.rowid and f.space = ?1 and f.kind in ('asserted', 'absent')))
   or (t.rowid <= 0 and not exists (select 1 from node n where n.n = -t.rowid and n.space = ?1));
 
+-- name: memories
+-- Memories by their rows (a JSON list).
+select e, space, k, subject, predicate, session, actor, trust, valid_from, recorded_at from memory
+where e in (select value from json_each(?1));
+
+-- name: put_memory
+-- Store a memory.
+insert or replace into memory(e, space, k, subject, predicate, session, actor, trust, valid_from, recorded_at)
+values(?, ?, ?, ?, ?, ?, ?, ?, ?, ?);
+
+-- name: stray_memories
+-- Memories of what is no assertion.
+select m.e from memory m where m.space = ?1
+  and not exists (select 1 from event f where f.e = m.e and f.space = ?1 and f.kind = 'asserted');
+
 -- name: heads
 -- Heads whose recorded time is not that of their last row.
 select h.ledger, h.seq, f.recorded_at from head h
