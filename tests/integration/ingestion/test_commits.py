@@ -79,9 +79,9 @@ async def test_a_commit_is_a_change_with_its_reason(memory: Memory, repository: 
     (node,) = (await memory.store.nodes(memory.space, keys=[f"commit:{second}"])).values()
 
     assert old["text"] == ["Start the table\n\nThe lanes were in mails."]
-    assert (old["author"], new["author"]) == (["human:Ada"], ["agent:bot[bot]"])
-    assert sorted(old["adds"]) == ["file:lanes/b", "file:lanes/src/a.py"]
-    assert (new["deletes"], new["changes"]) == (["file:lanes/b"], ["file:lanes/src/c.py"])
+    assert (old["authored_by"], new["authored_by"]) == (["human:Ada"], ["agent:bot[bot]"])
+    assert sorted(old["adds_file"]) == ["file:lanes/b", "file:lanes/src/a.py"]
+    assert (new["deletes_file"], new["changes_file"]) == (["file:lanes/b"], ["file:lanes/src/c.py"])
     assert (await facts(memory, "file:lanes/src/c.py"))["renamed_from"] == ["file:lanes/src/a.py"]
     assert (node.name, node.recorded_at.day, report.what) == ("Move and drop", 2, {"commit": 2})
     (text,) = list(await memory.store.facts(memory.space, FactQuery(subjects=[node.id], predicates=["text"])))
@@ -127,8 +127,8 @@ async def test_merges_clocks_and_odd_names(memory: Memory, repository: Repositor
 
     assert report.what == {"commit": 3, "merge": 1}
     assert [one["commit"] for one in report.clock_disagreements if isinstance(one, dict)] == [side]
-    assert (await facts(memory, f"commit:{side}"))["adds"] == ["file:lanes/naïve \t name"]
-    assert sorted(await facts(memory, f"commit:{repository.git('rev-parse', 'HEAD')}")) == ["author", "text"]
+    assert (await facts(memory, f"commit:{side}"))["adds_file"] == ["file:lanes/naïve \t name"]
+    assert sorted(await facts(memory, f"commit:{repository.git('rev-parse', 'HEAD')}")) == ["authored_by", "text"]
 
 
 async def test_a_wide_commit_is_kept_in_parts(
@@ -139,7 +139,7 @@ async def test_a_wide_commit_is_kept_in_parts(
     report = await ingest_git(memory, repository.path)
 
     assert report.written == 4
-    assert len((await facts(memory, f"commit:{name}"))["adds"]) == 11
+    assert len((await facts(memory, f"commit:{name}"))["adds_file"]) == 11
 
 
 async def test_a_folder_without_history_is_refused(memory: Memory, tmp_path: Path) -> None:

@@ -126,10 +126,13 @@ async def test_a_trace_becomes_a_run_with_steps_and_a_conversation(memory: Memor
         ("ada", "Where is order 42?"), ("planner", "With carrier B."), ("ada", "And 43?"), ("planner", "Lost."),
     ]  # fmt: skip
     called = await facts(memory, step(5))
-    assert (called["status"], called["model"], called["provider"]) == (["completed"], ["m-1"], ["acme"])
+    keys = ["model:m-1", "provider:acme", "tool:latewood_recall"]
+    named = {key: [node.id] for key, node in (await memory.store.nodes(memory.space, keys=keys)).items()}
+    assert called["status"] == ["completed"]
+    assert (called["used_model"], called["with_provider"]) == (named[keys[0]], named[keys[1]])
     assert called["usage"] == [{"input_tokens": 50, "output_tokens": 5, "cache_read_tokens": 4}]
     failed = await facts(memory, step(4))
-    assert (failed["status"], failed["error"], failed["tool"]) == (["failed"], ["gone"], ["latewood_recall"])
+    assert (failed["status"], failed["error"], failed["used_tool"]) == (["failed"], ["gone"], named[keys[2]])
     agent = await facts(memory, step(1))
     assert "usage" not in agent
     assert agent["usage_total"] == [{"input_tokens": 130, "output_tokens": 13}]

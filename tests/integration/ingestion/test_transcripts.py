@@ -83,6 +83,10 @@ async def facts(memory: Memory, key: str) -> dict[str, list[Any]]:
     return found
 
 
+async def ids(memory: Memory, *keys: str) -> list[str]:
+    return [node.id for node in (await memory.store.nodes(memory.space, keys=keys)).values()]
+
+
 async def turns(memory: Memory, session: str) -> list[tuple[str, str]]:
     return [(one["speaker"], one["text"]) for one in (await facts(memory, f"session:{session}"))["said"]]
 
@@ -107,7 +111,7 @@ async def test_a_claude_session_becomes_turns_and_steps(memory: Memory, tmp_path
     assert await turns(memory, "s1/ab12") == [("Claude", "Look into the cache."), ("Claude's subagent", "It is cold.")]
     main = await facts(memory, "session:s1")
     assert main["summary"] == ["The build moves"]
-    assert main["client"] == ["Claude Code"]
+    assert main["with_client"] == await ids(memory, "client:Claude Code")
     (parent,) = (await facts(memory, "session:s1/ab12"))["part_of"]
     assert parent == (await memory.store.nodes(memory.space, keys=["session:s1"]))["session:s1"].id
     assert accounted(report)
@@ -135,13 +139,13 @@ async def test_a_step_has_its_status_and_a_message_its_usage_once(memory: Memory
     await ingest_transcripts(memory, [write(tmp_path / "s1.jsonl", SESSION)])
 
     done = await facts(memory, "step:s1/call_1")
-    assert (done["status"], done["tool"]) == (["completed"], ["Bash"])
+    assert (done["status"], done["used_tool"]) == (["completed"], await ids(memory, "tool:Bash"))
     failed = await facts(memory, "step:s1/call_3")
     assert (failed["status"], failed["error"]) == (["failed"], ["exit code 1"])
     assert (await facts(memory, "step:s1/call_4"))["status"] == ["started"]
     usage = await facts(memory, "step:s1/msg_a")
     assert usage["usage"] == [{"input_tokens": 10, "cache_read_tokens": 6, "output_tokens": 40}]
-    assert usage["model"] == ["claude-test"]
+    assert usage["used_model"] == await ids(memory, "model:claude-test")
     steps = (await facts(memory, "run:s1"))["has_step"]
     assert len(steps) == len(set(steps)) == 8
     assert (await memory.store.nodes(memory.space, keys=["step:s1/call_2"]))["step:s1/call_2"].type == "recall"
@@ -343,7 +347,7 @@ async def test_a_codex_rollout_counts_each_turn_and_each_use_once(memory: Memory
     assert await turns(memory, "c1") == [("ada", "Fix the lane table."), ("Codex", "It is fixed.")]
     failed, patched = await facts(memory, "step:c1/k1"), await facts(memory, "step:c1/k2")
     assert (failed["status"], failed["error"]) == (["failed"], ["Exit code: 2\nno rule"])
-    assert (patched["status"], patched["tool"]) == (["completed"], ["apply_patch"])
+    assert (patched["status"], patched["used_tool"]) == (["completed"], await ids(memory, "tool:apply_patch"))
     used = [await facts(memory, f"step:c1/line {line}") for line in (10, 15)]
     assert [one["usage"][0]["input_tokens"] for one in used] == [10, 15]
     assert (await facts(memory, "step:c1/line 18"))["status"] == ["completed"]

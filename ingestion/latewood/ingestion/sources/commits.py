@@ -33,7 +33,7 @@ _SECONDS_MAX: Final = 253_402_300_799
 _FORMAT: Final = "%H%x02%P%x02%at%x02%ct%x02%aN%x02%B"
 _DIFF: Final = ("--raw", "-z", "--no-abbrev", "-M", "--no-ext-diff", "--no-textconv", "--diff-merges=off")
 _REVERTS: Final = re.compile(r"^This reverts commit ([0-9a-f]{7,64})\b", re.MULTILINE)
-_VERBS: Final = {"A": "adds", "D": "deletes"}
+_VERBS: Final = {"A": "adds_file", "D": "deletes_file"}
 
 
 @dataclass(frozen=True, slots=True)
@@ -130,14 +130,14 @@ class _Reader:
         by = self._actor(commit.author)
         made: list[Command] = [
             say.fact(ref, "text", commit.message.strip() or "(no message)", at, commit.name),
-            say.edge(ref, "author", Ref(key=by, kind=NodeKind.ACTOR), at, commit.name),
+            say.edge(ref, "authored_by", Ref(key=by, kind=NodeKind.ACTOR), at, commit.name),
         ]
         back = self._reverted(commit, names, number)
         for target in back:
             made += self._take_back(ref, commit.name, target, at)
         for status, path, old in commit.files:
             file = self._file(path)
-            made.append(say.edge(ref, _VERBS.get(status, "changes"), file, at, commit.name))
+            made.append(say.edge(ref, _VERBS.get(status, "changes_file"), file, at, commit.name))
             if status == "R" and self._file(old).key != file.key:
                 made.append(say.edge(file, "renamed_from", self._file(old), at, commit.name))
         history = History(self._history, commit.source_s * 1_000_000)

@@ -18,8 +18,8 @@ from latewood.storage.names import session_key
 
 __all__ = [
     "SAID", "USAGE", "Entry", "Item", "Reject", "Saying", "Speech", "Taken", "call_item", "fault_of", "malformed",
-    "model_call_item", "name_at", "reject_of", "result_item", "run_ref", "session_item", "session_ref", "step_ref",
-    "turn_item",
+    "model_call_item", "model_ref", "name_at", "named_ref", "reject_of", "result_item", "run_ref", "session_item",
+    "session_ref", "step_ref", "turn_item",
 ]  # fmt: skip
 
 SAID: Final = "said"
@@ -190,7 +190,7 @@ def turn_item(say: Saying, of: Speech, text: str) -> Item:
 def session_item(say: Saying, of: Speech, client: str, part_of: str | None = None) -> tuple[Item, Item]:
     """Keep which program a session was held with, which session it is a part of, and that there is a run of it."""
     session = session_ref(of.session)
-    said = [say.fact(session, "client", client, of.at, of.place)]
+    said = [say.edge(session, "with_client", named_ref("client", client), of.at, of.place)]
     if part_of is not None:
         said.append(say.edge(session, "part_of", session_ref(part_of), of.at, of.place))
     run = say.edge(run_ref(of.session, f"{client} {of.session}"), "in_session", session, of.at, of.place)
@@ -200,13 +200,25 @@ def session_item(say: Saying, of: Speech, client: str, part_of: str | None = Non
     )
 
 
+def named_ref(sort: str, name: str) -> Ref:
+    """Name a tool, a program or a provider: what is met again and again is a node, and no memory of its own."""
+    short = shorten(name)
+    return Ref(key=f"{sort}:{short}", type=sort, name=short)
+
+
+def model_ref(name: str) -> Ref:
+    """Name the actor that a model is."""
+    short = shorten(name)
+    return Ref(key=f"model:{short}", kind=NodeKind.ACTOR, type="model", name=short)
+
+
 def call_item(say: Saying, of: Speech, call: str, tool: str, words: str) -> Item:
     """Keep that a tool was called: a step that has begun and of which nothing more is known yet."""
     recalled = is_own_tool(tool)
     step = step_ref(of.session, call, "recall" if recalled else "tool_call", shorten_name(tool, words))
     said = [
         say.edge(run_ref(of.session), "has_step", step, of.at, of.place),
-        say.fact(step, "tool", tool, of.at, of.place),
+        say.edge(step, "used_tool", named_ref("tool", tool), of.at, of.place),
         say.fact(step, "status", "started", of.at, of.place),
     ]
     return _item(of, f"call:{call}", ["call", tool], said, "execution")
@@ -230,7 +242,7 @@ def model_call_item(say: Saying, of: Speech, call: str, usage: dict[str, int], o
         say.fact(step, USAGE, dict[str, object](usage), of.at, of.place),
     ]
     if of.model is not None:
-        said.append(say.fact(step, "model", of.model, of.at, of.place))
+        said.append(say.edge(step, "used_model", model_ref(of.model), of.at, of.place))
     return _item(of, f"usage:{op or call}", ["usage", dict[str, Json](usage)], said, "execution")
 
 

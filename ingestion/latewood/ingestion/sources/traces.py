@@ -29,6 +29,8 @@ from latewood.ingestion.sources.items import (
     Saying,
     Taken,
     is_own_tool,
+    model_ref,
+    named_ref,
     reject_of,
     session_ref,
 )
@@ -199,7 +201,8 @@ class _Reader:
             return
         self._begun.add(f"{session}\0{span.trace}")
         client = span.service or "unknown"
-        made = self._say.fact(session_ref(session), "client", client, span.begun, span.id)
+        target = named_ref("client", client)
+        made = self._say.edge(session_ref(session), "with_client", target, span.begun, span.id)
         # Its own trace keys it: a conversation of several services has a client from each.
         yield self._item(span, session, by, f"client:{span.trace}", ["client", client], [made], run=False)
         edge = self._say.edge(self._run(span), "in_session", session_ref(session), span.begun, span.id)
@@ -218,14 +221,12 @@ class _Reader:
             say.edge(self._run(span), "has_step", step, span.begun, span.id),
             say.fact(step, "status", status, at, span.id),
         ]
-        names = (
-            ("tool", ("gen_ai.tool.name",)), ("model", ("gen_ai.response.model", "gen_ai.request.model")),
-            ("provider", ("gen_ai.provider.name", "gen_ai.system")),
-        )  # fmt: skip
-        for predicate, attributes in names:
-            found = text_at(span.attributes, *attributes)
-            if found is not None:
-                made.append(say.fact(step, predicate, shorten(found), at, span.id))
+        if tool := text_at(span.attributes, "gen_ai.tool.name"):
+            made.append(say.edge(step, "used_tool", named_ref("tool", tool), at, span.id))
+        if model := text_at(span.attributes, "gen_ai.response.model", "gen_ai.request.model"):
+            made.append(say.edge(step, "used_model", model_ref(model), at, span.id))
+        if provider := text_at(span.attributes, "gen_ai.provider.name", "gen_ai.system"):
+            made.append(say.edge(step, "with_provider", named_ref("provider", provider), at, span.id))
         error = (span.message or text_at(span.attributes, "error.type")) if failed else None
         if error:
             made.append(say.fact(step, "error", shorten(error, 500), at, span.id))
