@@ -9,11 +9,13 @@ from __future__ import annotations
 import base64
 import binascii
 import json
+import re
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 from typing import Final, Literal, TypeAlias
 
 from latewood.graph_schema.errors import CorruptError, InvalidError, LimitError
+from latewood.graph_schema.ids import is_id
 from latewood.graph_schema.ledger import Verdict
 from latewood.graph_schema.model import LedgerName
 
@@ -39,6 +41,7 @@ FINDINGS_MAX: Final = 100
 STEP_ROWS: Final = 20_000
 """Ledger rows that a step looks at unless told; rows with long payloads count for more."""
 STEP_ROWS_MAX: Final = 500_000
+_ROW: Final = re.compile(r"(knowledge|execution):\d{1,15}")
 What: TypeAlias = Literal["missing", "extra", "different"]
 
 
@@ -167,12 +170,17 @@ def read_place(cursor: str | None, phases: tuple[str, ...]) -> Place:
     except (ValueError, RecursionError, binascii.Error):
         found = None
     match found:
-        case ["rebuild", str() as phase, str() as after] if phase in phases:
+        case ["rebuild", str() as phase, str() as after] if phase in phases and _fits(phase, after):
             return Place(phase, after)
         case _:
             pass
     msg = f"{cursor[:80]!r} is no cursor of a rebuild of this store; begin again without it"
     raise InvalidError(msg, code="cursor.invalid", cursor=cursor[:80])
+
+
+def _fits(phase: str, after: str) -> bool:
+    """Whether a phase may go on behind what a cursor names: a subject, or a row of a ledger."""
+    return after == "" or (_ROW.fullmatch(after) is not None if phase == "receipts" else is_id(after))
 
 
 def next_phase(phase: str, phases: tuple[str, ...]) -> Place | None:
@@ -181,20 +189,24 @@ def next_phase(phase: str, phases: tuple[str, ...]) -> Place | None:
     return Place(phases[place]) if place < len(phases) else None
 
 
-def subjects_within(weights: Iterator[tuple[str, int]], limit: int) -> tuple[list[str], bool]:
+def subjects_within(weights: Iterator[tuple[str, int]], phase: str, limit: int) -> tuple[list[str], bool]:
     """Take subjects with the weight of their rows until *limit* is met; tell whether more are left.
 
     Raises:
-        LimitError: when one subject alone has more than `STEP_ROWS_MAX`.
+        LimitError: when one subject alone has more than `STEP_ROWS_MAX`; the message says how to go on behind it.
     """
     taken: list[str] = []
     total = 0
     for subject, weight in weights:
-        if weight > STEP_ROWS_MAX:
-            msg = f"the ledger has {weight:,} rows (or KB) about {subject}, more than one step can hold"
-            raise LimitError(msg, limit="STEP_ROWS_MAX", maximum=STEP_ROWS_MAX)
         if taken and total + weight > limit:
             return taken, True
+        if weight > STEP_ROWS_MAX:
+            behind = write_place(Place(phase, subject))
+            msg = (
+                f"the ledgers have {weight:,} rows (or KB) about {subject}, a step holds {STEP_ROWS_MAX:,}; "
+                f"go on behind it with `latewood rebuild --after {behind}`"
+            )
+            raise LimitError(msg, limit="STEP_ROWS_MAX", maximum=STEP_ROWS_MAX, after=behind)
         taken.append(subject)
         total += weight
     return taken, False

@@ -10,7 +10,7 @@ from latewood.graph_schema.errors import InvalidError, LimitError, NotFoundError
 from latewood.graph_schema.model import LEDGERS, NodeKind, Trust
 from latewood.storage.conformance.scene import MakeStore, Scene, day, opened, raised
 from latewood.storage.port import PAGE_MAX
-from latewood.storage.rebuilding import STEP_ROWS, STEP_ROWS_MAX, RebuildStep
+from latewood.storage.rebuilding import STEP_ROWS, STEP_ROWS_MAX, Place, RebuildStep, write_place
 
 __all__ = ["CHECKS"]
 
@@ -115,8 +115,10 @@ async def check_writes_between_steps_are_kept(make: MakeStore) -> None:
 async def check_what_cannot_be_asked_is_refused(make: MakeStore) -> None:
     """A cursor of nothing, a limit out of bounds and an unknown space have their codes."""
     async with opened(make) as scene:
-        error = await raised(InvalidError, scene.store.rebuild("default", after="nonsense"))
-        assert error.code == "cursor.invalid"
+        places = [Place("nodes", "no id"), Place("receipts", "knowledge:x"), Place("elsewhere"), Place("strays", "x")]
+        for cursor in ("nonsense", "W10", *map(write_place, places)):
+            error = await raised(InvalidError, scene.store.rebuild("default", after=cursor))
+            assert error.code == "cursor.invalid", cursor
         for limit in (0, STEP_ROWS_MAX + 1):
             found = await raised(LimitError, scene.store.rebuild("default", limit=limit))
             assert found.code == "limit.exceeded"

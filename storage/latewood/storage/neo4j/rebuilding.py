@@ -147,7 +147,7 @@ class Rebuilder:
             self._strays(limit)
             return next_phase(place.phase, PHASES)
         weighed = self._run("subjects", after=place.after, most=limit + 1)
-        listed, more = subjects_within(((cells[0], cells[1]) for cells in weighed), limit)
+        listed, more = subjects_within(((cells[0], cells[1]) for cells in weighed), place.phase, limit)
         last = listed[-1] if more else _LAST
         self._compare(place.phase, self._rows("rows_in_range", after=place.after, last=last))
         return Place(place.phase, last) if more else next_phase(place.phase, PHASES)

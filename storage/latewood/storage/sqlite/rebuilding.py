@@ -132,14 +132,15 @@ class Rebuilder:
         return self
 
     def _look_subjects(self, place: Place, limit: int) -> Place | None:
-        after = bytes.fromhex(place.after)
+        after = id_bytes(place.after)
         weighed = self._db.execute(self._sql["subjects"], (self._n, after))
-        listed, more = subjects_within(((cast("bytes", one[0]).hex(), cast("int", one[1])) for one in weighed), limit)
-        last = bytes.fromhex(listed[-1]) if more else _LAST
+        weights = ((id_text(cast("bytes", one[0])), cast("int", one[1])) for one in weighed)
+        listed, more = subjects_within(weights, place.phase, limit)
+        last = id_bytes(listed[-1]) if more else _LAST
         rows = [_row(cells) for cells in self._all("rows_in_range", self._n, after, last)]
         stored = [id_text(cast("bytes", one[0])) for one in self._all("nodes_in_range", self._n, after, last)]
         self._compare(place.phase, rows, stored)
-        return Place(place.phase, last.hex()) if more else next_phase(place.phase, PHASES)
+        return Place(place.phase, listed[-1]) if more else next_phase(place.phase, PHASES)
 
     def _compare(self, phase: str, rows: list[Row], stored: Iterable[str]) -> None:
         self.found.rows += len(rows)
