@@ -273,6 +273,14 @@ def _signature(run: Callable[..., object], clocks: Clocks) -> inspect.Signature:
     return inspect.Signature(own)
 
 
+def _log_to_stderr() -> None:
+    """Keep the log out of what a command prints, which may be one JSON document."""
+    import structlog
+
+    # Looked up for each line: who runs a command inside another program may exchange the stream.
+    structlog.configure(logger_factory=lambda *_: structlog.WriteLogger(sys.stderr))
+
+
 def _add(group: typer.Typer, name: str | None, run: Callable[..., object], clocks: Clocks, body: _Body) -> None:
     """Make a command of *group* that looks like *run* with the common options, and does *body*."""
     signature = _signature(run, clocks)
@@ -280,6 +288,7 @@ def _add(group: typer.Typer, name: str | None, run: Callable[..., object], clock
 
     def invoke(**given: Any) -> None:
         call = Call({one: given.pop(one) for one in shared if one in given}, AsOf())
+        _log_to_stderr()
         try:
             call.at = AsOf(*(_instant(call.given.get(one)) for one in _CLOCKS))
             status = body(call, given)

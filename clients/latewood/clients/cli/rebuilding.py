@@ -89,9 +89,8 @@ async def _show_reindex(call: Call, report: ReindexReport) -> None:
         say(f"recall uses the generation {report.generation} from now on")
     for name in report.dropped:
         say(f"the vectors of the generation {name} were thrown away")
-    model = call.given["model"]
-    if model is not None and model != call.settings.embedder.label:
-        say(f"set LATEWOOD_EMBEDDER={model}, or what is written from now on gets no vectors", style="bold yellow")
+    if report.model != call.settings.embedder.model:
+        say("set LATEWOOD_EMBEDDER to the same, or what is written from now on gets no vectors", style="bold yellow")
 
 
 @command(app, show=_show_reindex)
