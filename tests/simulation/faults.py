@@ -92,7 +92,7 @@ FAULTS: Final = (
         "test_a_wire_held_for_a_while_delays_and_does_no_more",
     ),
     Fault(
-        "Neo4j", "no byte passing any more (`?timeout=2` in the address; 60 s without it)",
+        "Neo4j", "no byte passing any more (`?timeout=8` in the address; 60 s without it)",
         "reads and writes are `store.unavailable` within the timeout and a few seconds; the connection is given up, and "
         "the next call goes on once bytes pass again",
         "test_a_wire_that_falls_silent_is_given_up_in_time",

@@ -24,7 +24,7 @@ pytestmark = pytest.mark.timeout(900)
 _WRITERS: Final = 6
 _TRIES_MAX: Final = 600
 _PAUSE_S: Final = 0.2
-_TIMEOUT: Final = "?timeout=2"
+_TIMEOUT: Final = "?timeout=8"
 _HANGS_S: Final = 90
 """Many times what the timeout allows, and less than the server alone would let a connection be silent."""
 

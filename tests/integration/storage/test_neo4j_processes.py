@@ -21,6 +21,7 @@ from latewood.graph_schema.values import Value
 from latewood.memory import Memory
 from latewood.storage.neo4j import listing, verifying
 from latewood.storage.neo4j.database import Address, Engine, Row
+from latewood.storage.neo4j.migrations import SCHEMA_VERSION
 from latewood.storage.neo4j.store import Neo4jStore
 from latewood.storage.port import FactQuery
 
@@ -141,3 +142,41 @@ async def test_an_erasure_while_the_ledger_is_verified_is_no_fault(
     assert verdict.ok, verdict
     assert verdict.erased
     assert pages > verdict.rows / 4 + 1
+
+
+def _wipe(url: str) -> None:
+    """Take the schema away too, as before the first opening ever."""
+    empty_neo4j(url)
+    engine = Engine(Address.parse(url))
+    for (name,) in engine.once("SHOW CONSTRAINTS YIELD name RETURN name"):
+        engine.once(f"DROP CONSTRAINT {name}")
+    for (name,) in engine.once("SHOW INDEXES YIELD name, type WHERE type <> 'LOOKUP' RETURN name"):
+        engine.once(f"DROP INDEX {name}")
+    # What an opening of before left that met another: two counters of spaces.
+    engine.once("CREATE (:Latewood {name: 'Latewood', spaces: 1}), (:Latewood {name: 'Latewood', spaces: 2})")
+    engine.shut()
+
+
+async def test_a_new_database_is_opened_by_several_at_once(neo4j_url: str) -> None:
+    await asyncio.to_thread(_wipe, neo4j_url)
+    stores = await asyncio.gather(*(Neo4jStore.open(neo4j_url) for _ in range(5)))
+    try:
+        made = [
+            one for name in ("ops", "lab")
+            for one in await asyncio.gather(*(store.create_space(name) for store in stores), return_exceptions=True)
+        ]  # fmt: skip
+        engine = Engine(Address.parse(neo4j_url))
+        kept = engine.once("MATCH (c:Latewood) RETURN c.schema, c.spaces")
+        spaces = engine.once("MATCH (s:Space) RETURN s.space, s.name")
+        engine.shut()
+    finally:
+        for store in stores:
+            await store.close()
+
+    assert len([one for one in made if not isinstance(one, BaseException)]) == 2
+    assert {type(one) for one in made if isinstance(one, BaseException)} == {ConflictError}
+    ((schema, counted),) = kept
+    assert schema == SCHEMA_VERSION
+    assert sorted(name for _, name in spaces) == ["default", "lab", "ops"]
+    assert len({number for number, _ in spaces}) == 3
+    assert counted >= max(number for number, _ in spaces) > 2

@@ -238,7 +238,8 @@ class Engine:
                 "allow more with ?timeout=SECONDS in the store's address"
             )
             return UnavailableError(msg, code="store.timeout")
-        if isinstance(error, ConstraintError):
+        made = isinstance(error, Neo4jError) and "AlreadyExists" in (error.code or "")
+        if made or isinstance(error, ConstraintError):
             return UnavailableError(f"another process wrote the same to {where}; try again", code="store.busy")
         if isinstance(error, TransientError):
             return UnavailableError(f"{where} is busy: {error.message}; try again", code="store.busy")

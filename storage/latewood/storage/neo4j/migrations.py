@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import random
+import time
 from importlib import metadata, resources
 from typing import Final
 
@@ -30,6 +32,24 @@ def _statements() -> list[str]:
     return [statement.strip() for statement in code.split(";") if statement.strip()]
 
 
+def define(engine: Engine, statement: str) -> None:
+    """Run a statement of the schema, again when another process is at the same: they wait for each other in a ring.
+
+    Raises:
+        UnavailableError: code ``store.busy`` when that does not pass.
+    """
+    give_up = time.monotonic() + _ONLINE_S
+    while True:
+        try:
+            engine.once(statement)
+        except UnavailableError as error:
+            if error.code != "store.busy" or time.monotonic() >= give_up:
+                raise
+            time.sleep(random.uniform(0.05, 0.5))  # noqa: S311 - so that they do not meet again
+        else:
+            return
+
+
 def prepare(engine: Engine) -> None:
     """Bring the database to this schema.
 
@@ -46,7 +66,7 @@ def prepare(engine: Engine) -> None:
     if found == SCHEMA_VERSION:
         return
     for statement in _statements():
-        engine.once(statement)
+        define(engine, statement)
     engine.once(f"CALL db.awaitIndexes({_ONLINE_S})")
     version = metadata.version("latewood")
     engine.run(lambda query: query("set_schema", schema=SCHEMA_VERSION, version=version), write=True)
@@ -86,8 +106,9 @@ def drop_words_index(engine: Engine, space: int) -> None:
 
 def ensure_words_index(engine: Engine, space: int) -> None:
     """Make a space's full-text index: names and keys of nodes, words of facts."""
-    engine.once(
+    define(
+        engine,
         f"CREATE FULLTEXT INDEX {index_name(space)} IF NOT EXISTS FOR (n:{space_label(space)}) "
-        "ON EACH [n.text] OPTIONS {indexConfig: {`fulltext.analyzer`: 'english'}}"
+        "ON EACH [n.text] OPTIONS {indexConfig: {`fulltext.analyzer`: 'english'}}",
     )
     engine.once("CALL db.awaitIndex($name, $seconds)", name=index_name(space), seconds=_ONLINE_S)
