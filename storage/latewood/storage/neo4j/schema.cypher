@@ -1,6 +1,8 @@
 // Schema 2. Constraints and indexes of Neo4j Community; and each statement may run any number of times.
 // `Event` is the ledger and the truth; everything else can be rebuilt. `space` is the number of a space.
-MATCH (c:Latewood) WITH c ORDER BY coalesce(c.spaces, 0) DESC WITH collect(c)[1..] AS extra FOREACH (one IN extra | DETACH DELETE one);
+// Several that met at the first opening could leave a counter of spaces each.
+MATCH (c:Latewood) WITH c ORDER BY coalesce(c.spaces, 0) DESC
+WITH collect(c)[1..] AS extra FOREACH (one IN extra | DETACH DELETE one);
 CREATE CONSTRAINT latewood_itself IF NOT EXISTS FOR (n:Latewood) REQUIRE n.name IS UNIQUE;
 CREATE CONSTRAINT latewood_space_name IF NOT EXISTS FOR (n:Space) REQUIRE (n.tenant, n.name) IS UNIQUE;
 CREATE CONSTRAINT latewood_space_number IF NOT EXISTS FOR (n:Space) REQUIRE n.space IS UNIQUE;
