@@ -130,7 +130,8 @@ async def test_what_an_older_latewood_wrote_and_erased_is_made_up_for(scene: Sce
 
 
 async def test_an_upgraded_file_has_the_memories_of_its_ledger(tmp_path: Path) -> None:
-    path = shutil.copy(RELEASED, tmp_path / "released.db")
+    path = tmp_path / "released.db"
+    shutil.copy(RELEASED, path)
     store = await SqliteStore.open(path)
     written = (
         "select e from event where kind = 'asserted' and json_extract(payload, '$.value.kind') in ('text', 'json')"

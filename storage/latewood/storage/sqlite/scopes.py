@@ -37,14 +37,14 @@ def conditions(
     if known_at != NO_BOUND:
         parts.append("m.recorded_at <= :r")
     if scope.kinds is not None or scope.types is not None:
-        inner = "select n from node where space = :space"
+        inner = "select 1 from node y where y.n = m.subject"
         if scope.kinds is not None:
             bindings["kinds"] = _listed(scope.kinds)
-            inner += " and kind in (select value from json_each(:kinds))"
+            inner += " and y.kind in (select value from json_each(:kinds))"
         if scope.types is not None:
             bindings["types"] = _listed(scope.types)
-            inner += " and type in (select value from json_each(:types))"
-        parts.append(f"m.subject in ({inner})")
+            inner += " and y.type in (select value from json_each(:types))"
+        parts.append(f"exists ({inner})")
     if scope.predicates is not None:
         bindings["predicates"] = _listed(scope.predicates)
         parts.append("m.predicate in (select value from json_each(:predicates))")

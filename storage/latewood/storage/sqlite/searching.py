@@ -12,7 +12,7 @@ import re
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Final, TypeVar, cast
 
-from latewood.graph_schema.clock import NOW, AsOf, Micros
+from latewood.graph_schema.clock import NOW, AsOf
 from latewood.graph_schema.ids import id_text
 from latewood.storage.cursors import check_first, read_cursor, write_cursor
 from latewood.storage.port import PAGE_MAX, Page
@@ -47,6 +47,8 @@ __all__ = ["MemorySearch"]
 _WORD: Final = re.compile(r"\w+")
 _WORDS_MAX: Final = 64
 _PART: Final = 256
+_TRIED: Final = 2_048
+"""Vectors of a whole space, best first, that are tried before all that is inside a wide scope is listed."""
 _LAST: Final = 2**62
 
 T = TypeVar("T")
@@ -59,14 +61,15 @@ def _parts(ranking: Iterator[tuple[int, float]]) -> Iterator[list[tuple[int, flo
 
 
 def _held(
-    reading: Reading, ranking: Iterator[tuple[int, float]], valid_at: Micros, known_at: Micros, first: int
-) -> Matches:
-    """Walk down a ranking until *first* that hold are found."""
+    reading: Reading, ranking: Iterator[tuple[int, float]], first: int, bindings: Mapping[str, object],
+    filters: str | None = None,
+) -> Matches:  # fmt: skip
+    """Walk down a ranking until *first* that hold are found; it may have what the *filters* leave out."""
     items: list[Match] = []
     hidden = 0
-    states = sql()["states"].replace("{holder}", HOLDER.format(key="m.k"))
+    states = sql()["states"].replace("{holder}", HOLDER.format(key="m.k")).replace("{filters}", filters or "true")
     for part in _parts(ranking):
-        bindings = {"rows": json.dumps([e for e, _ in part]), "t": valid_at, "r": known_at}
+        bindings = {**bindings, "rows": json.dumps([e for e, _ in part])}
         found = {cast("int", row[0]): row for row in reading.db.execute(states, bindings)}
         for e, score in part:
             row = found.get(e)
@@ -97,7 +100,7 @@ def _match_text(reading: Reading, text: str, scope: Scope, at: AsOf, first: int)
     table = f"text_{reading.n}"
     if filters is None:
         query = sql()["every_match"].replace("{table}", table)
-        rows = reading.db.execute(query, {"words": bindings["words"]})
+        rows = reading.db.execute(query, bindings)
     else:
         bindings |= {"least": 1, "most": _LAST}
         if narrow(scope):
@@ -108,7 +111,7 @@ def _match_text(reading: Reading, text: str, scope: Scope, at: AsOf, first: int)
         query = sql()["matches"].replace("{table}", table).replace("{filters}", filters)
         rows = reading.db.execute(query, bindings)
     ranking = ((cast("int", row[0]), cast("float", row[1])) for row in rows)
-    return _held(reading, ranking, valid_at, known_at, first)
+    return _held(reading, ranking, first, bindings)
 
 
 def _match_vector(
@@ -121,12 +124,18 @@ def _match_vector(
     valid_at, known_at = reading.instants(at)
     bindings: dict[str, object] = {}
     filters = conditions(reading, scope, valid_at, known_at, bindings)
-    allowed = None
-    if filters is not None:
-        query = sql()["inside"].replace("{filters}", filters)
-        allowed = [cast("int", row[0]) for row in reading.db.execute(query, bindings)]
+    if filters is None or not narrow(scope):
+        rows, scores = cache.scores(reading.db, own, vector, None)
+        ranking = ranked(rows, scores, first)
+        # A wide scope leaves enough of the best; to list all that is inside would take longer than to compare it.
+        some = ranking if filters is None else itertools.islice(ranking, max(_TRIED, 4 * first))
+        found = _held(reading, some, first, bindings, filters)
+        if filters is None or len(found.items) == first:
+            return found
+    query = sql()["inside"].replace("{filters}", filters)
+    allowed = [cast("int", row[0]) for row in reading.db.execute(query, bindings)]
     rows, scores = cache.scores(reading.db, own, vector, allowed)
-    return _held(reading, ranked(rows, scores, first), valid_at, known_at, first)
+    return _held(reading, ranked(rows, scores, first), first, bindings)
 
 
 def _around(reading: Reading, facts: Sequence[str], each_side: int, at: AsOf) -> dict[str, tuple[Match, ...]]:

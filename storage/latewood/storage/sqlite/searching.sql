@@ -100,10 +100,10 @@ cross join memory m on m.e = f.e
 where m.recorded_at <= ?3;
 
 -- name: states
--- Which of some memories (a JSON list of rows) hold at (t, r), of those that were known then.
+-- Which of some memories (a JSON list of rows) hold at (t, r), of those that were known then and are in a scope.
 select m.e, f.id, f.subject, m.valid_from, m.e = {holder}
 from json_each(:rows) i cross join memory m on m.e = i.value cross join event f on f.e = m.e
-where m.recorded_at <= :r;
+where m.recorded_at <= :r and {filters};
 
 -- name: before
 -- Memories of a line before a place, nearest first, that hold at (t, r).
@@ -127,13 +127,13 @@ where m.e = {holder} limit :each_side;
 
 -- name: matches
 -- Memories that have words, best first. {table} is the text table of the space, {filters} are those of the scope.
-select m.e, -bm25({table}) from {table} t cross join memory m on m.e = t.rowid
+select m.e, -bm25({table}) as score from {table} t cross join memory m on m.e = t.rowid
 where t.body match :words and t.rowid >= :least and t.rowid <= :most and {filters}
-order by bm25({table});
+order by score desc;
 
 -- name: every_match
--- The same without a scope: what is a memory shows later.
-select t.rowid, -t.rank from {table} t where t.body match :words and t.rowid > 0 order by t.rank;
+-- The same without a scope: what is a memory shows later. FTS5 sorts by its own rank several times slower than this.
+select t.rowid, -bm25({table}) as score from {table} t where t.body match :words and t.rowid > 0 order by score desc;
 
 -- name: span
 -- The first and the last memory of a scope.
