@@ -19,6 +19,7 @@ from latewood.graph_schema.ids import SequentialIds
 from latewood.graph_schema.model import Trust
 from latewood.storage.conformance.scene import WORDS, Scene, day
 from latewood.storage.conformance.vectors import vector
+from latewood.storage.sqlite import vectors
 from latewood.storage.sqlite.store import SqliteStore
 from latewood.storage.sqlite.vectors import StoredGeneration, VectorCache, ranked
 
@@ -108,7 +109,7 @@ async def test_what_an_older_latewood_wrote_and_erased_is_made_up_for(scene: Sce
     target = await _say(scene, "second", _random(2))
     third = await _say(scene, "third", _random(3))
     memories = _rows(path, "select * from memory order by e")
-    vectors = _rows(path, "select * from vector_1 order by i")
+    kept = _rows(path, "select * from vector_1 order by i")
     await _erase(scene, target)
     # As if the second, the third and the erasure had been written by a Latewood that does not know these tables.
     database = apsw.Connection(str(path))
@@ -117,7 +118,7 @@ async def test_what_an_older_latewood_wrote_and_erased_is_made_up_for(scene: Sce
     database.execute("delete from memory where e > ?", (before[0][1],))
     lost = memories[1]
     database.execute(f"insert into memory values({','.join('?' * len(lost))})", lost)
-    database.execute("insert into vector_1 values(99, ?, ?)", vectors[1][1:])
+    database.execute("insert into vector_1 values(99, ?, ?)", kept[1][1:])
     database.close()
     assert len((await scene.store.match_text("default", "first second third")).items) == 1
     fourth = await _say(scene, "fourth", _random(4))
@@ -126,7 +127,7 @@ async def test_what_an_older_latewood_wrote_and_erased_is_made_up_for(scene: Sce
     assert {one.fact for one in found.items} == {third, fourth}
     assert found.hidden == 0
     assert len(_rows(path, "select * from memory")) == 3
-    assert vectors[1][2] not in [row[2] for row in _rows(path, "select * from vector_1")]
+    assert kept[1][2] not in [row[2] for row in _rows(path, "select * from vector_1")]
 
 
 async def test_an_upgraded_file_has_the_memories_of_its_ledger(tmp_path: Path) -> None:
@@ -149,20 +150,32 @@ async def test_an_upgraded_file_has_the_memories_of_its_ledger(tmp_path: Path) -
     assert _rows(path, "select e from reached") == _rows(path, "select max(e) from event")
 
 
-async def test_a_large_generation_is_read_in_blocks_and_a_small_one_once(scene: Scene, tmp_path: Path) -> None:
+async def test_a_large_generation_is_read_in_blocks_and_a_small_one_once(
+    scene: Scene, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    # Slabs and blocks of a few rows, so that these end inside and at the end of one.
+    monkeypatch.setattr(vectors, "_SLAB", 8)
+    monkeypatch.setattr(vectors, "_BLOCK", 5)
     for n in range(20):
         await _say(scene, f"turn {n}", _random(n))
     database = apsw.Connection(str(tmp_path / "a.db"))
     row = next(iter(database.execute("select n, name, model, dimensions, state, changes from generation")))
     generation = StoredGeneration(*cast("tuple[int, str, str, int, str, int]", row))
-    held, unheld = VectorCache(), VectorCache(bytes_max=1_000)
+    held, unheld, late = VectorCache(), VectorCache(bytes_max=1_000), VectorCache()
+    late.scores(database, generation, _random(7), None)
+    for n in range(20, 28):
+        await _say(scene, f"turn {n}", _random(n))
     for allowed in (None, [], [2, 3, 4_000], list(range(200))):
-        answers = [cache.scores(database, generation, _random(7), allowed) for cache in (held, unheld)]
-        for rows, scores in zip(*answers, strict=True):
-            assert np.allclose(rows, scores)
+        answers = [cache.scores(database, generation, _random(7), allowed) for cache in (held, unheld, late)]
+        expected = dict(zip(*(part.tolist() for part in answers[0]), strict=True))
+        for rows, scores in answers[1:]:
+            assert rows.tolist() == list(expected)
+            assert scores.tolist() == pytest.approx(list(expected.values()))
+        if allowed is None:
+            assert len(expected) == 28
     database.close()
 
-    assert held.bytes >= 20 * 4 * DIMENSIONS
+    assert held.bytes == 28 * (4 * DIMENSIONS + 8)
     assert unheld.bytes == 0
 
 

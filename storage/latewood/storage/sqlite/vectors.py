@@ -27,7 +27,11 @@ __all__ = ["CACHE_BYTES_MAX", "StoredGeneration", "VectorCache", "ranked", "tabl
 
 CACHE_BYTES_MAX: Final = 2 << 30
 """Most bytes of vectors that a process holds: 1.4 million of 384 numbers."""
+_NUMBER_BYTES: Final = 4
+_ROW_BYTES: Final = 8
 _BLOCK: Final = 8_192
+_SLAB: Final = 65_536
+"""Rows of one array: a copy grows by as many at a time, and only what is used of them takes memory."""
 _RANKED_FIRST: Final = 1_024
 _SPARSE: Final = 8
 """Where fewer than one row in so many is asked for, those rows alone are compared."""
@@ -56,33 +60,41 @@ def vector_sql(name: str, n: int) -> str:
 
 
 class _Copy:
-    """One generation's vectors, in the order in which they were written."""
+    """One generation's vectors, in the order in which they were written, in slabs that never move."""
 
     def __init__(self, dimensions: int, changes: int) -> None:
-        import numpy as np
-
         self.changes = changes
         self.last = 0
         self.count = 0
-        self.rows: Rows = np.empty(0, np.int64)
-        self.numbers: Numbers = np.empty((0, dimensions), np.float32)
+        self._dimensions = dimensions
+        self._slabs: list[tuple[Rows, Numbers]] = []
 
     @property
     def bytes(self) -> int:
-        return self.numbers.nbytes + self.rows.nbytes
+        return self.count * (_NUMBER_BYTES * self._dimensions + _ROW_BYTES)
 
     def take(self, last: int, rows: Rows, numbers: Numbers) -> None:
-        """Append a block; whoever holds an earlier part of the arrays keeps it as it was."""
+        """Append a block; whoever reads the slabs as far as they went before keeps what was there."""
         import numpy as np
 
-        end = self.count + len(rows)
-        if end > len(self.rows):
-            room = max(end, len(self.rows) * 3 // 2, 1_024)
-            wider_rows, wider = np.empty(room, np.int64), np.empty((room, self.numbers.shape[1]), np.float32)
-            wider_rows[: self.count], wider[: self.count] = self.rows[: self.count], self.numbers[: self.count]
-            self.rows, self.numbers = wider_rows, wider
-        self.rows[self.count : end], self.numbers[self.count : end] = rows, numbers
-        self.last, self.count = last, end
+        done = 0
+        while done < len(rows):
+            place = self.count % _SLAB
+            if place == 0:
+                self._slabs.append((np.empty(_SLAB, np.int64), np.empty((_SLAB, self._dimensions), np.float32)))
+            slab_rows, slab = self._slabs[-1]
+            some = min(_SLAB - place, len(rows) - done)
+            slab_rows[place : place + some] = rows[done : done + some]
+            slab[place : place + some] = numbers[done : done + some]
+            self.count, done = self.count + some, done + some
+        self.last = last
+
+    def parts(self) -> list[tuple[Rows, Numbers]]:
+        """Return the slabs as far as they go now."""
+        return [
+            (rows[: self.count - _SLAB * place], numbers[: self.count - _SLAB * place])
+            for place, (rows, numbers) in enumerate(self._slabs)
+        ]
 
 
 def _blocks(db: Statements, n: int, dimensions: int, after: int) -> Iterator[tuple[int, Rows, Numbers]]:
@@ -133,18 +145,17 @@ class VectorCache:
 
         asked = np.frombuffer(vector, "<f4").astype(np.float32)
         wanted = None if allowed is None else np.array(allowed, np.int64)
-        copied = self._copied(db, generation)
-        if copied is not None:
-            return _compared(*copied, asked, wanted)
-        parts = [
-            _compared(rows, numbers, asked, wanted)
-            for _, rows, numbers in _blocks(db, generation.n, generation.dimensions, 0)
-        ]
+        held = self._copied(db, generation)
+        found = (
+            held if held is not None
+            else ((rows, numbers) for _, rows, numbers in _blocks(db, generation.n, generation.dimensions, 0))
+        )  # fmt: skip
+        parts = [_compared(rows, numbers, asked, wanted) for rows, numbers in found]
         if not parts:
             return np.empty(0, np.int64), np.empty(0, np.float32)
         return np.concatenate([rows for rows, _ in parts]), np.concatenate([scores for _, scores in parts])
 
-    def _copied(self, db: Statements, generation: StoredGeneration) -> tuple[Rows, Numbers] | None:
+    def _copied(self, db: Statements, generation: StoredGeneration) -> list[tuple[Rows, Numbers]] | None:
         """Return the generation's copy, brought up to date; None when it is too large to be held."""
         last = number(db.execute(vector_sql("last_vector", generation.n)))
         with self._lock:
@@ -153,8 +164,7 @@ class VectorCache:
             if found is None or found.changes < generation.changes:
                 found = _Copy(generation.dimensions, generation.changes)
             count = found.count + max(0, last - found.last)
-            # Half as much again, for what the copy grows by at a time.
-            if count * (4 * generation.dimensions + 8) * 3 // 2 > self._bytes_max:
+            if count * (_NUMBER_BYTES * generation.dimensions + _ROW_BYTES) > self._bytes_max:
                 return None
             for reached, rows, numbers in _blocks(db, generation.n, generation.dimensions, found.last):
                 found.take(reached, rows, numbers)
@@ -162,7 +172,7 @@ class VectorCache:
                 # The one that was asked for longest ago comes first.
                 del self._copies[next(iter(self._copies))]
             self._copies[generation.n] = found
-            return found.rows[: found.count], found.numbers[: found.count]
+            return found.parts()
 
 
 def _compared(rows: Rows, numbers: Numbers, asked: Numbers, wanted: Rows | None) -> tuple[Rows, Numbers]:
