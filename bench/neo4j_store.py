@@ -38,7 +38,7 @@ import asyncio, sys
 from latewood.memory import Memory
 
 async def main(url, name, writes):
-    async with Memory.open(url, by=f"agent:{name}") as memory:
+    async with Memory.open(url, by=f"agent:{name}", embedder="none") as memory:
         async def one(j):
             for n in range(writes):
                 await memory.observe(f"item:{(7 * n + j) % 50}", "level", n)
@@ -185,7 +185,7 @@ SET s.version = $version
 
 async def writers(url: str, driver: neo4j.Driver, writes: int) -> dict[str, object]:
     """Write by 32 at once through Memory, then rows of the same size with the bare driver."""
-    async with Memory.open(url, by="agent:bench") as memory:
+    async with Memory.open(url, by="agent:bench", embedder="none") as memory:
         for n in range(200):
             await memory.observe(f"item:{n}", "level", n)
 
@@ -263,7 +263,7 @@ async def processes(url: str, writes: int) -> dict[str, object]:
     ]
     retries = [int(one.communicate()[0]) for one in running]
     took = time.perf_counter() - begun
-    async with Memory.open(url) as memory:
+    async with Memory.open(url, embedder="none") as memory:
         (space,) = [one for one in await memory.spaces() if one.name == "default"]
         verdict = await memory.store.verify("default", "knowledge")
         kept = 0

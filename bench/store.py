@@ -291,7 +291,7 @@ async def write_rates(folder: Path, sync: str, count: int, disk: str = "") -> di
     """Write *count* observations by one writer and by 32 at once, and the same rows with bare apsw, in rounds."""
     path = folder / f"writes-{sync}{disk}.db"
     alone, together = Bare(folder / f"bare-{sync}{disk}-1.db", sync), Bare(folder / f"bare-{sync}{disk}-32.db", sync)
-    async with Memory.open(str(path), by="agent:bench", sync="full" if sync == "full" else "normal") as memory:
+    async with Memory.open(str(path), by="agent:bench", sync="full" if sync == "full" else "normal", embedder="none") as memory:
         for n in range(200):
             await memory.observe(f"item:{n}", "level", n)
         writes = max(count // ROUNDS, 64)
@@ -385,7 +385,7 @@ CHILD = """
 import asyncio, sys
 from latewood.memory import Memory
 async def main():
-    async with Memory.open(sys.argv[1], by="agent:crash") as memory:
+    async with Memory.open(sys.argv[1], by="agent:crash", embedder="none") as memory:
         n = int(sys.argv[2])
         while True:
             keys = [f"{n + i}" for i in range(8)]
@@ -422,7 +422,7 @@ async def crash(folder: Path, wanted: int, seed: int = 11) -> dict[str, object]:
         kills += 1
         begun = max(int(key) for key in acknowledged) + 100
     lost = partial = doubled = 0
-    async with Memory.open(str(path)) as memory:
+    async with Memory.open(str(path), embedder="none") as memory:
         for key in sorted(acknowledged, key=int):
             found = await memory.decisions(about=f"item:{key}")
             lost += not found.items

@@ -106,6 +106,9 @@ def chosen(given: str | None) -> Choice:
     Raises:
         InvalidError: code ``setting.invalid``.
     """
+    if given == "none":
+        # Asks nothing of the environment: `doctor` opens a store though the settings are what is wrong.
+        return Choice("none")
     settings = Settings.read().embedder
     if given is None:
         return settings

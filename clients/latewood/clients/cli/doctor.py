@@ -181,7 +181,7 @@ async def _store(health: Health, call: Call, db: str) -> None:
             health.add("store", State.WARNING, f"there is no database at {file} yet", fix)
             return
     try:
-        async with Memory.open(db) as memory:
+        async with Memory.open(db, embedder="none") as memory:
             info = await memory.info()
             engine = f"{info.engine} {info.details.get(info.engine, '')}".strip()
             health.add("store", State.OK, f"{info.location} opens; {engine}, schema {info.schema_version}")

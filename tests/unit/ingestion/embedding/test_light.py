@@ -108,6 +108,6 @@ def test_a_bulk_is_cut_into_batches_of_like_length() -> None:
     batches = list(_batches(rows))
 
     assert sorted(place for batch in batches for place in batch) == list(range(len(rows)))
-    assert all(len(batch) <= 32 and len(batch) * max(len(rows[place]) for place in batch) <= 4096 for batch in batches)
+    assert all(len(batch) <= 32 and len(batch) * max(len(rows[place]) for place in batch) <= 1024 for batch in batches)
     longest = [max(len(rows[place]) for place in batch) for batch in batches]
     assert all(one <= other for one, other in pairwise(longest))
