@@ -7,6 +7,7 @@ hold before anything is ranked, and every step is bounded, whatever the size of 
 
 from __future__ import annotations
 
+import asyncio
 import re
 from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
@@ -46,9 +47,9 @@ PAST: Final = frozenset({DecisionStatus.SUPERSEDED, DecisionStatus.REVERSED, Dec
 
 _DEPTH: Final = 100
 """How long the lists of words and of vectors are."""
-_WEIGHED: Final = 150
-"""How many of the best are read to be weighed to the end: whom they name, whether they are in force."""
-_SEEDS: Final = 50
+_SPARE: Final = 50
+"""How many more than are asked for are read and weighed to the end: whom they name, whether they are in force."""
+_SEEDS: Final = 30
 """How many of the best carry their score on to their neighbours in time."""
 _EACH_SIDE: Final = 2
 _CHAINED: Final = 20
@@ -121,19 +122,22 @@ class _Search:
         self._times: Times = times_of(question.text, now)
         self._fusion = Fusion(question.without)
         self._facts: dict[str, Fact] = {}
+        self._nodes: dict[str, Node] = {}
         self._notes: list[str] = []
 
     async def answer(self, embed: Embed | None) -> Recall:
         words = " ".join(content_words(self._question.text))
-        said = await self._store.match_text(self._space, words, scope=self._scope, at=self._at, first=_DEPTH)
-        meant = await self._meaning(embed)
+        said, meant = await asyncio.gather(
+            self._store.match_text(self._space, words, scope=self._scope, at=self._at, first=_DEPTH),
+            self._meaning(embed),
+        )
         self._fusion.rank(Signal.WORDS, said.items)
         self._fusion.rank(Signal.VECTORS, meant.items)
         await self._add_linked(len(said.items))
         await self._carry_on()
         weighed = await self._weigh()
         kept, past = await self._in_force(weighed)
-        hits = await self._hits(kept)
+        hits = self._hits(kept)
         return compose(
             self._question.text, hits, budget_tokens=self._question.budget_tokens, ranked=len(self._fusion.found),
             hidden=max(said.hidden, meant.hidden) + past, notes=self._notes,
@@ -298,7 +302,7 @@ class _Search:
         for one in self._fusion.found.values():
             if self._times and self._times.prefer(from_micros(one.valid_from)):
                 self._fusion.lift(Signal.TIME, one)
-        found = self._fusion.best(_WEIGHED)
+        found = self._fusion.best(self._question.limit + _SPARE)
         await self._read(one.fact for one in found)
         best = [one for one in found if one.fact in self._facts]
         facts = [self._facts[one.fact] for one in best]
@@ -307,6 +311,7 @@ class _Search:
         about = await self._about(decisions) if decisions else {}
         others = sorted({target for targets in about.values() for target in targets} - nodes.keys())
         nodes |= await self._store.nodes(self._space, ids=others, at=self._at) if others else {}
+        self._nodes = nodes
         named = {node.id for node in nodes.values() if self._names(node)}
         for one, fact in zip(best, facts, strict=True):
             if named and not named.isdisjoint({*_touched([fact]), *about.get(fact.subject_id, ())}):
@@ -327,22 +332,18 @@ class _Search:
         """Leave out decisions that are not in force any more, and count them."""
         if self._question.past:
             return list(weighed), 0
-        subjects = sorted({self._facts[one.fact].subject_id for one in weighed})
-        if not subjects:
-            return [], 0
-        statuses = await self._store.facts(self._space, FactQuery(subjects=subjects, predicates=[STATUS]), self._at)
-        gone = {one.subject_id for one in statuses if one.value is not None and one.value.data in PAST}
-        nodes = await self._store.nodes(self._space, ids=sorted(gone), at=self._at) if gone else {}
-        out = {one.id for one in nodes.values() if one.kind is NodeKind.DECISION}
+        subjects = {self._facts[one.fact].subject_id for one in weighed}
+        decisions = sorted(one for one in subjects if one in self._nodes and self._nodes[one].kind is NodeKind.DECISION)
+        if not decisions:
+            return list(weighed), 0
+        statuses = await self._store.facts(self._space, FactQuery(subjects=decisions, predicates=[STATUS]), self._at)
+        out = {one.subject_id for one in statuses if one.value is not None and one.value.data in PAST}
         kept = [one for one in weighed if self._facts[one.fact].subject_id not in out]
         return kept, len(weighed) - len(kept)
 
-    async def _hits(self, ordered: Sequence[Candidate]) -> list[Recalled]:
-        """Read what the best are of, and who said them."""
-        best = ordered[: self._question.limit]
-        nodes = await self._store.nodes(
-            self._space, ids=sorted(_touched([self._facts[one.fact] for one in best])), at=self._at
-        )
+    def _hits(self, ordered: Sequence[Candidate]) -> list[Recalled]:
+        """Show the best with what they are of, and who said them."""
+        best, nodes = ordered[: self._question.limit], self._nodes
         hits: list[Recalled] = []
         for one in best:
             fact = self._facts[one.fact]
