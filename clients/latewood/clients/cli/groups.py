@@ -25,7 +25,7 @@ def _group(about: str) -> typer.Typer:
 
 
 app: Final = _group(_ABOUT)
-ingest: Final = _group("Bring in decision records or a table.")
+ingest: Final = _group("Bring in records, tables, transcripts, traces, notes, commits.")
 export: Final = _group("Write decisions out.")
 ledger: Final = _group("Look at the hash-chained ledger.")
 neo4j: Final = _group("Run a Neo4j of your own, without Docker.")

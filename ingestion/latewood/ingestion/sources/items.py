@@ -17,7 +17,8 @@ from latewood.ingestion.sources.lines import Fault, FaultClass
 from latewood.storage.names import session_key
 
 __all__ = [
-    "SAID", "USAGE", "Entry", "Item", "Reject", "Saying", "Speech", "Taken", "call_item", "fault_of", "malformed",
+    "SAID", "USAGE", "Entry", "Item", "Reject", "Saying", "Speech", "Taken", "call_item", "fault_of", "is_own_tool",
+    "malformed",
     "model_call_item", "model_ref", "name_at", "named_ref", "reject_of", "result_item", "run_ref", "session_item",
     "session_ref", "step_ref", "turn_item",
 ]  # fmt: skip
