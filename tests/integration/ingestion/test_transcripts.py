@@ -8,11 +8,19 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from latewood.graph_schema.errors import InvalidError, NotFoundError
+from latewood.graph_schema.ids import SequentialIds
 from latewood.ingestion.sources import watching
+from latewood.ingestion.sources.claude import read_claude
+from latewood.ingestion.sources.codex import read_codex
+from latewood.ingestion.sources.items import Saying
 from latewood.ingestion.sources.lines import LINE_BYTES_MAX
 from latewood.ingestion.sources.loading import SourceReport
+from latewood.ingestion.sources.responses import read_responses
+from latewood.ingestion.sources.transcripts import detect
 from latewood.memory import Memory
 from latewood.memory.imports import ingest_transcripts
 from latewood.storage.port import FactQuery
@@ -382,6 +390,52 @@ async def test_responses_items_have_a_place_and_no_time(memory: Memory, tmp_path
     assert (await ingest_transcripts(memory, [path])).written == 0
     other = await ingest_transcripts(memory, [path], session="orders-2")
     assert other.written == report.written
+
+
+async def test_answers_to_lines_that_say_nothing_are_no_findings(memory: Memory, tmp_path: Path) -> None:
+    progress = {"type": "progress", "uuid": "u2", "parentUuid": "u1", "sessionId": "s1"}
+    summing = [
+        claude("user", 4, "Sum up ALL BEFORE", parent=88, isSidechain=True, agentId="acompact-1"),
+        claude("assistant", 5, [{"type": "text", "text": "THE SUM"}], parent=4, isSidechain=True, agentId="acompact-1"),
+    ]
+    notice = claude("assistant", 6, [{"type": "text", "text": "No response"}], message={"model": "<synthetic>"})
+    lines = [claude("user", 1, "a"), progress, claude("user", 3, "b", parent=2), *summing, notice]
+    report = await ingest_transcripts(memory, [write(tmp_path / "s1.jsonl", lines)])
+
+    assert report.dangling == []
+    assert report.what == {"turn": 2, "progress": 1, "recalled": 2, "notice": 1}
+    assert await turns(memory, "s1") == [("unknown", "a"), ("unknown", "b")]
+    assert (await facts(memory, "step:s1/acompact-1/msg_5"))["usage"] == [{"input_tokens": 10, "output_tokens": 5}]
+    assert "THE SUM" not in await dump(memory)
+
+
+JUNK = st.sampled_from(
+    [None, 0, -1, 2**70, 1.5, True, "", "x", "\0", "\ud800", [], {}, [[]], [{}], {"a": {}}, "9" * 30, ["a", 1, None],
+     {"type": "text"}, {"type": {}}, {"text": 7}, "[1", '{"a":1}', "9999-12-31T23:59:59Z", float("nan")]
+)  # fmt: skip
+
+
+@st.composite
+def bent(draw: st.DrawFn, given: Any) -> Any:
+    """Return a document that others wrote, with some of its parts replaced or gone."""
+    if draw(st.integers(0, 15)) == 0:
+        return draw(JUNK)
+    if isinstance(given, dict):
+        return {key: draw(bent(part)) for key, part in given.items() if draw(st.integers(0, 20))}
+    return [draw(bent(part)) for part in given] if isinstance(given, list) else given
+
+
+@settings(max_examples=60)
+@given(data=st.data())
+def test_no_line_makes_a_reader_fail(data: st.DataObject, tmp_path_factory: pytest.TempPathFactory) -> None:
+    path = tmp_path_factory.mktemp("bent") / "f.jsonl"
+    lines = data.draw(st.lists(st.sampled_from([*SESSION, *ROLLOUT, *ITEMS]).flatmap(bent), min_size=1, max_size=12))
+    write(path, [json.dumps(line) + "\n" for line in lines])
+    detect(path)
+    for read in (read_claude, read_codex, read_responses):
+        entries = list(read(path, Saying(SequentialIds()), SourceReport("f", "s", "transcript"), "human:x"))
+
+        assert sum(entry.line > 0 for entry in entries) == len(lines)
 
 
 async def test_an_agent_that_imports_lends_nobody_more_trust_than_its_own(memory: Memory, tmp_path: Path) -> None:

@@ -70,6 +70,11 @@ def _usage(message: Fields) -> dict[str, int]:
     return {name: value for name, value in found.items() if value is not None}
 
 
+def _sums_up(fields: Fields) -> bool:
+    """Tell whether a line is of the agent that sums a session up when it grows too long; it answers that session."""
+    return (text_at(fields, "agentId") or "").startswith("acompact")
+
+
 class _Reader:
     """Reads one file; made for it and thrown away."""
 
@@ -110,6 +115,9 @@ class _Reader:
     def _line(self, line: Line) -> Taken:
         fields = line.fields
         sort = text_at(fields, "type") or "none"
+        if (own := text_at(fields, "uuid")) is not None and not _sums_up(fields):
+            # Lines that say nothing stand between those that do, and are answered all the same.
+            self._parents.see(own, text_at(fields, "parentUuid"), line.number)
         if sort == "summary":
             return self._summary(line)
         if sort == "system":
@@ -121,14 +129,15 @@ class _Reader:
             return Taken(line.number, sort)
         of = self._speech(line, sort)
         begun = (*self._begin(of, fields), *self._awaited(of))
-        self._parents.see(of.place, text_at(fields, "parentUuid"), line.number)
         if fields.get("isMeta") is True:
             return Taken(line.number, "injected", begun)
-        if fields.get("isCompactSummary") is True:
-            return Taken(line.number, "recalled", begun)
-        if fields.get("isApiErrorMessage") is True:
-            return Taken(line.number, "error notice", begun)
-        what, items, left_out = self._blocks(of, fields_at(fields, "message"))
+        message = fields_at(fields, "message")
+        if fields.get("isCompactSummary") is True or _sums_up(fields):
+            # A summary of what was said before, by its agent too: nothing in it is new but what it used.
+            return Taken(line.number, "recalled", (*begun, *self._use(of, message)))
+        if fields.get("isApiErrorMessage") is True or of.model == "<synthetic>":
+            return Taken(line.number, "notice", begun)
+        what, items, left_out = self._blocks(of, message)
         return Taken(line.number, what, (*begun, *items), left_out=tuple(left_out))
 
     def _speech(self, line: Line, sort: str) -> Speech:

@@ -88,8 +88,8 @@ class _Import:
 
     async def _find_held(self, lines: Sequence[Line | Fault | int]) -> None:
         """Learn which observations of an earlier import still hold, of the entities that *lines* list."""
-        names = {line.fields.get("name") for line in lines if isinstance(line, Line)}
-        keys = [key for name in names if isinstance(name, str) and (key := self._keys.get(name)) is not None]
+        names = {text_at(line.fields, "name") for line in lines if isinstance(line, Line)}
+        keys = [key for name in names if name is not None and (key := self._keys.get(name)) is not None]
         if not keys or not self._there:
             return
         nodes = await self._sink.store.nodes(self._sink.space, keys=keys)

@@ -11,6 +11,7 @@ from latewood.graph_schema.errors import InvalidError, LimitError, NotFoundError
 from latewood.ingestion.sink import Progress, Sink
 from latewood.ingestion.sources.claude import read_claude
 from latewood.ingestion.sources.codex import read_codex
+from latewood.ingestion.sources.fields import text_at
 from latewood.ingestion.sources.items import Entry, Saying
 from latewood.ingestion.sources.lines import Line, read_json_lines
 from latewood.ingestion.sources.loading import Loader, RejectsFile, SourceReport, read_rejects
@@ -36,12 +37,12 @@ def detect(path: Path) -> TranscriptFormat | None:
     for line in islice(read_json_lines(path), _LOOKED_AT):
         if not isinstance(line, Line):
             continue
-        fields, sort = line.fields, line.fields.get("type")
+        fields, sort = line.fields, text_at(line.fields, "type")
         if sort in _CODEX and "payload" in fields:
             return "codex"
         if sort in _CLAUDE and not {"role", "call_id", "output"} & fields.keys():
             return "claude"
-        if "role" in fields or (isinstance(sort, str) and sort.endswith(("_call", "_output", "reasoning"))):
+        if "role" in fields or (sort is not None and sort.endswith(("_call", "_output", "reasoning"))):
             return "responses"
     return None
 
