@@ -310,3 +310,14 @@ async def test_precedents_come_with_their_outcome_first(memory: Memory) -> None:
     assert second.score > first.score
     with pytest.raises(InvalidError):
         await memory.precedents("x", first=0)
+
+
+async def test_a_memory_with_its_default_embedder_finds_by_meaning(tmp_path: Path) -> None:
+    async with Memory.open(str(tmp_path / "light.db"), by="human:ada", embedder="light") as memory:
+        turns = ["We adopted a puppy from the shelter.", "The printer is out of toner.", "The budget was approved."]
+        puppy, *_ = await say(memory, "s-1", [("Bob", text) for text in turns])
+        answer = await memory.recall("did anybody get a dog?")
+    assert answer.notes == ()
+    assert found(answer)[0] == puppy
+    assert Signal.WORDS not in signals(answer, puppy)
+    assert Signal.VECTORS in signals(answer, puppy)
