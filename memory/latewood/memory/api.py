@@ -150,6 +150,11 @@ class Memory(Reader):
         """How many writes wait to be committed, of this process."""
         return self._engine.journal.waiting
 
+    @property
+    def names_actor(self) -> bool:
+        """Whether the handle has an actor of its own, so that it may write."""
+        return self._by is not None
+
     def default_actor(self) -> str:
         """Return the handle's actor, or the machine's user as a human."""
         return self._by or f"human:{getpass.getuser()}"

@@ -1,4 +1,4 @@
-"""The FastAPI application: GraphQL at /graphql, health at /health, and nothing that needs a credential yet."""
+"""The FastAPI application: GraphQL at /graphql, MCP at /mcp, health at /health; nothing needs a credential yet."""
 
 from __future__ import annotations
 
@@ -17,7 +17,8 @@ from latewood.memory.json import as_json
 from latewood.server.graphql.context import Context
 from latewood.server.graphql.errors import internal_error
 from latewood.server.graphql.router import Router
-from latewood.server.guard import Guard
+from latewood.server.guard import BODY_BYTES_MAX, Guard
+from latewood.server.mcp.service import make_mcp
 from latewood.storage.journal import QUEUE_UNITS_MAX
 
 __all__ = ["create_app", "health"]
@@ -56,17 +57,24 @@ def create_app(memory: Memory, *, owns_memory: bool = False) -> FastAPI:
     Args:
         owns_memory: close the memory when the application stops; else that is left to the caller.
     """
+    mcp = make_mcp(memory)
+    # No session is kept between requests, so that any server process can answer any of them.
+    spoken = mcp.streamable_http_app(
+        streamable_http_path="/mcp", stateless_http=True, json_response=True, max_request_body_size=BODY_BYTES_MAX
+    )
 
     @asynccontextmanager
     async def lifespan(_app: FastAPI) -> AsyncGenerator[None]:
         try:
-            yield
+            async with mcp.session_manager.run():
+                yield
         finally:
             if owns_memory:
                 await memory.close()
 
     # FastAPI's own pages describe REST and fetch their scripts from the net; GraphQL describes itself.
     app = FastAPI(title="Latewood", version=version("latewood"), lifespan=lifespan, openapi_url=None)
+    app.router.routes.extend(spoken.routes)
     app.include_router(Router(lambda: Context(memory)), prefix="/graphql")
 
     async def show_health() -> JSONResponse:

@@ -19,8 +19,9 @@ from latewood.memory import Memory
 from latewood.memory.settings import Sync
 from latewood.server.app import create_app
 from latewood.server.guard import BODY_BYTES_MAX, check_loopback
+from latewood.server.mcp.service import make_mcp
 
-__all__ = ["HOST", "PORT", "bind", "run_server", "serve"]
+__all__ = ["HOST", "PORT", "bind", "run_server", "run_stdio", "serve"]
 
 HOST: Final = "127.0.0.1"
 PORT: Final = 8000
@@ -119,6 +120,24 @@ def run_server(
         await serve(
             await Memory.open(memory_url, space=space, by=by, sync=sync), host=host, port=port, on_ready=on_ready
         )
+
+    with contextlib.suppress(KeyboardInterrupt):
+        asyncio.run(run())
+
+
+def run_stdio(
+    memory_url: str, *, space: str = "default", by: str | None = None, sync: Sync = "full"
+) -> None:  # fmt: skip
+    """Open the store at *memory_url* and speak MCP over standard input and output until the input ends.
+
+    Raises:
+        LatewoodError: whatever the store has to say.
+    """
+    _log_lines()
+
+    async def run() -> None:
+        async with Memory.open(memory_url, space=space, by=by, sync=sync) as memory:
+            await make_mcp(memory).run_stdio_async()
 
     with contextlib.suppress(KeyboardInterrupt):
         asyncio.run(run())

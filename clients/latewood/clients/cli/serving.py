@@ -1,4 +1,4 @@
-"""The commands that are about the installation: serve, demo, doctor."""
+"""The commands that are about the installation: serve, mcp, demo, doctor."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ def serve(
         str, typer.Option("--host", metavar="NAME", help="Loopback only: there are no credentials yet.")
     ] = _HOST,
 ) -> int:
-    """Serve GraphQL at /graphql (GraphiQL in a browser) and /health, until Ctrl-C.
+    """Serve GraphQL at /graphql (GraphiQL in a browser), MCP at /mcp and /health, until Ctrl-C.
 
     A write names its actor, or is in the name of --by or LATEWOOD_ACTOR where one is given.
 
@@ -34,14 +34,30 @@ def serve(
 
     def ready(url: str) -> None:
         if call.as_json:
-            print_json({"url": url, "graphql": f"{url}/graphql", "health": f"{url}/health", "db": call.db})
+            print_json(
+                {"url": url, "graphql": f"{url}/graphql", "mcp": f"{url}/mcp", "health": f"{url}/health", "db": call.db}
+            )
             return
         call.screen.say(f"GraphQL and GraphiQL: {url}/graphql", style="bold")
+        call.screen.say(f"MCP: {url}/mcp")
         call.screen.say(f"health: {url}/health")
         call.screen.note(f"serving {call.db}; stop with Ctrl-C")
 
     by = call.given["by"] or call.settings.actor
     run_server(call.db, host, port, space=call.space, by=by, sync=call.settings.sync, on_ready=ready)
+    return EXIT_OK
+
+
+@tool(app)
+def mcp(call: Call) -> int:
+    """Speak the Model Context Protocol over standard input and output, for a client that starts its servers itself.
+
+    Example: `latewood mcp --db latewood.db --by agent:desk`
+    """
+    from latewood.server.serve import run_stdio
+
+    by = call.given["by"] or call.settings.actor
+    run_stdio(call.db, space=call.space, by=by, sync=call.settings.sync)
     return EXIT_OK
 
 
