@@ -24,6 +24,7 @@ from latewood.memory import Memory
 from latewood.memory.imports import ingest_adr
 from latewood.storage.neo4j import gathering, keys
 from latewood.storage.neo4j.database import Address, Engine, LostReplyError, Query
+from latewood.storage.neo4j.migrations import SCHEMA_VERSION
 from latewood.storage.neo4j.store import Neo4jStore
 from latewood.storage.port import FactQuery
 from latewood.storage.settling import KeyState
@@ -213,10 +214,10 @@ async def test_a_newer_schema_is_refused_by_its_number(url: str) -> None:
     await (await Neo4jStore.open(url)).close()
     run(url, "MATCH (c:Latewood) SET c.schema = 99")
     try:
-        with pytest.raises(UnavailableError, match=r"schema 99.*up to 1") as refused:
+        with pytest.raises(UnavailableError, match=rf"schema 99.*up to {SCHEMA_VERSION}") as refused:
             await Neo4jStore.open(url)
     finally:
-        run(url, "MATCH (c:Latewood) SET c.schema = 1")
+        run(url, f"MATCH (c:Latewood) SET c.schema = {SCHEMA_VERSION}")
 
     assert refused.value.code == "schema.newer"
 
