@@ -16,7 +16,6 @@ from __future__ import annotations
 import argparse
 import asyncio
 import json
-import os
 import re
 import statistics
 import sys
@@ -169,7 +168,8 @@ async def run(
 
     scores: list[Score] = []
     count = 0
-    async with Memory.open(url, by="system:bench") as opened:
+    # The memory would embed one transaction after the other what `fill` embeds in large batches.
+    async with Memory.open(url, by="system:bench", embedder="none") as opened:
         for sample in samples:
             turns = turns_of(sample["conversation"])
             name = str(sample["sample_id"])
@@ -208,8 +208,6 @@ def main() -> None:
     parser.add_argument("--json", action="store_true", help="print nothing but the result, which is JSON in any case")
     given = parser.parse_args()
     embedder = None if given.no_embedder else Choice.read("light").open()
-    # The memory's own embedder would embed a second time what `fill` embeds here in large batches.
-    os.environ["LATEWOOD_EMBEDDER"] = "none"
     samples = json.loads(given.data.read_text("utf-8"))
     without = frozenset(Signal(one) for one in given.without)
     with tempfile.TemporaryDirectory() as folder:

@@ -13,7 +13,6 @@ from __future__ import annotations
 import argparse
 import asyncio
 import json
-import os
 import random
 import statistics
 import sys
@@ -116,7 +115,7 @@ async def measure(url: str, count: int, questions: int) -> dict[str, Any]:
     asked = [(sentence(chance, WORDS_A_QUESTION), one) for one in unit_vectors(questions + 3, count + 1)]
     ours: list[float] = []
     theirs: list[float] = []
-    async with Memory.open(url, by="system:bench", sync="normal") as memory:
+    async with Memory.open(url, by="system:bench", sync="normal", embedder="none") as memory:
         began = time.perf_counter()
         await write(memory, texts, vectors)
         say(f"{count:,} memories written in {time.perf_counter() - began:.0f} s")
@@ -147,7 +146,6 @@ def main() -> None:
     parser.add_argument("--folder", metavar="DIR", help="a folder for the files; one of its own when left out")
     parser.add_argument("--json", action="store_true", help="print nothing but the result, which is JSON in any case")
     given = parser.parse_args()
-    os.environ["LATEWOOD_EMBEDDER"] = "none"
     with tempfile.TemporaryDirectory(dir=given.folder) as folder:
         sizes = [
             asyncio.run(measure(str(Path(folder) / f"{count}.db"), count, given.questions)) for count in given.memories
