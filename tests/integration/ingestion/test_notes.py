@@ -124,6 +124,47 @@ async def test_what_was_taken_back_here_stays_so_until_the_note_changes(memory: 
     assert len(lyon["links_to"]) == 2
 
 
+async def test_an_erased_section_is_not_read_in_again(memory: Memory, folder: Path) -> None:
+    await ingest_notes(memory, folder)
+    (node,) = (await memory.store.nodes(memory.space, keys=["note:decisions.md#lyon"])).values()
+    (text,) = await memory.store.facts(memory.space, FactQuery(subjects=[node.id], predicates=["text"]))
+    await memory.erase(text, reason="asked for")
+    again = await ingest_notes(memory, folder)
+
+    assert again.written == 0
+    (kept,) = await memory.store.facts(memory.space, FactQuery(subjects=[node.id], predicates=["text"]))
+    assert kept.erased
+
+
+async def test_an_erased_note_is_not_brought_back(memory: Memory, folder: Path) -> None:
+    await ingest_notes(memory, folder)
+    for key in ("note:decisions.md#lyon", "note:decisions.md"):
+        (node,) = (await memory.store.nodes(memory.space, keys=[key])).values()
+        await memory.erase(node.id, reason="asked for")
+    (folder / "decisions.md").write_text(DECISIONS + "\nAnd more.\n")
+    again = await ingest_notes(memory, folder)
+
+    assert again.written == 0
+    assert await memory.store.nodes(memory.space, keys=["note:decisions.md", "note:decisions.md#lyon"]) == {}
+
+
+async def test_two_folders_do_not_mix_and_one_folder_has_many_names(
+    memory: Memory, folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:  # fmt: skip
+    await ingest_notes(memory, folder)
+    other = tmp_path / "others"
+    other.mkdir()
+    (other / "lanes.md").write_text("# Other lanes\n")
+    (other / "own.md").write_text("# Own\n")
+    report = await ingest_notes(memory, other)
+
+    assert [(Path(one.path).name, one.code) for one in report.rejects] == [("lanes.md", "key.taken")]
+    assert report.what == {"new note": 1}
+    assert (await facts(memory, "note:lanes.md"))["name"] == ["Lanes"]
+    monkeypatch.chdir(folder)
+    assert (await ingest_notes(memory, Path())).written == 0
+
+
 async def test_what_is_gone_is_told_and_stays(memory: Memory, folder: Path) -> None:
     await ingest_notes(memory, folder)
     (folder / "decisions.md").unlink()

@@ -183,6 +183,18 @@ async def test_a_second_run_and_a_grown_file_write_what_is_new(memory: Memory, t
     assert (await facts(memory, "step:s1/call_3"))["status"] == ["failed"]
 
 
+async def test_an_erased_turn_is_not_read_in_again(memory: Memory, tmp_path: Path) -> None:
+    path = write(tmp_path / "s1.jsonl", SESSION)
+    await ingest_transcripts(memory, [path])
+    (node,) = (await memory.store.nodes(memory.space, keys=["session:s1"])).values()
+    said = await memory.store.facts(memory.space, FactQuery(subjects=[node.id], predicates=["said"]))
+    await memory.erase(said[1], reason="asked for")
+    again = await ingest_transcripts(memory, [path])
+
+    assert (again.written, again.refused) == (0, 0)
+    assert "I move it." not in await dump(memory)
+
+
 async def test_a_dry_run_writes_nothing(memory: Memory, tmp_path: Path) -> None:
     path = write(tmp_path / "s1.jsonl", SESSION)
     report = await ingest_transcripts(memory.within(space="new"), [path], dry_run=True)

@@ -161,12 +161,14 @@ class _Held:
         nodes: by folded key; *targets* the folded keys of what facts point to.
         holding: what holds now and was imported from here.
         last: what was last imported of a subject and predicate, and of each thing that it points to.
+        foreign: the note is another folder's.
     """
 
     nodes: Mapping[str, Node]
     holding: Sequence[Fact]
     last: Mapping[tuple[str, str, str], Fact]
     targets: Mapping[str, str]
+    foreign: bool = False
 
     def place(self, fact: Fact) -> str:
         """Return what a fact points to; empty for one with a value, or with nothing."""
@@ -197,14 +199,16 @@ class _Import:
         if not ids:
             return _Held({}, (), {}, {})
         by_id = await store.nodes(space, ids=sorted(ids))
-        holding = [one for one in await store.facts(space, FactQuery(subjects=sorted(ids))) if self._is_own(one)]
+        facts = await store.facts(space, FactQuery(subjects=sorted(ids)))
+        holding = [one for one in facts if self._is_own(one)]
         told = await self._told(sorted(ids))
         ends = {one.object_id for one in [*holding, *told] if one.object_id is not None}
         targets = await store.nodes(space, ids=sorted(ends)) if ends else {}
         keyed = {fold(node.key): node for node in by_id.values() if node.key is not None}
         found = _Held(keyed, holding, {}, {one: fold(node.key or "") for one, node in targets.items()})
         last = {(one.subject_id, one.predicate, found.place(one)): one for one in told}
-        return replace(found, last=last)
+        foreign = not last and any(_imported(one) for one in facts)
+        return replace(found, last=last, foreign=foreign)
 
     async def _told(self, ids: Sequence[str]) -> list[Fact]:
         """Return every assertion that an import of this folder made of these, in the order of recording."""
@@ -242,7 +246,9 @@ class _Import:
             for predicate, target in edges:
                 known = (owner, predicate, fold(target))
                 here.add(known)
-                if known not in held.last or (edited and known not in holding):
+                # A link to what was erased is told of no end; it is not made again until its section changes.
+                lost = (owner, predicate, "") in held.last
+                if (known not in held.last and not lost) or (edited and known not in holding):
                     end = Ref(key=target, type="note", name=target[5:])
                     yield canonical_json([key, predicate, target]), self._say.edge(ref, predicate, end, at, locator)
         yield from self._ended(made, held, here)
@@ -253,6 +259,8 @@ class _Import:
         present = {held.nodes[fold(key)].id for key in made.facts if fold(key) in held.nodes}
         for one in held.holding:
             place = (one.subject_id, one.predicate, held.place(one))
+            if one.erased or (one.object_id is not None and not held.place(one)):
+                continue
             if one.subject_id in present and one.predicate != "part_of" and place not in here:
                 yield f"end {one.id}", End(self._sink.ids.new(), one.id, None, "the note says so no longer")
         for key, node in held.nodes.items():
@@ -265,11 +273,17 @@ class _Import:
             new = list(self.commands(made, held))
         except RefusedError as error:
             return reject_of(made.key[5:], number, number, error)
+        if held.foreign:
+            reason = f"the space has another folder's note under {made.key[5:]!r}; give each folder a space of its own"
+            return Reject(made.key[5:], number, "refused", "key.taken", reason, number)
         items: list[Item] = []
         for begin in range(0, len(new), _PART):
             part = new[begin : begin + _PART]
             digest = sha256("\0".join(said for said, _ in part).encode(errors="replace")).hexdigest()
             op = f"notes:{self._run}:{digest}"
+            if not held.last:
+                # Said once and for all: a note that was erased here is not brought back, whatever it says by now.
+                op, digest = f"notes:first:{self._root}:{made.key}:{begin}", "first"
             items.append(Item(op, ["notes", digest], tuple(one for _, one in part), self._by, self._root))
         what = "new note" if not held.nodes else "changed note" if new else "unchanged note"
         return Taken(number, what, tuple(items), end=number)
@@ -291,6 +305,10 @@ class _Import:
             if page.next is None:
                 return
             after = page.next
+
+
+def _imported(fact: Fact) -> bool:
+    return fact.source is not None and fact.source.origin.startswith("notes:")
 
 
 def _says(fact: Fact, value: Json) -> bool:
@@ -337,7 +355,9 @@ async def ingest_notes(
     only = None if retry is None else read_rejects(retry)
     seqs = {space.name: space.seq["knowledge"] for space in await sink.store.spaces()}
     now = await sink.store.now(sink.space) if sink.space in seqs else 0
-    work = _Import(sink, report, str(path), seqs.get(sink.space, -1), by or sink.unit((), "notes").actor.key, now)
+    # Named by its own name alone: the same folder is the same from wherever it is imported.
+    root = f"notes:{path.resolve().name}"  # noqa: ASYNC240 - one look at a local path
+    work = _Import(sink, report, root, seqs.get(sink.space, -1), by or sink.unit((), "notes").actor.key, now)
     folder = _Folder(path, files, report)
     with RejectsFile(rejects) as file:
         loader = Loader(
