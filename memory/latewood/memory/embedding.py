@@ -8,6 +8,7 @@ without vectors, and `reindex` makes them later.
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import re
 import time
 from collections import deque
@@ -20,7 +21,7 @@ from latewood.graph_schema.errors import LatewoodError
 from latewood.ingestion.embedding.port import Vector
 from latewood.ingestion.embedding.tolerant import TolerantEmbedder
 from latewood.storage.port import GraphStore
-from latewood.storage.searching import Generation, text_of
+from latewood.storage.searching import VECTORS_MAX, Generation, text_of
 
 __all__ = ["UNIT_TEXTS_MAX", "Embedding", "generation_name"]
 
@@ -97,6 +98,20 @@ class Embedding:
             else unit
             for unit, own in zip(units, wanted, strict=True)
         ]
+
+    async def follow(self, store: GraphStore, units: Sequence[Unit]) -> None:
+        """Make the vectors of *units* that are kept already. Never raises for want of them."""
+        by_generation: dict[tuple[str, str], dict[str, Vector]] = {}
+        for unit in await self.prepare(store, units):
+            if unit.generation is not None:
+                by_generation.setdefault((unit.space, unit.generation), {}).update(unit.vectors)
+        for (space, generation), vectors in by_generation.items():
+            facts = list(vectors)
+            # The generation may have been dropped meanwhile: these are then among the missing of the next.
+            with contextlib.suppress(LatewoodError):
+                for begin in range(0, len(facts), VECTORS_MAX):
+                    part = {fact: vectors[fact] for fact in facts[begin : begin + VECTORS_MAX]}
+                    await store.keep_vectors(space, generation, part)
 
     def forget(self) -> None:
         """Ask the store anew which generation is current: it was changed here."""

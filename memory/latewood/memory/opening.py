@@ -41,6 +41,7 @@ class Engine:
     ids: IdSource
     embedding: Embedding | None = None
     open: bool = field(default=True)
+    _replaying: bool = field(default=False, repr=False)
 
     async def submit(self, store: GraphStore, unit: Unit) -> Receipt:
         """Keep *unit* with the vectors of its texts, where they can be had. Raises as `Journal.submit` does."""
@@ -54,10 +55,24 @@ class Engine:
         # Part by part: the vectors of a long list are never all held at once.
         for begin in range(0, len(units), GROUP_UNITS_MAX):
             part = units[begin : begin + GROUP_UNITS_MAX]
-            if self.embedding is not None:
-                part = await self.embedding.prepare(store, part)
-            receipts += await self.journal.submit_many(store, part)
+            if self.embedding is None:
+                receipts += await self.journal.submit_many(store, part)
+            else:
+                receipts += await self._submit_part(self.embedding, store, part)
         return tuple(receipts)
+
+    async def _submit_part(self, embedding: Embedding, store: GraphStore, units: Sequence[Unit]) -> tuple[Receipt, ...]:
+        """Keep some of many units. After a part that was all known already, as in a second run of an import, the next
+        is handed in first and only what was new in it is embedded: models are slow, and a replay needs no vectors.
+        """
+        replaying, self._replaying = self._replaying, False
+        ready = units if replaying else await embedding.prepare(store, units)
+        receipts = await self.journal.submit_many(store, ready)
+        new = [unit for unit, receipt in zip(units, receipts, strict=True) if not receipt.replayed]
+        if replaying and new:
+            await embedding.follow(store, new)
+        self._replaying = not new
+        return receipts
 
     async def close(self) -> None:
         """Commit what waits, then let go of the store."""

@@ -69,10 +69,10 @@ async def fresh(memory: Memory, name: str) -> Memory:
     return memory.within(space=name)
 
 
-def turn(memory: Memory, text: str) -> Unit:
+def turn(memory: Memory, text: str, op: str | None = None) -> Unit:
     """A unit that keeps *text* as what a session said."""
     session = Ref(key="session:s1", kind=NodeKind.SESSION)
-    return memory.unit([Assert(memory.ids.new(), session, "said", Value.of(text))], text)
+    return memory.unit([Assert(memory.ids.new(), session, "said", Value.of(text))], text, idempotency_key=op)
 
 
 async def generations(memory: Memory) -> tuple[Generation, ...]:
@@ -110,6 +110,26 @@ async def test_vectors_are_written_with_the_words(url: str) -> None:
     # Many units were embedded together, and nothing twice.
     assert len(letters.calls) <= 5
     assert len(letters.texts) == len(set(letters.texts)) + 1
+
+
+async def test_a_second_run_of_an_import_embeds_hardly_anything(sqlite: str) -> None:
+    def units(memory: Memory, count: int) -> list[Unit]:
+        return [turn(memory, f"turn {place}", op=f"import:{place}") for place in range(count)]
+
+    letters = Letters()
+    async with Memory.open(sqlite, by="human:ada", embedder=letters) as memory:
+        await memory.submit_many(units(memory, 300))
+        assert len(letters.texts) == 300
+
+        receipts = await memory.submit_many(units(memory, 300))
+        assert all(receipt.replayed for receipt in receipts)
+        # Only its first part, of which nobody knew yet that it was a second run.
+        assert len(letters.texts) == 300 + 256
+
+        receipts = await memory.submit_many(units(memory, 340))
+        assert sum(not receipt.replayed for receipt in receipts) == 40
+        assert [(one.filled, one.missing) for one in await generations(memory)] == [(340, 0)]
+        assert len(letters.texts) == 300 + 256 + 40
 
 
 async def test_writers_that_wait_are_embedded_together(sqlite: str) -> None:
