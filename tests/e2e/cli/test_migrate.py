@@ -23,17 +23,23 @@ def old(cli: Any) -> Any:
     return cli
 
 
-def test_a_database_of_this_schema_has_nothing_to_do(old: Any) -> None:
+def test_a_database_of_this_schema_has_nothing_to_do(cli: Any) -> None:
+    cli.json("observe", "carrier:A", "capacity", "12")
+    done = cli.json("migrate")
+
+    assert (done["found"], done["schema"]) == (SCHEMA_VERSION, SCHEMA_VERSION)
+    assert (done["steps"], done["applied"]) == ([], False)
+    assert "nothing to do" in cli.ok("migrate")
+    assert list(cli.db.parent.glob("*.backup")) == []
+
+
+def test_what_the_first_release_wrote_is_brought_forward_once(old: Any) -> None:
     done = old.json("migrate")
 
-    assert (done["found"], done["schema"], done["steps"], done["applied"]) == (
-        SCHEMA_VERSION,
-        SCHEMA_VERSION,
-        [],
-        False,
-    )
+    assert (done["found"], done["schema"], done["applied"]) == (1, SCHEMA_VERSION, True)
+    assert len(done["steps"]) == SCHEMA_VERSION - 1
     assert "nothing to do" in old.ok("migrate")
-    assert list(old.db.parent.glob("*.backup")) == []
+    assert old.json("entity", "carrier:A")["node"]["key"] == "carrier:A"
 
 
 def test_a_trial_run_says_the_steps_and_the_run_takes_them(old: Any, monkeypatch: pytest.MonkeyPatch) -> None:
