@@ -126,7 +126,7 @@ erasure, asked for again, gives one proof.
 | --- | --- | --- | --- |
 """
 _TAIL: Final = """
-Beside the named places, both stores are killed at random: a thousand times in `just ci`, half of them by SIGKILL from
+Beside the named places, both stores are killed at random: three hundred times in `just ci` (`LATEWOOD_KILLS` for more), half of them by SIGKILL from
 outside at a random instant, half at a random named place reached for a random time, each process carrying on with the
 unfinished work of the dead one. Twenty kills run in `just test`.
 

@@ -100,7 +100,11 @@ def _ops(number: int) -> set[str]:
     "kills",
     [
         pytest.param(20, marks=pytest.mark.timeout(600)),
-        pytest.param(1_000, marks=[pytest.mark.slow, pytest.mark.timeout(7_200)]),
+        pytest.param(
+            int(os.environ.get("LATEWOOD_KILLS", "300")),
+            marks=[pytest.mark.slow, pytest.mark.timeout(7_200)],
+            id="many",
+        ),
     ],
 )
 async def test_what_was_acknowledged_survives_random_kills_once_and_whole(
