@@ -73,7 +73,7 @@ def check_new(unit: Unit, known: Known) -> None:
 
 def unit_bytes(unit: Unit) -> int:
     """Estimate a unit's size, so that one transaction stays small."""
-    size = _UNIT_BYTES + len(unit.source.origin or "")
+    size = _UNIT_BYTES + len(unit.source.origin or "") + sum(map(len, unit.vectors.values()))
     for command in unit.commands:
         size += _COMMAND_BYTES
         if isinstance(command, Assert):

@@ -11,7 +11,7 @@ from latewood.graph_schema.errors import ConflictError, CorruptError, InvalidErr
 from latewood.graph_schema.events import Receipt
 from latewood.graph_schema.model import LEDGERS, LedgerName, Trust
 from latewood.storage.conformance.scene import MakeStore, Scene, at, day, opened, raised
-from latewood.storage.port import PAGE_MAX, GraphStore
+from latewood.storage.port import PAGE_MAX, GraphStore, Scope
 from latewood.storage.replaying import LedgerRow, SpaceImage
 
 __all__ = ["CHECKS"]
@@ -69,7 +69,12 @@ async def _answers(scene: Scene) -> list[object]:
     found: list[object] = [nodes, await store.predicates("default"), await store.timeline("default", ids, first=100)]
     for known in (None, *(day(n) + 1 for n in range(8))):
         found += [await scene.facts(key, None, day(v), known) for key in keys if key in nodes for v in (-9, 0, 15, 40)]
-    return [*found, {hit.node.id for hit in await store.search_text("default", "otter", at=at())}]
+    found.append({hit.node.id for hit in await store.search_text("default", "otter", at=at())})
+    actors = [node.id for node in (await store.nodes("default", keys=["agent:writer"])).values()]
+    for scope in (Scope(), Scope(actors=actors, types=["thing"]), Scope(actors=ids)):
+        matches = await store.match_text("default", "otter", scope=scope, at=at())
+        found.append(({replace(one, score=0.0) for one in matches.items}, matches.hidden))
+    return found
 
 
 async def check_a_space_comes_back_row_by_row(make: MakeStore) -> None:
