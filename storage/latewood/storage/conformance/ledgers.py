@@ -104,9 +104,38 @@ async def check_a_waiting_reader_is_woken(make: MakeStore) -> None:
         assert not await scene.store.wait("default", "execution", 0, 0)
 
 
+async def check_each_ledger_points_at_nodes_of_the_other(make: MakeStore) -> None:
+    """A node belongs to the ledger that met it first; the other one names it without declaring it again."""
+    async with opened(make) as scene:
+        await scene.write(scene.say("session:s", "said", "it moves"))
+        step = await scene.write(
+            scene.link("step:1", "in_session", "session:s"), scene.say("step:1", "status", "started"),
+            ledger="execution",
+        )  # fmt: skip
+        await scene.write(scene.say("step:1", "status", "completed"), ledger="execution")
+        await scene.write(scene.link("thing:a", "led_to_by", "step:1"))
+        session = await scene.node_id("session:s")
+        (ended,) = await scene.facts("step:1", "status")
+        (held,) = await scene.facts("step:1", "in_session")
+        (cause,) = await scene.facts("thing:a", "led_to_by")
+
+        assert step.ledger == "execution"
+        assert "session:s" not in step.declared
+        assert ended.value is not None
+        assert ended.value.data == "completed"
+        assert held.object_id == session
+        assert cause.object_id == await scene.node_id("step:1")
+        rows = await scene.store.feed("default", "execution", 0)
+        declared = {str(row.event.payload.get("key")) for row in rows if row.event.kind is EventKind.DECLARED}
+        assert "step:1" in declared
+        assert "session:s" not in declared
+        assert [(await scene.store.verify("default", ledger)).ok for ledger in LEDGERS] == [True, True]
+
+
 CHECKS = (
     check_the_feed_has_every_row_in_order,
     check_the_chain_verifies,
     check_no_words_stand_in_a_header,
+    check_each_ledger_points_at_nodes_of_the_other,
     check_a_waiting_reader_is_woken,
 )
