@@ -43,8 +43,7 @@ from latewood.memory import Memory
 from latewood.storage.port import FactQuery, GraphStore
 from latewood.storage.sqlite.store import SqliteStore
 
-DAY = 86_400_000_000
-START = 1_600_000_000_000_000
+DAY, START = 86_400_000_000, 1_600_000_000_000_000
 NOTE = "a note about the change, some sixty characters long, as people write"
 HOT_VERSIONS = 50_000
 
@@ -291,7 +290,8 @@ async def write_rates(folder: Path, sync: str, count: int, disk: str = "") -> di
     """Write *count* observations by one writer and by 32 at once, and the same rows with bare apsw, in rounds."""
     path = folder / f"writes-{sync}{disk}.db"
     alone, together = Bare(folder / f"bare-{sync}{disk}-1.db", sync), Bare(folder / f"bare-{sync}{disk}-32.db", sync)
-    async with Memory.open(str(path), by="agent:bench", sync="full" if sync == "full" else "normal", embedder="none") as memory:
+    kept = {"embedder": "none"}
+    async with Memory.open(str(path), by="agent:bench", sync="full" if sync == "full" else "normal", **kept) as memory:
         for n in range(200):
             await memory.observe(f"item:{n}", "level", n)
         writes = max(count // ROUNDS, 64)

@@ -249,7 +249,8 @@ class ReferenceStore(MemorySearch):
             place
             for place, row in enumerate(log.nodes.values(), 1)
             if (place < after if query.newest else place > after)
-            and row.recorded_at <= known_at and self._wanted(log, row, query, valid_at, known_at)
+            and row.recorded_at <= known_at
+            and self._wanted(log, row, query, valid_at, known_at)
         ]
         if query.newest:
             places.reverse()
