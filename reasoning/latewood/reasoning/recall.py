@@ -61,6 +61,10 @@ _KEY: Final = re.compile(r"\w+:[\w./~#-]*\w")
 _CHAIN: Final = (BASED_ON, TRIGGERED_BY, LED_TO, SUPERSEDES)
 _DECISION_WORDS: Final = (RECORD, OUTCOME)
 _NAME_CHARS_MIN: Final = 2
+_MARKS: Final = frozenset({STATUS, "client", "proposal", "read_by_model"})
+"""Predicates whose texts mark where a thing stands, and say nothing of it."""
+_WORKINGS: Final = frozenset({NodeKind.RUN, NodeKind.STEP, NodeKind.ATTEMPT})
+_PROPOSAL: Final = "proposal"
 
 Embed: TypeAlias = Callable[[str], Awaitable["tuple[str, bytes] | None"]]
 """Turns a question into (model, vector); None when it cannot just now. The vector is of length 1, little-endian."""
@@ -316,7 +320,14 @@ class _Search:
         for one, fact in zip(best, facts, strict=True):
             if named and not named.isdisjoint({*_touched([fact]), *about.get(fact.subject_id, ())}):
                 self._fusion.lift(Signal.NAMED, one)
-        return sorted(best, key=lambda one: one.order)
+        return sorted((one for one in best if self._tells(self._facts[one.fact])), key=lambda one: one.order)
+
+    def _tells(self, fact: Fact) -> bool:
+        """Tell whether *fact* is knowledge; marks, steps and what is only proposed are found where one asks for them."""
+        scope, subject = self._scope, self._nodes.get(fact.subject_id)
+        if scope.predicates is not None or scope.kinds is not None or scope.types is not None or subject is None:
+            return True
+        return fact.predicate not in _MARKS and subject.kind not in _WORKINGS and subject.type != _PROPOSAL
 
     def _names(self, node: Node) -> bool:
         """Tell whether the question names *node*: it has every word of its name or of its key."""

@@ -106,6 +106,9 @@ async def test_proposals_hold_nothing_until_they_are_accepted(memory: Memory, se
         "fact": ("on-time rate fell to 0.71", "tiny", "1", "s-1.jsonl"),
     }
     assert (await memory.decisions()).items == ()
+    recalled = await memory.recall("Move the Lyon lane to carrier B, 0.71")
+    assert recalled.hits
+    assert {hit.fact.predicate for hit in recalled.hits} == {"said"}, "what is only proposed is no knowledge"
     with pytest.raises(NotFoundError):
         await memory.node("carrier:A")
 
