@@ -1,8 +1,9 @@
 # `just test` is what a newcomer runs; `just ci` is what has to pass before a change lands.
 
-# The core tests: unit, conformance, properties, integration, end to end, house. They start a Neo4j: Java 17, Maven.
+# The core tests: unit, conformance, properties, integration, end to end, house. They start Neo4j, one for each of two
+# workers: Java 17, Maven.
 test *args:
-    uv run pytest -q -m "not slow" {{args}}
+    uv run pytest -q -n 2 -m "not slow" {{args}}
 
 # Everything, in the order in which it is cheapest to fail.
 ci: pins lint types layers test wheel slow models
@@ -28,10 +29,10 @@ wheel:
     rm -rf dist .wheel
     uv build --wheel
     uv venv -q .wheel
-    uv pip install -q --python .wheel/bin/python dist/*.whl pytest pytest-asyncio pytest-timeout hypothesis
+    uv pip install -q --python .wheel/bin/python dist/*.whl pytest pytest-asyncio pytest-timeout pytest-xdist hypothesis
     rm -rf .wheel/checkout && mkdir -p .wheel/checkout/docs
     cp -r tests pyproject.toml .wheel/checkout/ && cp -r docs/adr docs/guide .wheel/checkout/docs/
-    cd .wheel/checkout && ../bin/python -m pytest -q -m "not slow" -p no:cacheprovider --ignore=tests/house --ignore=tests/properties --ignore=tests/simulation --deselect tests/conformance/test_stores.py tests
+    cd .wheel/checkout && ../bin/python -m pytest -q -n 2 -m "not slow" -p no:cacheprovider --ignore=tests/house --ignore=tests/properties --ignore=tests/simulation --deselect tests/conformance/test_stores.py tests
 
 # The kit against the newer line of Neo4j, which needs Java 21 or later.
 neo4j-next *args:
@@ -39,7 +40,7 @@ neo4j-next *args:
 
 # The long suites: crash runs, and every property with many more examples.
 slow:
-    LATEWOOD_EXAMPLES=5 uv run pytest -q -m "slow or hypothesis" --timeout=1800 tests
+    LATEWOOD_EXAMPLES=5 uv run pytest -q -n 2 -m "slow or hypothesis" --timeout=1800 tests
 
 # The embedders that need the extra sentence-transformers, and the light one beside its model at full precision. In an
 # environment of its own: with PyTorch for Linux it takes 5.6 GB.

@@ -2,6 +2,7 @@
 
 from pathlib import Path
 
+import pytest
 from conformance.stores import MakeReference
 
 from latewood.graph_schema.clock import Clock
@@ -26,6 +27,7 @@ class MakeForgetful(MakeReference):
         raise SkippedError("this store forgets")
 
 
+@pytest.mark.slow
 async def test_a_run_reports_each_check(tmp_path: Path) -> None:
     report = await run(MakeForgetful(tmp_path))
     outcomes = {result.check: result for result in report.results}

@@ -8,11 +8,20 @@ from conformance.stores import STORES
 from latewood.storage.conformance.registry import CAPABILITIES, Check
 
 CHECKS = [(capability, check) for capability, checks in CAPABILITIES.items() for check in checks]
+LONG = {"check_facts_are_bounded", "check_refusals_are_bounded"}
+"""They fill a store up to its bounds."""
 
 
 @pytest.mark.parametrize(
-    ("capability", "check"), CHECKS, ids=[f"{capability}-{check.__name__[6:]}" for capability, check in CHECKS]
-)
+    ("capability", "check"),
+    [
+        pytest.param(
+            capability, check, id=f"{capability}-{check.__name__[6:]}",
+            marks=[pytest.mark.slow] if check.__name__ in LONG else [],
+        )
+        for capability, check in CHECKS
+    ],
+)  # fmt: skip
 @pytest.mark.parametrize("name", STORES)
 async def test_the_kit(name: str, capability: str, check: Check, tmp_path: Path) -> None:
     await check(STORES[name](tmp_path))

@@ -154,7 +154,15 @@ async def run(seed: int, make: Maker, *, stories: int = 12, rounds: int = 5) -> 
     return erasures
 
 
-@pytest.mark.parametrize("name", [name for name in STORES if name != "reference"])
-@pytest.mark.parametrize("seed", range(3))
+@pytest.mark.parametrize(
+    ("name", "seed"),
+    [
+        # Neo4j takes ten times as long.
+        pytest.param(name, seed, marks=[pytest.mark.slow] if name == "neo4j" and seed else [])
+        for name in STORES
+        for seed in range(3)
+        if name != "reference"
+    ],
+)
 async def test_nothing_else_changes(name: str, seed: int, tmp_path: Path) -> None:
     assert await run(seed, STORES[name](tmp_path)) > 20

@@ -20,7 +20,7 @@ from latewood.graph_schema.errors import UnavailableError
 from latewood.memory import Memory
 
 # The first of them waits for a server to start as well.
-pytestmark = pytest.mark.timeout(900)
+pytestmark = [pytest.mark.slow, pytest.mark.timeout(900)]
 _WRITERS: Final = 6
 _TRIES_MAX: Final = 600
 _PAUSE_S: Final = 0.2
@@ -233,7 +233,6 @@ async def test_a_server_that_stands_still_under_load_is_given_up_in_time_and_use
     await _found_once(server, load.acknowledged)
 
 
-@pytest.mark.slow
 @pytest.mark.parametrize("how", ["stopped", "killed"])
 async def test_a_server_that_goes_and_comes_back_under_load_keeps_every_acknowledged_write(
     how: str, server: Server

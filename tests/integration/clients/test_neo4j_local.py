@@ -69,6 +69,7 @@ def count(url: str, query: str) -> Any:
         return driver.execute_query(query).records[0][0]
 
 
+@pytest.mark.slow
 def test_up_status_down_and_up_again_with_its_data(local: LocalNeo4j) -> None:
     password = "-@a\"b\\ c#d'e"  # noqa: S105 - of this test
     assert local.run("status")["running"] is False
