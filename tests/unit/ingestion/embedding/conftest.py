@@ -6,7 +6,8 @@ from pathlib import Path
 
 import pytest
 
-from latewood.ingestion.embedding.endpoint import EndpointEmbedder, Patience
+from latewood.ingestion.asking import Patience
+from latewood.ingestion.embedding.endpoint import EndpointEmbedder
 from latewood.ingestion.embedding.light import LightEmbedder
 
 sys.path.insert(0, str(Path(__file__).parent))

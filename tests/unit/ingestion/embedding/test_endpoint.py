@@ -8,7 +8,8 @@ import pytest
 from servers import Answer, Asked, EmbeddingServer, embedding_server, in_turn, plainly, vector_of, vectors
 
 from latewood.graph_schema.errors import InvalidError, RefusedError, UnavailableError
-from latewood.ingestion.embedding.endpoint import EndpointEmbedder, Patience
+from latewood.ingestion.asking import Patience
+from latewood.ingestion.embedding.endpoint import EndpointEmbedder
 from latewood.ingestion.embedding.port import packed
 
 Make = Callable[..., EndpointEmbedder]
@@ -135,7 +136,7 @@ def test_a_server_that_is_not_there_is_named(endpoint: Make) -> None:
     [
         (plainly(200, b"<html>not me</html>"), "not JSON"),
         (plainly(200, b"[" * 100_000), "not JSON"),
-        (plainly(200, b"[]"), "no list `data` of 1"),
+        (plainly(200, b"[]"), "no object"),
         (rows(), "no list `data` of 1"),
         (rows(one([1.0]), one([1.0], 1)), "no list `data` of 1"),
         (rows("text"), "without a list `embedding`"),

@@ -7,7 +7,8 @@ import pytest
 from servers import embedding_server, in_turn, plainly, vectors
 from structlog.testing import capture_logs
 
-from latewood.ingestion.embedding.endpoint import EndpointEmbedder, Patience
+from latewood.ingestion.asking import Patience
+from latewood.ingestion.embedding.endpoint import EndpointEmbedder
 from latewood.ingestion.embedding.light import LightEmbedder
 from latewood.ingestion.embedding.port import Embedder, Vector
 from latewood.ingestion.embedding.tolerant import TolerantEmbedder
