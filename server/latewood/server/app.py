@@ -5,9 +5,11 @@ from __future__ import annotations
 from collections.abc import AsyncGenerator
 from contextlib import asynccontextmanager
 from importlib.metadata import version
+from typing import Any, Final
 
 from fastapi import FastAPI
 from fastapi.responses import JSONResponse
+from mcp.server import MCPServer
 from starlette.requests import Request
 from starlette.responses import Response
 
@@ -15,6 +17,7 @@ from latewood.graph_schema.errors import LatewoodError
 from latewood.memory import Memory
 from latewood.memory.json import as_json
 from latewood.server.graphql.context import Context
+from latewood.server.graphql.documents import TrustedDocuments
 from latewood.server.graphql.errors import internal_error
 from latewood.server.graphql.router import Router
 from latewood.server.guard import BODY_BYTES_MAX, Guard
@@ -22,6 +25,9 @@ from latewood.server.mcp.service import make_mcp
 from latewood.storage.journal import QUEUE_UNITS_MAX
 
 __all__ = ["create_app", "health"]
+
+_MCP_SESSIONS_MAX: Final = 1_000
+_MCP_IDLE_S: Final = 1_800.0
 
 
 async def health(memory: Memory) -> tuple[int, dict[str, object]]:
@@ -51,22 +57,28 @@ async def health(memory: Memory) -> tuple[int, dict[str, object]]:
     return 200, found
 
 
-def create_app(memory: Memory, *, owns_memory: bool = False) -> FastAPI:
+def create_app(
+    memory: Memory, *, owns_memory: bool = False, mcp: MCPServer[Any] | None = None,
+    trusted: TrustedDocuments | None = None,
+) -> FastAPI:  # fmt: skip
     """Make the application over *memory*; its actor, if it has one, writes where an input names none.
 
     Args:
         owns_memory: close the memory when the application stops; else that is left to the caller.
+        mcp: what speaks at /mcp, made by `make_mcp` and added to; left out, just that.
+        trusted: the only GraphQL documents to run; left out, any.
     """
-    mcp = make_mcp(memory)
-    # No session is kept between requests, so that any server process can answer any of them.
-    spoken = mcp.streamable_http_app(
-        streamable_http_path="/mcp", stateless_http=True, json_response=True, max_request_body_size=BODY_BYTES_MAX
-    )
+    spoken_by = mcp or make_mcp(memory)
+    # Clients of 2026-07-28 need no session. Older ones are asked and told of progress over the session's stream.
+    spoken = spoken_by.streamable_http_app(
+        streamable_http_path="/mcp", max_request_body_size=BODY_BYTES_MAX, max_sessions=_MCP_SESSIONS_MAX,
+        session_idle_timeout=_MCP_IDLE_S,
+    )  # fmt: skip
 
     @asynccontextmanager
     async def lifespan(_app: FastAPI) -> AsyncGenerator[None]:
         try:
-            async with mcp.session_manager.run():
+            async with spoken_by.session_manager.run():
                 yield
         finally:
             if owns_memory:
@@ -75,7 +87,7 @@ def create_app(memory: Memory, *, owns_memory: bool = False) -> FastAPI:
     # FastAPI's own pages describe REST and fetch their scripts from the net; GraphQL describes itself.
     app = FastAPI(title="Latewood", version=version("latewood"), lifespan=lifespan, openapi_url=None)
     app.router.routes.extend(spoken.routes)
-    app.include_router(Router(lambda: Context(memory)), prefix="/graphql")
+    app.include_router(Router(lambda: Context(memory, trusted), trusted), prefix="/graphql")
 
     async def show_health() -> JSONResponse:
         status, found = await health(memory)
