@@ -47,7 +47,11 @@ from unpkg.com; without the net a plain editor takes its place.
 - Field names and values are those of `--json` and of Python, in camelCase. Three things differ: the members of enums
   are in upper case here, a page is a connection, and the times of a ledger's rows are DateTimes, not microseconds.
 - Bounds: a document has at most 5,000 tokens, 50 aliases and 15 levels; an answer's lists have at most 100,000 objects
-  together; a request has at most 4,000,000 bytes.
+  together; a request has at most 4,000,000 bytes. Before an operation runs, each list is counted as long as its `first`
+  says: it may come to 250,000 objects.
+- Trusted documents: `latewood serve --documents FILE` takes a JSON object of ids and operations, and then runs nothing
+  else, introspection neither. A request names one by its id or its digest, `{"documentId": "sha256:…", "variables": {…}}`,
+  over HTTP and sockets alike, or sends its exact text.
 - No credential is asked for yet, so the server binds loopback only, and refuses foreign `Host` and `Origin` headers.
 
 ```graphql

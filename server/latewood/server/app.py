@@ -17,11 +17,11 @@ from latewood.graph_schema.errors import LatewoodError
 from latewood.memory import Memory
 from latewood.memory.json import as_json
 from latewood.server.graphql.context import Context
-from latewood.server.graphql.documents import TrustedDocuments
 from latewood.server.graphql.errors import internal_error
 from latewood.server.graphql.router import Router
 from latewood.server.guard import BODY_BYTES_MAX, Guard
 from latewood.server.mcp.service import make_mcp
+from latewood.server.options import ServerOptions
 from latewood.storage.journal import QUEUE_UNITS_MAX
 
 __all__ = ["create_app", "health"]
@@ -59,15 +59,16 @@ async def health(memory: Memory) -> tuple[int, dict[str, object]]:
 
 def create_app(
     memory: Memory, *, owns_memory: bool = False, mcp: MCPServer[Any] | None = None,
-    trusted: TrustedDocuments | None = None,
+    options: ServerOptions | None = None,
 ) -> FastAPI:  # fmt: skip
     """Make the application over *memory*; its actor, if it has one, writes where an input names none.
 
     Args:
         owns_memory: close the memory when the application stops; else that is left to the caller.
         mcp: what speaks at /mcp, made by `make_mcp` and added to; left out, just that.
-        trusted: the only GraphQL documents to run; left out, any.
+        options: how it is set up; left out, as it is by default.
     """
+    set_up = options or ServerOptions()
     spoken_by = mcp or make_mcp(memory)
     # Clients of 2026-07-28 need no session. Older ones are asked and told of progress over the session's stream.
     spoken = spoken_by.streamable_http_app(
@@ -87,7 +88,7 @@ def create_app(
     # FastAPI's own pages describe REST and fetch their scripts from the net; GraphQL describes itself.
     app = FastAPI(title="Latewood", version=version("latewood"), lifespan=lifespan, openapi_url=None)
     app.router.routes.extend(spoken.routes)
-    app.include_router(Router(lambda: Context(memory, trusted), trusted), prefix="/graphql")
+    app.include_router(Router(lambda: Context(memory, set_up.trusted), set_up.trusted), prefix="/graphql")
 
     async def show_health() -> JSONResponse:
         status, found = await health(memory)

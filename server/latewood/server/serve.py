@@ -20,6 +20,7 @@ from latewood.memory.settings import Sync
 from latewood.server.app import create_app
 from latewood.server.guard import BODY_BYTES_MAX, check_loopback
 from latewood.server.mcp.service import make_mcp
+from latewood.server.options import ServerOptions
 
 __all__ = ["HOST", "PORT", "bind", "run_server", "run_stdio", "serve"]
 
@@ -56,8 +57,9 @@ def bind(host: str, port: int) -> socket.socket:
 
 
 async def serve(
-    memory: Memory, *, host: str = HOST, port: int = PORT, on_ready: Callable[[str], None] | None = None
-) -> None:
+    memory: Memory, *, host: str = HOST, port: int = PORT, options: ServerOptions | None = None,
+    on_ready: Callable[[str], None] | None = None,
+) -> None:  # fmt: skip
     """Serve *memory*, and close it at the end, until the process is asked to stop (SIGINT, SIGTERM).
 
     Args:
@@ -72,8 +74,8 @@ async def serve(
         listener.listen(_BACKLOG)
         listener.setblocking(False)
         config = uvicorn.Config(
-            create_app(memory, owns_memory=True), log_level="warning", access_log=False, server_header=False,
-            ws="websockets-sansio", ws_max_size=BODY_BYTES_MAX, limit_concurrency=_CONNECTIONS_MAX,
+            create_app(memory, owns_memory=True, options=options), log_level="warning", access_log=False,
+            server_header=False, ws="websockets-sansio", ws_max_size=BODY_BYTES_MAX, limit_concurrency=_CONNECTIONS_MAX,
             timeout_graceful_shutdown=_GRACE_S, lifespan="on", proxy_headers=False,
         )  # fmt: skip
         shown = f"[{host.strip('[]')}]" if ":" in host else host
@@ -103,7 +105,7 @@ def _log_lines() -> None:
 
 def run_server(
     memory_url: str, host: str = HOST, port: int = PORT, *, space: str = "default", by: str | None = None,
-    sync: Sync = "full", on_ready: Callable[[str], None] | None = None,
+    sync: Sync = "full", options: ServerOptions | None = None, on_ready: Callable[[str], None] | None = None,
 ) -> None:  # fmt: skip
     """Open the store at *memory_url* and serve it until the process is asked to stop.
 
@@ -117,9 +119,8 @@ def run_server(
     _log_lines()
 
     async def run() -> None:
-        await serve(
-            await Memory.open(memory_url, space=space, by=by, sync=sync), host=host, port=port, on_ready=on_ready
-        )
+        memory = await Memory.open(memory_url, space=space, by=by, sync=sync)
+        await serve(memory, host=host, port=port, options=options, on_ready=on_ready)
 
     with contextlib.suppress(KeyboardInterrupt):
         asyncio.run(run())

@@ -89,12 +89,12 @@ class Served:
 
 
 @asynccontextmanager
-async def serving(memory: Memory, calls: Counter[str]) -> AsyncIterator[Served]:
+async def serving(memory: Memory, calls: Counter[str], **how: Any) -> AsyncIterator[Served]:
     """Serve *memory* until the block ends."""
     listener = bind("127.0.0.1", 0)
     port = listener.getsockname()[1]
     config = uvicorn.Config(
-        create_app(memory), log_level="critical", access_log=False, ws="websockets-sansio", ws_max_size=BODY_BYTES_MAX,
+        create_app(memory, **how), log_level="critical", access_log=False, ws="websockets-sansio", ws_max_size=BODY_BYTES_MAX,
         timeout_graceful_shutdown=2,
     )  # fmt: skip
     server = uvicorn.Server(config)

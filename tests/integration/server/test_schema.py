@@ -13,6 +13,7 @@ import pytest
 from graphql import GraphQLEnumType, GraphQLInputObjectType, GraphQLInterfaceType, GraphQLObjectType, build_schema
 
 from latewood.server.graphql.context import OBJECTS_MAX
+from latewood.server.graphql.cost import COST_MAX
 from latewood.server.graphql.limits import ALIASES_MAX, DEPTH_MAX, TOKENS_MAX
 from latewood.server.graphql.schema import print_schema
 from latewood.server.guard import BODY_BYTES_MAX
@@ -85,7 +86,7 @@ def test_every_read_of_a_space_takes_a_space_and_most_an_as_of() -> None:
 @pytest.mark.skipif(not (ROOT / "docs").exists(), reason="docs do not ship in the wheel")
 def test_the_reference_page_has_not_drifted() -> None:
     script, page = ROOT / "docs/graphql_reference.py", ROOT / "docs/reference/graphql.md"
-    bounds = (TOKENS_MAX, ALIASES_MAX, DEPTH_MAX, OBJECTS_MAX, BODY_BYTES_MAX, PAGE_MAX)
+    bounds = (TOKENS_MAX, ALIASES_MAX, DEPTH_MAX, COST_MAX, OBJECTS_MAX, BODY_BYTES_MAX, PAGE_MAX)
     assert [bound for bound in bounds if f"{bound:,}" not in page.read_text("utf-8").partition("## Queries")[0]] == []
     done = subprocess.run([sys.executable, str(script)], capture_output=True, text=True, check=True)
 

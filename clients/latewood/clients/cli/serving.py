@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from pathlib import Path
 from typing import Annotated, Final
 
 import typer
@@ -23,6 +24,9 @@ def serve(
     host: Annotated[
         str, typer.Option("--host", metavar="NAME", help="Loopback only: there are no credentials yet.")
     ] = _HOST,
+    documents: Annotated[
+        Path | None, typer.Option("--documents", metavar="FILE", help="Run only the GraphQL documents listed here.")
+    ] = None,
 ) -> int:
     """Serve GraphQL at /graphql (GraphiQL in a browser), MCP at /mcp and /health, until Ctrl-C.
 
@@ -30,6 +34,8 @@ def serve(
 
     Example: `latewood serve --db latewood.db --port 8000`
     """
+    from latewood.server.graphql.documents import TrustedDocuments
+    from latewood.server.options import ServerOptions
     from latewood.server.serve import run_server
 
     def ready(url: str) -> None:
@@ -44,7 +50,10 @@ def serve(
         call.screen.note(f"serving {call.db}; stop with Ctrl-C")
 
     by = call.given["by"] or call.settings.actor
-    run_server(call.db, host, port, space=call.space, by=by, sync=call.settings.sync, on_ready=ready)
+    options = ServerOptions(trusted=None if documents is None else TrustedDocuments.read(documents))
+    run_server(
+        call.db, host, port, space=call.space, by=by, sync=call.settings.sync, options=options, on_ready=ready
+    )  # fmt: skip
     return EXIT_OK
 
 

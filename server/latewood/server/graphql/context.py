@@ -9,7 +9,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Iterable, Sequence
 from dataclasses import replace
-from typing import Final, TypeAlias
+from typing import Final, Protocol, TypeAlias
 
 import strawberry
 from graphql.pyutils import Path
@@ -17,16 +17,24 @@ from strawberry.dataloader import DataLoader
 from strawberry.fastapi import BaseContext
 
 from latewood.graph_schema.clock import NOW, AsOf
-from latewood.graph_schema.errors import LimitError
+from latewood.graph_schema.errors import LimitError, RefusedError
 from latewood.graph_schema.model import Decision, Fact, Node
 from latewood.memory import Memory
 from latewood.server.graphql.connections import cut
 from latewood.storage.port import IDS_MAX, PAGE_MAX, Page
 
-__all__ = ["OBJECTS_MAX", "Context", "Info", "View"]
+__all__ = ["OBJECTS_MAX", "Context", "Info", "Trusted", "View"]
 
 OBJECTS_MAX: Final = 100_000
 """Most objects that the lists of one operation may show together."""
+
+
+class Trusted(Protocol):
+    """What knows which documents may be run."""
+
+    def check(self, text: str) -> None:
+        """Refuse a document that may not. Raises RefusedError."""
+        ...
 
 
 class View:
@@ -112,17 +120,28 @@ class View:
 class Context(BaseContext):
     """What one operation knows: the memory, its views by root field, and how much it has shown."""
 
-    def __init__(self, memory: Memory) -> None:
-        """Serve from *memory*."""
+    def __init__(self, memory: Memory, trusted: Trusted | None = None) -> None:
+        """Serve from *memory*, where *trusted* is given only what it lets through."""
         super().__init__()
         self.memory = memory
+        self._trusted = trusted
         self._views: dict[str | int, View] = {}
         self._shared: dict[tuple[str | None, AsOf], View] = {}
         self._shown = 0
 
     def fresh(self) -> Context:
         """Return a context for another operation: over one socket several run side by side."""
-        return Context(self.memory)
+        return Context(self.memory, self._trusted)
+
+    def distrusts(self, document: str) -> RefusedError | None:
+        """Return why *document* may not be run, or None."""
+        if self._trusted is None:
+            return None
+        try:
+            self._trusted.check(document)
+        except RefusedError as error:
+            return error
+        return None
 
     def look(self, info: Info, space: str | None, at: AsOf = NOW) -> View:
         """Bind the root field of *info* to a view; reads of one space and instant share it."""

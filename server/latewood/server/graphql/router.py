@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 from collections.abc import AsyncGenerator, Awaitable, Callable
 from datetime import timedelta
@@ -16,12 +17,16 @@ from strawberry.asgi import ASGIWebSocketAdapter
 from strawberry.exceptions import MissingQueryError
 from strawberry.fastapi import GraphQLRouter
 from strawberry.http import GraphQLRequestData
+from strawberry.http.base import BaseRequestProtocol
 from strawberry.http.exceptions import NonJsonMessageReceived
+from strawberry.http.types import QueryParams
 from strawberry.schema.exceptions import CannotGetOperationTypeError, InvalidOperationTypeError
 from strawberry.types.execution import ExecutionResult
 from strawberry.types.graphql import OperationType
 
+from latewood.graph_schema.errors import NotFoundError
 from latewood.server.graphql.context import Context
+from latewood.server.graphql.documents import TrustedDocuments
 from latewood.server.graphql.schema import schema
 from latewood.server.guard import error_body
 
@@ -46,10 +51,29 @@ class _Socket(ASGIWebSocketAdapter):
     """A socket that is closed (4400) over a message whose parts are of the wrong kind, as over one that is no JSON."""
 
     async def iter_json(self, *, ignore_parsing_errors: bool = False) -> AsyncGenerator[object]:
+        view = cast("object", self.view)  # pyright: ignore[reportUnknownMemberType]
+        trusted = view.trusted if isinstance(view, Router) else None
         async for message in super().iter_json(ignore_parsing_errors=ignore_parsing_errors):
+            if trusted is not None:
+                # One that is unknown stays without a query, over which the socket is closed.
+                with contextlib.suppress(NotFoundError):
+                    _put_document(_payload(message), trusted)
             if not _is_message(message):
                 raise NonJsonMessageReceived
             yield message
+
+
+def _put_document(request: object, trusted: TrustedDocuments) -> None:
+    """Put the document that a request names by its id into it. Raises NotFoundError (``document.unknown``)."""
+    if isinstance(request, dict):
+        given = cast("dict[str, object]", request)
+        name = given.get("documentId")
+        if isinstance(name, str) and not given.get("query"):
+            given["query"] = trusted.text(name)
+
+
+def _payload(message: object) -> object:
+    return cast("dict[str, object]", message).get("payload") if isinstance(message, dict) else None
 
 
 def _is_message(message: object) -> bool:
@@ -68,8 +92,9 @@ class Router(GraphQLRouter[Context, None]):
 
     websocket_adapter_class = _Socket
 
-    def __init__(self, context: Callable[[], Context]) -> None:
-        """Serve with a new *context* for each request."""
+    def __init__(self, context: Callable[[], Context], trusted: TrustedDocuments | None = None) -> None:
+        """Serve with a new *context* for each request; with *trusted*, a request may name a document by its id."""
+        self.trusted = trusted
         super().__init__(
             schema, path="", context_getter=context, subscription_protocols=_PROTOCOLS,
             connection_init_wait_timeout=_INIT_WAIT, max_subscriptions_per_connection=_SUBSCRIPTIONS_MAX,
@@ -81,6 +106,10 @@ class Router(GraphQLRouter[Context, None]):
     async def render_graphql_ide(self, request: Request) -> HTMLResponse:  # noqa: ARG002
         """Show GraphiQL; its scripts come from unpkg.com, and without the net a plain editor takes its place."""
         return HTMLResponse(self._ide)
+
+    def should_render_graphql_ide(self, request: BaseRequestProtocol) -> bool:
+        """Show GraphiQL to a browser that asked for nothing else."""
+        return "documentId" not in request.query_params and super().should_render_graphql_ide(request)
 
     def is_websocket_origin_allowed(self, request: WebSocket, origin: str) -> bool:  # noqa: ARG002
         """Leave it to the guard, which let only this machine's pages through."""
@@ -111,7 +140,22 @@ class Router(GraphQLRouter[Context, None]):
             raise HTTPException(400, f"the request is no JSON: {error}") from error
         if not isinstance(found, dict):
             raise HTTPException(400, "the request is no JSON object; batches of operations are not taken")
+        self._trust(cast("dict[str, object]", found))
         return cast("object", found)
+
+    def parse_query_params(self, params: QueryParams) -> dict[str, Any]:
+        """Read the parameters of a GET. Raises HTTPException as `parse_json` does."""
+        found = super().parse_query_params(params)
+        self._trust(found)
+        return found
+
+    def _trust(self, request: dict[str, Any]) -> None:
+        if self.trusted is None:
+            return
+        try:
+            _put_document(request, self.trusted)
+        except NotFoundError as error:
+            raise HTTPException(400, error.message) from error
 
     async def parse_http_body(self, request: AsyncHTTPRequestAdapter) -> GraphQLRequestData | list[GraphQLRequestData]:
         """Read a request.
@@ -159,7 +203,8 @@ class Router(GraphQLRouter[Context, None]):
         try:
             response = await answer(request, context=context, root_value=root_value)
         except HTTPException as error:
-            return Response(error_body(error.reason, "query.invalid"), error.status_code, media_type="application/json")
+            code = error.__cause__.code if isinstance(error.__cause__, NotFoundError) else "query.invalid"
+            return Response(error_body(error.reason, code), error.status_code, media_type="application/json")
         # Streams, GraphiQL's page and sockets are something else than a plain response.
         if type(response) is not Response or _RESPONSE not in request.headers.get("accept", ""):
             return response

@@ -10,14 +10,15 @@ from pathlib import Path
 from typing import Final
 
 import strawberry
-from graphql import GraphQLError
+from graphql import GraphQLError, validate
 from strawberry.extensions import AddValidationRules, MaxTokensLimiter, ParserCache, SchemaExtension, ValidationCache
 from strawberry.schema.config import StrawberryConfig
 from strawberry.types.execution import ExecutionContext
 
 from latewood.server.graphql.context import Context
+from latewood.server.graphql.cost import COST_MAX, cost_of
 from latewood.server.graphql.errors import TypedErrors
-from latewood.server.graphql.limits import TOKENS_MAX, DocumentLimits
+from latewood.server.graphql.limits import TOKENS_MAX, DocumentLimits, limit_error
 from latewood.server.graphql.mutations import Mutation
 from latewood.server.graphql.queries import Query
 from latewood.server.graphql.scalars import SCALARS
@@ -52,13 +53,25 @@ class _ParsedDocuments(ParserCache):
 
 
 class _JudgedDocuments(ValidationCache):
-    """Judges a document once."""
+    """Judges a document once, and with each call's variables what it may cost and whether it is to be trusted."""
 
     def on_validate(self) -> Iterator[None]:
-        if len(self.execution_context.query or "") <= _CACHED_CHARS_MAX:
-            yield from super().on_validate()
+        called = self.execution_context
+        document = called.graphql_document
+        if document is None:  # pragma: no cover - nothing is judged that was not parsed
+            raise AssertionError(called.query)
+        graph = called.schema._schema  # noqa: SLF001 # pyright: ignore[reportPrivateUsage]
+        if len(called.query or "") <= _CACHED_CHARS_MAX:
+            next(iter(super().on_validate()))
         else:
-            yield
+            called.pre_execution_errors = validate(graph, document, called.validation_rules)
+        if not called.pre_execution_errors:
+            if isinstance(called.context, Context) and (refusal := called.context.distrusts(called.query or "")):
+                called.pre_execution_errors = [GraphQLError(refusal.message, original_error=refusal)]
+            elif cost_of(graph, document, called.variables, called.operation_name) > COST_MAX:
+                msg = f"the operation asks for more than {COST_MAX:,} objects; ask for fewer with first:, or nest less"
+                called.pre_execution_errors = [limit_error(msg, "COST_MAX", COST_MAX)]
+        yield
 
 
 class _Schema(strawberry.Schema):
