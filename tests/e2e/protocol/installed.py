@@ -30,7 +30,7 @@ def _cache() -> Path:
     return (Path(named) if named.startswith("/") else Path.home() / ".cache") / "latewood" / "tests" / "programs"
 
 
-def _run(*words: str, cwd: Path | None = None, env: dict[str, str] | None = None) -> None:
+def _run(*words: str, cwd: Path, env: dict[str, str] | None = None) -> None:
     done = subprocess.run(
         words, cwd=cwd, env={**os.environ, **(env or {})}, capture_output=True, text=True, timeout=_INSTALL_S, check=False,
     )  # fmt: skip
@@ -58,8 +58,9 @@ def python(name: str, *wanted: str) -> Path:
     uv = shutil.which("uv") or pytest.fail("this test makes an environment with uv, which is not there", pytrace=False)
 
     def install(folder: Path) -> None:
-        _run(uv, "venv", "--quiet", "--clear", "--python", "3.11", str(folder / "env"))
-        _run(uv, "pip", "install", "--quiet", "--python", str(folder / "env" / "bin" / "python"), *wanted)
+        # Elsewhere than in the project, whose pins uv would hold them to.
+        _run(uv, "venv", "--quiet", "--clear", "--python", "3.11", "env", cwd=folder)
+        _run(uv, "pip", "install", "--quiet", "--python", "env", *wanted, cwd=folder)
 
     return _once(name, wanted, install) / "env" / "bin" / "python"
 

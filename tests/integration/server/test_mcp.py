@@ -51,6 +51,7 @@ async def test_the_tools_are_few_described_and_strict(served: Any, mode: str) ->
     assert [one.name for one in listed] == TOOLS == [one.name for one in again]
     for one in listed:
         assert one.description
+        assert "  " not in one.description
         assert one.input_schema["additionalProperties"] is False, one.name
         assert all("description" in part for part in one.input_schema["properties"].values()), one.name
         assert one.output_schema is not None

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import inspect
 from collections.abc import Awaitable, Callable
 from datetime import datetime
 from typing import Annotated, Any, Final, Literal, TypeAlias, cast
@@ -78,7 +79,7 @@ def add_tools(server: MCPServer[Any], memory: Memory) -> None:
 
     def tool(annotations: ToolAnnotations) -> Callable[[Callable[..., Awaitable[Answer]]], None]:
         def take(work: Callable[..., Awaitable[Answer]]) -> None:
-            server.tool(annotations=annotations, structured_output=True)(work)
+            server.tool(annotations=annotations, structured_output=True, description=inspect.getdoc(work))(work)
             known.append(work.__name__)
 
         return take
