@@ -30,8 +30,8 @@ wheel:
     uv build --wheel
     uv venv -q .wheel
     uv pip install -q --python .wheel/bin/python dist/*.whl pytest pytest-asyncio pytest-timeout pytest-xdist hypothesis
-    rm -rf .wheel/checkout && mkdir -p .wheel/checkout/docs
-    cp -r tests pyproject.toml .wheel/checkout/ && cp -r docs/adr docs/guide .wheel/checkout/docs/
+    rm -rf .wheel/checkout && mkdir -p .wheel/checkout
+    cp -r tests docs pyproject.toml .wheel/checkout/
     cd .wheel/checkout && ../bin/python -m pytest -q -n 2 -m "not slow" -p no:cacheprovider --ignore=tests/house --ignore=tests/properties --ignore=tests/simulation --deselect tests/conformance/test_stores.py tests
 
 # The kit against the newer line of Neo4j, which needs Java 21 or later.
