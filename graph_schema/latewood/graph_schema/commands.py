@@ -16,8 +16,10 @@ from latewood.graph_schema.values import Json, Value
 
 __all__ = [
     "COMMANDS_MAX",
+    "Absorb",
     "ActorSpec",
     "Assert",
+    "Carry",
     "Command",
     "Declare",
     "End",
@@ -26,6 +28,7 @@ __all__ = [
     "Guard",
     "History",
     "Ref",
+    "Release",
     "Retract",
     "SourceSpec",
     "Unit",
@@ -110,7 +113,9 @@ class Erase:
     """The words of *target*, a fact or a node, are to be gone for good; what they closed stays closed.
 
     Of a fact: what it says, and the reasons given when it was ended or retracted. Of a node: its name, key and
-    attributes, and every payload about it. Sources that said nothing else go with it. It is the only command of its
+    attributes, and every payload about it; of the nodes that it absorbed the same, for they are what else it is called.
+    What was said again of another node, after a merge or a split, goes wherever it stands. Sources that said nothing
+    else go with it. It is the only command of its
     unit and takes the rows of the unit's ledger; the trust must be human or higher.
 
     Attributes:
@@ -123,7 +128,52 @@ class Erase:
     reason: str
 
 
-Command: TypeAlias = Declare | Assert | End | Retract | Erase
+@dataclass(frozen=True, slots=True)
+class Absorb:
+    """*node* is *into*, under another name: from here on what is written of the one is written of the other.
+
+    Nothing that was said of *node* before moves by this alone; see `Carry`.
+
+    Attributes:
+        id: of the fact that says so.
+    """
+
+    id: str
+    node: Ref
+    into: Ref
+    reason: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Release:
+    """The node of the id *node* is one of its own after all: the fact *target*, which merged it, is undone."""
+
+    id: str
+    node: str
+    target: str
+    reason: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Carry:
+    """What the fact *target* says is said of *subject* (and *object*) from here on, by the same source, as strongly.
+
+    It becomes a new fact, and the old one is taken back.
+
+    Attributes:
+        subject: the id of the node that it is about now.
+        object: the id that it points to now; of an absence, what the fact that it ended points to.
+        ends: of an absence, the fact that it ended: without it nobody could tell which value ended.
+    """
+
+    id: str
+    target: str
+    subject: str
+    object: str | None = None
+    ends: str | None = None
+
+
+Command: TypeAlias = Declare | Assert | End | Retract | Erase | Absorb | Release | Carry
 
 
 @dataclass(frozen=True, slots=True)

@@ -175,6 +175,8 @@ class Fact:
         retired_at: when it was corrected or retracted, as far as known at the read's `known_at`.
         retired_reason: why, when it was.
         replaces: the fact that this one corrects.
+        carried: the fact that this one says again, of another node: one was merged into the other, or split from it.
+        ends: of an absence, the fact that it ended.
         source: None once it is erased.
         erased: its content was erased; what is left is a tombstone.
     """
@@ -195,6 +197,8 @@ class Fact:
     retired_at: datetime | None = None
     retired_reason: str | None = None
     replaces: str | None = None
+    carried: str | None = None
+    ends: str | None = None
     erased: bool = False
     conflict: Conflict | None = None
 

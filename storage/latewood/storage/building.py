@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from typing import Final
 
 from latewood.graph_schema.clock import Micros, from_micros, parse_instant
+from latewood.graph_schema.identity import CARRIED
 from latewood.graph_schema.model import Conflict, Fact, Node, Source, Trust
 from latewood.graph_schema.packs.loader import Vocabulary
 from latewood.graph_schema.resolution import Claim, Voice, challengers
@@ -126,6 +127,8 @@ def _fact(row: StoredFact, known_at: Micros, sources: Mapping[str, Source]) -> F
         retired_at=from_micros(row.retracted_at) if gone and row.retracted_at is not None else None,
         retired_reason=row.why if gone else None,
         replaces=_text(payload, "replaces"),
+        carried=_text(payload, CARRIED),
+        ends=_text(payload, "ends"),
         erased=not payload,
     )
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Final
 
-from latewood.graph_schema.commands import COMMANDS_MAX, Assert, Command, Declare, Unit
+from latewood.graph_schema.commands import COMMANDS_MAX, Assert, Carry, Command, Declare, Unit
 from latewood.graph_schema.errors import ConflictError, InvalidError, LimitError
 from latewood.graph_schema.ids import is_id
 from latewood.graph_schema.values import check_text
@@ -57,7 +57,7 @@ def _check_words(command: Command) -> None:
         if command.as_written is not None:
             where = f"the source's own word for {command.predicate[:80]!r}"
             check_text(command.as_written, where, bytes_max=WORDS_BYTES_MAX)
-    elif not isinstance(command, Declare) and command.reason is not None:
+    elif not isinstance(command, Declare | Carry) and command.reason is not None:
         check_text(command.reason, "the reason", bytes_max=WORDS_BYTES_MAX)
 
 
@@ -82,6 +82,6 @@ def unit_bytes(unit: Unit) -> int:
                 size += len(str(command.value.data))
         elif isinstance(command, Declare):
             size += len(command.name)
-        else:
+        elif not isinstance(command, Carry):
             size += len(command.reason or "")
     return size

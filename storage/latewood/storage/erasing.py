@@ -132,6 +132,7 @@ def erased_event(command: Erase, unit: Unit, known: Known, source: str, ordinal:
         msg = f"{len(seqs):,} rows would go, more than {ERASED_ROWS_MAX:,} at once; erase some of its facts by id first"
         raise LimitError(msg, limit="ERASED_ROWS_MAX", maximum=ERASED_ROWS_MAX)
     nodes: dict[str, Json] = dict.fromkeys(sorted(sources), NodeKind.SOURCE.value)
+    nodes |= {one: kind.value for one, kind in found.names.items()}
     if found.kind is not None:
         nodes[found.target] = found.kind.value
     payload: dict[str, Json] = {

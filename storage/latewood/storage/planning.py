@@ -7,20 +7,20 @@ An adapter asks `needs_of` what a unit wants to know, looks it up inside its tra
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
-from functools import lru_cache
+from collections.abc import Mapping
+from dataclasses import replace
 from typing import Final
 
 from latewood.graph_schema.clock import Clock, Micros, from_micros, iso
 from latewood.graph_schema.commands import (
+    Absorb,
     Assert,
-    Command,
+    Carry,
     Declare,
     End,
     Erase,
-    History,
     Ref,
+    Release,
     Retract,
     Unit,
 )
@@ -30,132 +30,31 @@ from latewood.graph_schema.errors import (
     InvalidError,
     NotFoundError,
 )
-from latewood.graph_schema.events import Event, EventKind, NotHolding, Receipt
-from latewood.graph_schema.ids import IdSource, is_id
-from latewood.graph_schema.model import Cardinality, NodeKind, Predicate, Trust
+from latewood.graph_schema.events import Event, EventKind
+from latewood.graph_schema.identity import ALWAYS, MERGED_INTO, MOVED_REASON
+from latewood.graph_schema.ids import IdSource, is_id, normal_id
+from latewood.graph_schema.model import Cardinality, NodeKind, Predicate
 from latewood.graph_schema.packs.loader import Vocabulary
 from latewood.graph_schema.values import Json, Value, check_text, normal_key
+from latewood.storage.building import value_of
 from latewood.storage.checking import check_new, check_unit
-from latewood.storage.erasing import check_stands, erased_event, target_of
+from latewood.storage.erasing import check_stands, erased_event
+from latewood.storage.merging import (
+    carried_payload,
+    check_mergeable,
+    check_own_predicate,
+    check_trust,
+    merged_into,
+    standing,
+)
 from latewood.storage.names import check_free, competes_for, predicate_key, session_key, source_key
-from latewood.storage.rows import FactRow, Known, Needs, NodeRow, SpaceRow
+from latewood.storage.plans import Plan, fills, predicate_attributes, recorded_time
+from latewood.storage.rows import FactRow, Known, NodeRow
 
-__all__ = [
-    "Plan",
-    "needs_of",
-    "plan",
-    "predicate_attributes",
-    "predicate_of",
-    "receipt_of",
-    "recorded_time",
-]
+__all__ = ["plan"]
 
 _NAME_BYTES_MAX: Final = 2_000
 _PREDICATE_NAME: Final = re.compile(r"[A-Za-z][A-Za-z0-9_.-]{0,127}")
-NOT_HOLDING_MAX: Final = 20
-
-
-def predicate_attributes(predicate: Predicate) -> dict[str, Json]:
-    """Write a predicate's definition as the attributes of its node."""
-    return {
-        "name": predicate.name,
-        "cardinality": predicate.cardinality.value,
-        "unit": predicate.unit,
-        "authority": predicate.authority.value,
-        "relation": predicate.relation,
-    }
-
-
-def predicate_of(attributes: Mapping[str, Json]) -> Predicate:
-    """Read a predicate's definition from the attributes of its node."""
-    unit = attributes.get("unit")
-    return _predicate(
-        str(attributes["name"]), str(attributes["cardinality"]), None if unit is None else str(unit),
-        str(attributes["authority"]), bool(attributes.get("relation", False)),
-    )  # fmt: skip
-
-
-@lru_cache(maxsize=4096)
-def _predicate(name: str, cardinality: str, unit: str | None, authority: str, relation: bool) -> Predicate:  # noqa: FBT001
-    return Predicate(name, Cardinality(cardinality), unit, Trust(authority), relation)
-
-
-@dataclass(slots=True)
-class Plan:
-    """What a unit becomes.
-
-    Attributes:
-        events: in order; their ordinals are their places.
-        declared: new nodes, in order (predicates declared again included).
-        state: of the space afterwards, with *filling*.
-        origin: the origin of every assertion of the unit, for conflicts.
-    """
-
-    recorded_at: Micros
-    written_at: Micros
-    state: str
-    filling: str | None
-    late: bool
-    origin: str
-    events: list[Event] = field(default_factory=list[Event])
-    declared: list[NodeRow] = field(default_factory=list[NodeRow])
-    nodes: dict[str, str] = field(default_factory=dict[str, str])
-    registered: list[str] = field(default_factory=list[str])
-    facts: list[str] = field(default_factory=list[str])
-
-
-def _refs(command: Command) -> tuple[Ref, ...]:
-    if isinstance(command, Assert):
-        return (command.subject,) if command.object is None else (command.subject, command.object)
-    return ()
-
-
-def needs_of(unit: Unit) -> Needs:
-    """Name everything that must be looked up to plan *unit*."""
-    keys = {normal_key(unit.actor.key)}
-    if unit.actor.on_behalf_of is not None:
-        keys.add(normal_key(unit.actor.on_behalf_of))
-    if unit.session is not None:
-        keys.add(normal_key(session_key(unit.session)))
-    ids: set[str] = set()
-    facts: set[str] = set()
-    predicates: set[str] = set()
-    fresh: set[str] = set()
-    ends: list[tuple[str, Micros | None]] = []
-    refs = [expect.node for expect in unit.expects]
-    for command in unit.commands:
-        refs.extend(_refs(command))
-        if isinstance(command, Declare):
-            ids.add(command.id)
-            if command.key is not None:
-                keys.add(normal_key(command.key))
-        elif isinstance(command, Assert):
-            fresh.add(command.id)
-            predicates.add(command.predicate)
-            if command.replaces is not None:
-                facts.add(command.replaces)
-        elif not isinstance(command, Erase):
-            facts.add(command.target)
-            if isinstance(command, End):
-                fresh.add(command.id)
-                ends.append((command.target, command.at))
-    for ref in refs:
-        if ref.id is not None:
-            ids.add(ref.id)
-        elif ref.key is not None:
-            keys.add(normal_key(ref.key))
-    keys.add(source_key(unit.source, unit.actor, unit.session))
-    return Needs(keys, ids, facts, predicates, ends, fresh, target_of(unit))
-
-
-def _fills(history: History, space: SpaceRow) -> bool:
-    return space.state == "empty" or space.filling == history.origin
-
-
-def recorded_time(unit: Unit, space: SpaceRow, head: Micros, now: Micros) -> Micros:
-    """Return when *unit* is recorded: by the store's clock, or, while an empty space is filled, by the history's."""
-    history = unit.history
-    return max(head + 1, history.time if history is not None and _fills(history, space) else now)
 
 
 class _Planner:
@@ -171,6 +70,7 @@ class _Planner:
         self._predicates: dict[str, Predicate] = {}
         self._source_id = ""
         self._retracted: set[str] = set()
+        self._carried: dict[str, str] = {}
         written_at = clock.now()
         self.plan = self._stamp(written_at)
 
@@ -179,7 +79,7 @@ class _Planner:
         unit, space = self._unit, self._known.space
         origin = unit.source.origin or normal_key(unit.actor.key)
         recorded_at = recorded_time(unit, space, self._known.head, written_at)
-        if unit.history is not None and _fills(unit.history, space):
+        if unit.history is not None and fills(unit.history, space):
             return Plan(recorded_at, written_at, "filling", unit.history.origin, late=False, origin=origin)
         late = unit.history is not None
         if late and space.state == "filling":
@@ -214,7 +114,12 @@ class _Planner:
         return self._declare(row)
 
     def _find(self, normal: str) -> NodeRow | None:
-        return self._by_key.get(normal) or self._known.by_key.get(normal)
+        """Return the node that a key means: the one of that key, or what it was merged into."""
+        found = self._by_key.get(normal) or self._known.by_key.get(normal)
+        return None if found is None else standing(found, self._look)
+
+    def _look(self, node_id: str) -> NodeRow | None:
+        return self._by_id.get(node_id) or self._known.by_id.get(node_id)
 
     def _keyed(self, ref: Ref, key: str) -> NodeRow:
         normal = normal_key(key)
@@ -235,10 +140,12 @@ class _Planner:
             if ref.key is None:
                 raise InvalidError("a reference has neither an id nor a key", code="query.invalid")
             return self._keyed(ref, ref.key).id
-        known = self._known
-        if ref.id in self._by_id or ref.id in known.by_id:
-            check_stands(known.by_id.get(ref.id))
-            return ref.id
+        known, found = self._known, self._look(ref.id)
+        if found is not None:
+            found = standing(found, self._look)
+            check_stands(found)
+            # What was asked for is one id, in whatever case it came.
+            return ref.id if found.id == normal_id(ref.id) else found.id
         if ref.id in known.facts or ref.id in self.plan.facts:
             if or_fact:
                 return ref.id
@@ -333,6 +240,7 @@ class _Planner:
         """Plan an assertion of a value or an object."""
         if (command.value is None) == (command.object is None):
             raise InvalidError(f"{command.predicate!r} needs a value or an object, and not both", code="query.invalid")
+        check_own_predicate(command.predicate)
         predicate = self.predicate(command.predicate, relation=command.relation)
         subject = self._node(command.subject, or_fact=False)
         target = self._node(command.object, or_fact=True) if command.object is not None else None
@@ -373,6 +281,7 @@ class _Planner:
     def end(self, command: End) -> None:
         """Plan the absence that ends a fact."""
         row = self._target(command.target)
+        check_own_predicate(row.predicate)
         predicate = self.predicate(row.predicate, relation=False)
         at = self.plan.recorded_at if command.at is None else command.at
         holding = self._known.holders.get((command.target, command.at))
@@ -380,7 +289,7 @@ class _Planner:
             what = "nothing does" if holding is None else f"{holding} does"
             msg = f"the fact {row.id} does not hold at {iso(from_micros(at))}; {what}"
             raise ConflictError(msg, code="fact.not_holding", id=row.id, holding=holding)
-        payload = self._payload(predicate, reason=command.reason)
+        payload = self._payload(predicate, reason=command.reason, ends=row.id)
         self.plan.facts.append(command.id)
         self._emit(
             Event(
@@ -392,6 +301,10 @@ class _Planner:
     def retract(self, command: Retract, replaced_by: str | None) -> None:
         """Plan a retraction."""
         row = self._target(command.target)
+        check_own_predicate(row.predicate)
+        self._take_back(row, command.id, reason=command.reason, replaced_by=replaced_by)
+
+    def _take_back(self, row: FactRow, event_id: str, **given: Json) -> None:
         predicate = self.predicate(row.predicate, relation=False)
         if row.tier > self._tier(predicate):
             msg = (
@@ -400,13 +313,81 @@ class _Planner:
             )
             raise ForbiddenError(msg, id=row.id)
         self._retracted.add(row.id)
-        payload = self._payload(predicate, reason=command.reason, replaced_by=replaced_by)
         self._emit(
             Event(
-                EventKind.RETRACTED, command.id, row.subject, len(self.plan.events), payload, key=row.key,
-                target=row.id, tier=self._tier(predicate), trust=self._unit.trust.level,
+                EventKind.RETRACTED, event_id, row.subject, len(self.plan.events), self._payload(predicate, **given),
+                key=row.key, target=row.id, tier=self._tier(predicate), trust=self._unit.trust.level,
             )
         )  # fmt: skip
+
+    def absorb(self, command: Absorb) -> None:
+        """Plan a merge: the fact that says so, and the pointer by which later writes find the other node."""
+        check_trust(self._unit)
+        into = self._by_ref(command.into)
+        node = self._by_ref(command.node)
+        goes_on_as = standing(node, self._look)
+        check_stands(node)
+        check_stands(into)
+        check_mergeable(node, standing(into, self._look), goes_on_as)
+        into = standing(into, self._look)
+        predicate = self.predicate(MERGED_INTO, relation=True)
+        payload = self._payload(predicate, object=into.id, reason=command.reason)
+        self.plan.facts.append(command.id)
+        self._emit(
+            Event(
+                EventKind.ASSERTED, command.id, node.id, len(self.plan.events), payload,
+                key=self._key(node.id, predicate, None, into.id), tier=self._tier(predicate),
+                trust=self._unit.trust.level, known=False, valid_from=ALWAYS,
+            )
+        )  # fmt: skip
+        self._declare(replace(node, attributes={**node.attributes, MERGED_INTO: into.id}))
+
+    def _by_ref(self, ref: Ref) -> NodeRow:
+        """Return the very node that *ref* names, merged or not."""
+        if ref.id is not None:
+            found = self._look(ref.id)
+            if found is None:
+                raise NotFoundError(f"nothing in space {self._unit.space!r} has the id {ref.id!r}", id=ref.id)
+            return found
+        normal = normal_key(ref.key or "")
+        own = self._by_key.get(normal) or self._known.by_key.get(normal)
+        return own if own is not None else self._keyed(ref, ref.key or "")
+
+    def release(self, command: Release) -> None:
+        """Plan the end of a merge: its fact is taken back, and the node stands for itself again."""
+        check_trust(self._unit)
+        row, node = self._target(command.target), self._look(command.node)
+        if node is None or row.predicate != MERGED_INTO or row.subject != node.id or merged_into(node) is None:
+            msg = f"the fact {row.id} does not say that {command.node} was merged; `merged_into` of the node tells"
+            raise InvalidError(msg, code="merge.invalid", id=command.node, fact=row.id)
+        self._take_back(row, command.id, reason=command.reason)
+        self._declare(replace(node, attributes={**node.attributes, MERGED_INTO: None}))
+
+    def carry(self, command: Carry) -> None:
+        """Plan that a fact is said of another node, as its source said it, and no longer of the one before."""
+        row = self._target(command.target)
+        check_own_predicate(row.predicate)
+        predicate = self.predicate(row.predicate, relation=False)
+        subject = self._node(Ref(id=command.subject), or_fact=False)
+        target = None if command.object is None else self._node(Ref(id=command.object), or_fact=True)
+        ends = None if command.ends is None else self._carried.get(command.ends)
+        said = row if command.ends is None else self._known.facts.get(command.ends, row)
+        value = value_of(said.payload)
+        if row.absent and predicate.cardinality is Cardinality.MULTI and value is None and target is None:
+            msg = f"which {row.predicate!r} the absence {row.id} ended cannot be told any more; it stays where it is"
+            raise ConflictError(msg, code="content.erased", id=row.id)
+        payload = carried_payload(replace(command, object=target), row, subject, ends or command.ends)
+        self._carried[row.id] = command.id
+        self.plan.facts.append(command.id)
+        self.plan.origins[command.id] = row.origin
+        self._emit(
+            Event(
+                EventKind.ABSENT if row.absent else EventKind.ASSERTED, command.id, subject, len(self.plan.events),
+                payload, key=self._key(subject, predicate, value, target), target=ends, tier=row.tier,
+                trust=row.trust, known=row.known, valid_from=row.valid_from, valid_to=row.valid_to,
+            )
+        )  # fmt: skip
+        self._take_back(row, self._ids.new(), reason=MOVED_REASON, moved_to=command.id)
 
     def erase(self, command: Erase) -> None:
         """Plan an erasure; the store takes the payloads that its event names."""
@@ -433,6 +414,7 @@ class _Planner:
         for expect in self._unit.expects:
             ref = expect.node
             row = self._known.by_id.get(ref.id) if ref.id else self._known.by_key.get(normal_key(ref.key or ""))
+            row = None if row is None else standing(row, self._look)
             version = row.version if row is not None else 0
             if version != expect.version:
                 msg = (
@@ -462,21 +444,12 @@ def plan(unit: Unit, known: Known, words: Vocabulary, clock: Clock, ids: IdSourc
             planner.end(command)
         elif isinstance(command, Erase):
             planner.erase(command)
+        elif isinstance(command, Absorb):
+            planner.absorb(command)
+        elif isinstance(command, Release):
+            planner.release(command)
+        elif isinstance(command, Carry):
+            planner.carry(command)
         else:
             planner.retract(command, replaced.get(command.target))
     return planner.plan
-
-
-def receipt_of(
-    unit: Unit, plan: Plan, seq: int, not_holding: Sequence[NotHolding], erased: Mapping[str, int] | None = None
-) -> Receipt:
-    """Write the receipt of a kept unit; *seq* is that of its last event."""
-    subject = next((event.subject for event in plan.events if event.kind is not EventKind.DECLARED), None)
-    hidden = (NodeKind.PREDICATE, NodeKind.SOURCE)
-    return Receipt(
-        id=unit.id, space=unit.space, state="stored", ledger=unit.ledger, seq=seq,
-        recorded_at=from_micros(plan.recorded_at), subject=subject, facts=tuple(plan.facts), nodes=dict(plan.nodes),
-        declared=tuple(node.key or node.id for node in plan.declared if node.kind not in hidden),
-        registered=tuple(plan.registered), not_holding=tuple(not_holding[:NOT_HOLDING_MAX]), late=plan.late,
-        erased=erased or {},
-    )  # fmt: skip

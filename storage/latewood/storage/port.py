@@ -103,11 +103,17 @@ class NodeQuery:
 
 @dataclass(frozen=True, slots=True)
 class FactQuery:
-    """Which facts to read: of these *subjects*, or pointing at these *objects* (node or fact ids); exactly one."""
+    """Which facts to read: of these *subjects*, or pointing at these *objects* (node or fact ids); exactly one.
+
+    Attributes:
+        standing: not those that hold at an instant but every one that was made and not taken back, whatever its period
+            and whether another holds in its place; absences of subjects too. They come without conflicts.
+    """
 
     subjects: Sequence[str] | None = None
     objects: Sequence[str] | None = None
     predicates: Sequence[str] | None = None
+    standing: bool = False
 
 
 @dataclass(frozen=True, slots=True)

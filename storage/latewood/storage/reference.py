@@ -11,7 +11,7 @@ import os
 import time
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
-from typing import Final, cast
+from typing import Final
 
 from latewood.graph_schema.clock import NOW, AsOf, Clock, Micros, SystemClock, from_micros, to_micros
 from latewood.graph_schema.commands import Unit
@@ -27,7 +27,6 @@ from latewood.storage.erasing import check_alone
 from latewood.storage.fences import LeaseRow, check_lease
 from latewood.storage.names import check_space_name, unknown_space
 from latewood.storage.port import (
-    FACTS_MAX,
     IDS_MAX,
     PAGE_MAX,
     Axis,
@@ -46,7 +45,7 @@ from latewood.storage.port import (
 )
 from latewood.storage.rebuilding import STEP_ROWS, RebuildStep, check_limit, check_sound, read_place
 from latewood.storage.reference_erasing import forget
-from latewood.storage.reference_listing import HIDDEN, changes, search_text
+from latewood.storage.reference_listing import HIDDEN, changes, facts, search_text
 from latewood.storage.reference_rebuilding import rebuild
 from latewood.storage.reference_replaying import adopted, image_of, replayed, rows_of
 from latewood.storage.reference_searching import MemorySearch, forget_vectors, keep_unit
@@ -283,23 +282,7 @@ class ReferenceStore(MemorySearch):
         log = self._space(space)
         _check_count(len(query.subjects if query.subjects is not None else query.objects or ()))
         valid_at, known_at = self._instants(log, at)
-        found = log.holding(query.subjects if query.subjects is not None else log.keys_of, valid_at, known_at)
-        if query.subjects is None:
-            objects = set(query.objects or ())
-            found = [(entry, key) for entry, key in found if entry.event.payload.get("object") in objects]
-        if query.predicates is not None:
-            found = [(entry, key) for entry, key in found if log.predicate(entry.event) in query.predicates]
-        if len(found) > FACTS_MAX:
-            msg = f"more than {FACTS_MAX:,} facts in one read; ask for fewer ids or predicates"
-            raise LimitError(msg, limit="FACTS_MAX", maximum=FACTS_MAX)
-        found.sort(key=lambda one: (
-            one[0].event.subject, log.predicate(one[0].event), cast("int", one[0].event.valid_from),
-            one[0].recorded_at, one[0].event.ordinal,
-        ))  # fmt: skip
-        facts = [(log.fact(entry, known_at), key) for entry, key in found]
-        return tuple(
-            replace(fact, conflict=log.conflict(fact, key, self._words, valid_at, known_at)) for fact, key in facts
-        )
+        return facts(log, query, self._words, valid_at, known_at)
 
     async def facts_by_id(self, space: str, ids: Sequence[str], *, known_at: Micros | None = None) -> dict[str, Fact]:
         """Return assertions by id."""

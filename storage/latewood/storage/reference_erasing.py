@@ -10,6 +10,7 @@ from latewood.graph_schema.events import EventKind, LedgerEntry, Receipt
 from latewood.graph_schema.model import NodeKind
 from latewood.graph_schema.values import normal_key
 from latewood.storage.erasing import REFUSAL_ERASED, erasure_of, receipt_without, tombstone
+from latewood.storage.merging import linked_facts, merged_into
 from latewood.storage.port import Refusal
 from latewood.storage.rows import Erasing, NodeRow
 
@@ -31,6 +32,36 @@ def _about(entry: LedgerEntry, target: str, *, node: bool) -> bool:
     return event.subject == target if node else target in (event.id, event.target)
 
 
+def _absorbed(target: str, nodes: Mapping[str, NodeRow]) -> set[str]:
+    """Return the nodes that were merged into *target*, and those that were merged into them."""
+    found: set[str] = set()
+    fresh = {target}
+    while fresh:
+        fresh = {one.id for one in nodes.values() if merged_into(one) in fresh} - found
+        found |= fresh
+    return found
+
+
+def _taken(target: str, rows: Iterable[LedgerEntry], *, names: set[str], node: bool) -> list[LedgerEntry]:
+    """Return the rows that go: those about *target* and its other names, and about facts that say the same."""
+    listed, seen = list(rows), {target, *names}
+    taken = [entry for entry in listed if any(_about(entry, one, node=node) for one in seen)]
+    while fresh := _linked(taken) - seen:
+        seen |= fresh
+        gone = {entry.seq for entry in taken}
+        taken += [
+            entry for entry in listed
+            if entry.seq not in gone and any(_about(entry, one, node=False) for one in fresh)
+        ]  # fmt: skip
+    return sorted(taken, key=lambda entry: entry.seq)
+
+
+def _linked(taken: Iterable[LedgerEntry]) -> set[str]:
+    rows = list(taken)
+    ends = {entry.event.id for entry in rows if entry.event.kind is EventKind.ABSENT}
+    return ends | linked_facts(entry.event.payload for entry in rows)
+
+
 def _sources(rows: Iterable[LedgerEntry]) -> set[str]:
     return {str(row.event.payload["source"]) for row in rows if "source" in row.event.payload}
 
@@ -44,7 +75,8 @@ def find(
     if node is None and target not in places:
         return None
     rows = list(ledger)
-    taken = [entry for entry in rows if _about(entry, target, node=node is not None)]
+    others = _absorbed(target, nodes) if node is not None else set[str]()
+    taken = _taken(target, rows, names=others, node=node is not None)
     gone = {id(entry) for entry in taken}
     named = _sources(taken) - _sources(entry for entry in log if id(entry) not in gone)
     if node is not None and node.kind is NodeKind.ACTOR and node.key is not None:
@@ -60,6 +92,7 @@ def find(
         target, subject, None if node is None else node.kind, tuple(entry.seq for entry in taken),
         {one: declared[one] for one in named if one in declared},
         {key: names[key] for key in (one.event.key for one in taken) if key is not None},
+        {one: nodes[one].kind for one in others},
     )  # fmt: skip
 
 

@@ -4,17 +4,20 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable, Sequence
+from dataclasses import replace
 from typing import Final, cast
 
 from latewood.graph_schema.clock import AsOf, Micros
+from latewood.graph_schema.errors import LimitError
 from latewood.graph_schema.events import EventKind, LedgerEntry
 from latewood.graph_schema.model import Fact, NodeKind
+from latewood.graph_schema.packs.loader import Vocabulary
 from latewood.storage.cursors import check_first, read_cursor, write_cursor
-from latewood.storage.port import Axis, Change, Hit, Page
+from latewood.storage.port import FACTS_MAX, Axis, Change, FactQuery, Hit, Page
 from latewood.storage.reference_space import NO_BOUND, SpaceLog, texts_in
 from latewood.storage.rows import as_known
 
-__all__ = ["HIDDEN", "changes", "search_text", "words_in"]
+__all__ = ["HIDDEN", "changes", "facts", "search_text", "words_in"]
 
 HIDDEN: Final = (NodeKind.PREDICATE, NodeKind.SOURCE)
 """Kinds that are listed and found only when they are asked for."""
@@ -54,6 +57,33 @@ def changes(
     shown = found[:first]
     more = write_cursor("v" if axis == "valid" else "c", *shown[-1]) if len(found) > first else None
     return Page(tuple(_change(log, log.ledgers["knowledge"][one[-1] - 1], known) for one in shown), more)
+
+
+def facts(
+    log: SpaceLog, query: FactQuery, words: Vocabulary, valid_at: Micros, known_at: Micros
+) -> tuple[Fact, ...]:  # fmt: skip
+    """Return the facts that hold, or with `FactQuery.standing` those that count, in the order of the port."""
+    found = log.holding(
+        log.keys_of if query.subjects is None else query.subjects, valid_at, known_at, every=query.standing
+    )
+    if query.subjects is None:
+        objects = set(query.objects or ())
+        found = [(entry, key) for entry, key in found if entry.event.payload.get("object") in objects]
+    if query.predicates is not None:
+        found = [(entry, key) for entry, key in found if log.predicate(entry.event) in query.predicates]
+    if len(found) > FACTS_MAX:
+        msg = f"more than {FACTS_MAX:,} facts in one read; ask for fewer ids or predicates"
+        raise LimitError(msg, limit="FACTS_MAX", maximum=FACTS_MAX)
+    found.sort(key=lambda one: (
+        one[0].event.subject, log.predicate(one[0].event), cast("int", one[0].event.valid_from),
+        one[0].recorded_at, one[0].event.ordinal,
+    ))  # fmt: skip
+    read = [(log.fact(entry, known_at), key) for entry, key in found]
+    return (
+        tuple(fact for fact, _ in read)
+        if query.standing
+        else tuple(replace(fact, conflict=log.conflict(fact, key, words, valid_at, known_at)) for fact, key in read)
+    )
 
 
 def search_text(

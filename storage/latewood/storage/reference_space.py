@@ -20,7 +20,10 @@ from latewood.graph_schema.resolution import Claim, Voice, challengers, holder
 from latewood.graph_schema.values import Json, Value, canonical_json, normal_key
 from latewood.storage.erasing import erasure_of
 from latewood.storage.fences import LeaseRow, check_lease
-from latewood.storage.planning import Plan, needs_of, plan, predicate_of, receipt_of, recorded_time
+from latewood.storage.merging import pull_in
+from latewood.storage.needing import needs_of
+from latewood.storage.planning import plan
+from latewood.storage.plans import Plan, predicate_of, receipt_of, recorded_time
 from latewood.storage.reference_erasing import Taken, find, take
 from latewood.storage.replaying import ReplayedUnit
 from latewood.storage.rows import FactRow, Known, Needs, NodeRow, SpaceRow
@@ -156,11 +159,13 @@ class SpaceLog:
             key = normal_key(f"predicate:{name}")
             if key in self.by_key:
                 by_key[key] = self.nodes[self.by_key[key]]
+        by_id = {one: self.nodes[one] for one in needs.ids if one in self.nodes}
+        pull_in(by_key.values(), by_id, lambda ids: {one: self.nodes[one] for one in ids})
         return Known(
             space=self.row,
             head=head,
             by_key=by_key,
-            by_id={one: self.nodes[one] for one in needs.ids if one in self.nodes},
+            by_id=by_id,
             facts={one: self._fact_row(one) for one in needs.facts | needs.ids if one in self.places},
             predicates=dict(self.predicates),
             holders={
@@ -279,11 +284,20 @@ class SpaceLog:
         best = holder(self.claims[key], valid_at, known_at)
         return None if best is None else self.log[best.fact].event.id
 
-    def holding(self, subjects: Iterable[str], valid_at: Micros, known_at: Micros) -> list[tuple[LedgerEntry, bytes]]:
-        """Return the value and object assertions about *subjects* that hold, with their keys."""
+    def holding(
+        self, subjects: Iterable[str], valid_at: Micros, known_at: Micros, *, every: bool = False
+    ) -> list[tuple[LedgerEntry, bytes]]:
+        """Return the value and object assertions about *subjects* that hold, with their keys.
+
+        With *every*, all that were made and not taken back, whether they hold or not, and absences too.
+        """
         found: list[tuple[LedgerEntry, bytes]] = []
         for subject in dict.fromkeys(subjects):
             for key in self.keys_of.get(subject, ()):
+                if every:
+                    counted = (one for one in self.claims[key] if one.recorded_at <= known_at < one.retracted_at)
+                    found += [(self.log[one.fact], key) for one in counted]
+                    continue
                 best = holder(self.claims[key], valid_at, known_at)
                 if best is not None and not best.absent:
                     found.append((self.log[best.fact], key))
@@ -295,7 +309,8 @@ class SpaceLog:
         return FactRow(
             fact, event.subject, self.predicate(event), cast("bytes", event.key), event.tier,
             event.kind is EventKind.ABSENT, cast("int", event.valid_from),
-            None if retraction is None else retraction.recorded_at,
+            None if retraction is None else retraction.recorded_at, event.valid_to, event.trust, event.known,
+            event.payload, self._source(event.payload).origin if event.payload else "",
         )  # fmt: skip
 
     def node(self, row: NodeRow) -> Node:
@@ -342,6 +357,8 @@ class SpaceLog:
             retired_at=None if retraction is None else from_micros(retraction.recorded_at),
             retired_reason=None if retraction is None else _text(retraction.event.payload, "reason"),
             replaces=_text(payload, "replaces"),
+            carried=_text(payload, "carried"),
+            ends=_text(payload, "ends"),
             erased=entry.erased,
         )
 

@@ -8,11 +8,12 @@ from dataclasses import dataclass
 
 from latewood.graph_schema.errors import ConflictError, CorruptError, InvalidError
 from latewood.graph_schema.events import Event, EventKind, LedgerEntry, Receipt
+from latewood.graph_schema.identity import CARRIED
 from latewood.graph_schema.ledger import header_bytes, link_hash, payload_digest
 from latewood.graph_schema.model import LedgerName, NodeKind
 from latewood.graph_schema.values import Json, canonical_json
 from latewood.storage.erasing import tombstone
-from latewood.storage.planning import Plan
+from latewood.storage.plans import Plan
 from latewood.storage.receipts import receipt_to_json
 from latewood.storage.rows import NodeRow, SpaceRow
 
@@ -83,8 +84,15 @@ class ReplayedUnit:
     @property
     def source(self) -> str | None:
         """The node id of the source that said it; None where the words were erased."""
-        found = (row.entry.event.payload.get("source") for row in self.rows)
+        said = (row.entry.event.payload for row in self.rows)
+        found = (one.get("source") for one in said if CARRIED not in one)
         return next((one for one in found if isinstance(one, str)), None)
+
+    @property
+    def carried(self) -> Mapping[str, str]:
+        """The node ids of the sources of facts that say again what others did, by the ids of the facts."""
+        found = {row.entry.event.id: row.entry.event.payload for row in self.rows}
+        return {one: str(said["source"]) for one, said in found.items() if CARRIED in said and "source" in said}
 
 
 def written_payload(entry: LedgerEntry) -> str | None:

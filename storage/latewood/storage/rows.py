@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from collections.abc import Set as AbstractSet
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 
 from latewood.graph_schema.clock import AsOf, Micros
+from latewood.graph_schema.identity import MERGED_INTO
 from latewood.graph_schema.model import Node, NodeKind, Predicate
 from latewood.graph_schema.values import Json
 
@@ -14,8 +15,15 @@ __all__ = ["Erasing", "FactRow", "Known", "Needs", "NodeRow", "SpaceRow", "as_kn
 
 
 def as_known(node: Node, at: AsOf) -> Node:
-    """Show a node as of *at*: a read of the past has no version, which is today's and no base for a write."""
-    return node if at.known_at is None else replace(node, version=0)
+    """Show a node as of *at*: a read of the past has no version, which is today's and no base for a write, and does not
+    say what the node was merged into since; the fact `merged_into` tells when.
+    """
+    if at.known_at is None:
+        return node
+    said = node.attributes
+    if MERGED_INTO in said:
+        said = {name: value for name, value in said.items() if name != MERGED_INTO}
+    return replace(node, version=0, attributes=said)
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,7 +55,13 @@ class NodeRow:
 
 @dataclass(frozen=True, slots=True)
 class FactRow:
-    """An assertion as a plan needs it. *retracted_at* is None while it counts."""
+    """An assertion as a plan needs it.
+
+    Attributes:
+        retracted_at: None while it counts.
+        payload: empty once it was erased.
+        origin: of the source that said it; empty once that was erased.
+    """
 
     id: str
     subject: str
@@ -57,6 +71,11 @@ class FactRow:
     absent: bool
     valid_from: Micros
     retracted_at: Micros | None
+    valid_to: Micros | None
+    trust: int
+    known: bool
+    payload: Mapping[str, Json]
+    origin: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,6 +89,7 @@ class Erasing:
         sources: source nodes that no other payload names, and those that speak under an erased actor's key, with the
             seq of their declaration.
         keys: the keys of the assertions among the rows, with their predicates.
+        names: the nodes that were absorbed by the target: they are what else it was called, and go with it.
     """
 
     target: str
@@ -78,6 +98,7 @@ class Erasing:
     seqs: tuple[int, ...]
     sources: Mapping[str, int]
     keys: Mapping[bytes, str]
+    names: Mapping[str, NodeKind] = field(default_factory=dict[str, NodeKind])
 
 
 @dataclass(slots=True)
@@ -102,6 +123,7 @@ class Known:
 
     Attributes:
         head: recorded time of the ledger's last row.
+        by_id: the nodes by which others were absorbed are among them, to the last.
         holders: (fact, instant as asked) to the id of what holds for its key then, absences included.
         predicates: those in use in the space.
         erasing: what `Needs.erase` would take; None when it is neither a fact nor a node.

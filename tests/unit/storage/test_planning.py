@@ -13,10 +13,10 @@ from latewood.graph_schema.model import Cardinality, NodeKind, Predicate, Trust
 from latewood.graph_schema.packs.loader import vocabulary
 from latewood.graph_schema.values import Value
 from latewood.storage.names import check_space_name, session_key, unknown_space
-from latewood.storage.planning import (
+from latewood.storage.needing import needs_of
+from latewood.storage.planning import plan
+from latewood.storage.plans import (
     Plan,
-    needs_of,
-    plan,
     predicate_attributes,
     predicate_of,
     receipt_of,

@@ -7,12 +7,14 @@ logs keep what was written until they are pruned. `docs/guide/erase.md` says whe
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Final
 
+from latewood.graph_schema.identity import MERGED_INTO
 from latewood.graph_schema.model import ERASED_NAME, LedgerName, NodeKind
 from latewood.graph_schema.values import canonical_json
 from latewood.storage.erasing import REFUSAL_ERASED, Erasure, receipt_without
+from latewood.storage.merging import linked_facts
 from latewood.storage.neo4j.database import Query, Row
 from latewood.storage.neo4j.names import space_label
 from latewood.storage.port import Scrub
@@ -35,13 +37,19 @@ def find(query: Query, n: int, ledger: LedgerName, target: str) -> Erasing | Non
     if not found:
         return None
     subject, kind, norm, places = found[0]
-    odd = _ODD[ledger]
-    seqs = sorted({place // 2 for place in places if place is not None and place % 2 == odd})
-    rows = query("erase_rows", space=n, ledger=ledger, seqs=seqs)
+    odd, names = _ODD[ledger], dict[str, NodeKind]()
+    seqs = _seqs(places, odd)
+    if kind is not None:
+        names = _absorbed(query, n, target)
+        for one in (target, *names):
+            seqs |= {row[0] for row in query("declared_again", space=n, ledger=ledger, odd=odd, id=one)}
+        for one in names:
+            seqs |= _seqs(query("erase_target", space=n, id=one)[0][3], odd)
+    rows = _with_linked(query, n, ledger, seqs)
     named = {source for row in rows if (source := _source(row)) is not None}
     orphans = _orphans(query, n, named, [2 * row[0] + odd for row in rows])
     if kind == NodeKind.ACTOR.value and norm is not None:
-        orphans |= {row[0] for row in query("sources_by", space=n, id=target) if _origin(row[1]) == norm}
+        orphans |= {row[0] for row in query("sources_by", space=n, id=target) if _said(row[1], "origin") == norm}
     declared = {
         one: place // 2 for one, place in query("declared_at", space=n, ids=sorted(orphans))
         if place is not None and place % 2 == odd
@@ -51,12 +59,49 @@ def find(query: Query, n: int, ledger: LedgerName, target: str) -> Erasing | Non
         target, subject, None if kind is None else NodeKind(kind), tuple(row[0] for row in rows),
         {one: seq for one, seq in declared.items() if seq in left},
         {bytes(row[1]): row[2] for row in rows if row[1] is not None and row[2] is not None},
+        names,
     )  # fmt: skip
 
 
-def _origin(attributes: str) -> object:
+def _seqs(places: Iterable[int | None], odd: int) -> set[int]:
+    return {place // 2 for place in places if place is not None and place % 2 == odd}
+
+
+def _absorbed(query: Query, n: int, target: str) -> dict[str, NodeKind]:
+    """Return the nodes that were merged into *target*, and those merged into them, with their kinds."""
+    found: dict[str, NodeKind] = {}
+    fresh = [target]
+    while fresh:
+        new = {
+            row[0]: NodeKind(row[1]) for row in query("absorbed_by", space=n, ids=fresh)
+            if _said(row[2], MERGED_INTO) in fresh
+        }  # fmt: skip
+        fresh = [one for one in new if one not in found]
+        found |= new
+    return found
+
+
+def _with_linked(query: Query, n: int, ledger: LedgerName, seqs: set[int]) -> list[Row]:
+    """Return the rows at *seqs* with those about the facts that say the same, before and after merges and splits."""
+    found: dict[int, Row] = {}
+    fresh, seen = seqs, set[str]()
+    while fresh:
+        rows = query("erase_rows", space=n, ledger=ledger, seqs=sorted(fresh))
+        found |= {row[0]: row for row in rows}
+        ends = {row[4] for row in rows if row[4] is not None}
+        facts = (ends | linked_facts(json.loads(row[3]) for row in rows)) - seen
+        seen |= facts
+        fresh = set[int]()
+        for fact in sorted(facts):
+            for row in query("erase_target", space=n, id=fact):
+                fresh |= _seqs(row[3], _ODD[ledger])
+        fresh -= set(found)
+    return [found[seq] for seq in sorted(found)]
+
+
+def _said(attributes: str, name: str) -> object:
     found: dict[str, object] | None = json.loads(attributes)
-    return None if found is None else found.get("origin")
+    return None if found is None else found.get(name)
 
 
 def _source(row: Row) -> str | None:

@@ -16,12 +16,14 @@ from latewood.graph_schema.model import LEDGERS, LedgerName, NodeKind, Predicate
 from latewood.graph_schema.packs.loader import Vocabulary
 from latewood.graph_schema.resolution import Claim, Stretch, Window
 from latewood.graph_schema.values import Json, normal_key
+from latewood.storage.merging import pull_in
 from latewood.storage.names import competes_for, predicate_key, unknown_space
+from latewood.storage.needing import needs_of
 from latewood.storage.neo4j.database import Engine, Query, Row, head_of
 from latewood.storage.neo4j.erasing import find
 from latewood.storage.neo4j.keys import FactRef, ImageRows, KeyImage, WindowRows, claim_of, load_images, tail_row
 from latewood.storage.neo4j.pending import Pending
-from latewood.storage.planning import needs_of, predicate_of, recorded_time
+from latewood.storage.plans import predicate_of, recorded_time
 from latewood.storage.rows import FactRow, Known, Needs, NodeRow, SpaceRow
 from latewood.storage.settling import KeyRows, KeyState
 
@@ -43,6 +45,12 @@ def node_row(row: Row) -> NodeRow:
     read: dict[str, Json] | None = json.loads(attributes) if attributes != "{}" else {}
     # Attributes that are null mark a tombstone.
     return NodeRow(node_id, NodeKind(kind), node_type, key, name, read or {}, recorded_at, version, read is None)
+
+
+def _origin(attributes: str | None) -> str:
+    """Return the origin of the source that a fact was said by, empty where that was erased."""
+    found: dict[str, Json] | None = None if attributes is None else json.loads(attributes)
+    return str((found or {}).get("origin", ""))
 
 
 @dataclass(slots=True)
@@ -196,8 +204,12 @@ class Group:
         for space, *row in by_id:
             node = node_row(row)
             self.by_id[space, node.id] = node
-        for space, fact_id, subject, predicate, key, tier, absent, valid_from, retracted_at, place, target in facts:
-            row = FactRow(fact_id, subject, predicate, bytes.fromhex(key), tier, absent, valid_from, retracted_at)
+        for space, fact_id, subject, predicate, key, tier, absent, *rest in facts:
+            valid_from, retracted_at, place, target, valid_to, trust, known, payload, said_by = rest
+            row = FactRow(
+                fact_id, subject, predicate, bytes.fromhex(key), tier, absent, valid_from, retracted_at, valid_to,
+                trust, known, json.loads(payload) if payload else {}, _origin(said_by),
+            )  # fmt: skip
             self.facts[space, fact_id] = (row, FactRef(fact_id, target), place)
 
     def read_ids(self, ids: Iterable[tuple[int, str]]) -> None:
@@ -282,6 +294,7 @@ class Group:
             asked: self._versioned(n, self.by_id[n, normal_id(asked)])
             for asked in needs.ids if is_id(asked) and (n, normal_id(asked)) in self.by_id
         }  # fmt: skip
+        pull_in(by_key.values(), by_id, lambda ids: self._merged(n, ids))
         predicates: dict[str, Predicate] = {}
         for node in by_key.values():
             if node.kind is NodeKind.PREDICATE:
@@ -292,6 +305,11 @@ class Group:
             erasing = find(self.query, n, ledger.name, normal_id(needs.erase))
         taken = {one for one in needs.fresh if (n, one) in self.facts or (n, one) in self.by_id}
         return Known(space.row, ledger.recorded_at, by_key, by_id, facts, predicates, holders, erasing, taken)
+
+    def _merged(self, n: int, ids: set[str]) -> dict[str, NodeRow]:
+        """Return nodes that others were merged into."""
+        self.read_ids((n, one) for one in ids if (n, one) not in self.by_id)
+        return {one: self._versioned(n, self.by_id[n, one]) for one in ids if (n, one) in self.by_id}
 
     def _node(self, n: int, key: str, *, fresh: bool) -> NodeRow | None:
         # Only a node that a unit names can be expected at a version; the group read those afresh.

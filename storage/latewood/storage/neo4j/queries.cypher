@@ -63,7 +63,8 @@ CALL () {
 CALL () {
   UNWIND $ids AS one MATCH (f:Fact {space: one[0], id: one[1]})
   RETURN collect([f.space, f.id, f.subject, f.predicate, f.key_id, f.tier, f.absent, {us:f.valid_from},
-    {us:f.retracted_at}, f.place, f.object]) AS facts
+    {us:f.retracted_at}, f.place, f.object, {us:f.valid_to}, f.trust, f.known, f.payload,
+    [(f)-[:SAID_BY]->(s) | s.attributes][0]]) AS facts
 }
 RETURN replays, kept, by_key, by_id, facts;
 
@@ -242,6 +243,19 @@ WITH DISTINCT h.fact_id AS fact LIMIT $most
 MATCH (f:Fact {space: $space, id: fact})
 MATCH (k:Key {space: $space, id: f.key_id})
 RETURN {fact:f}, k.contested;
+
+// name: standing_of_subjects
+// Every assertion about nodes that was made and not taken back; predicates may be null for all.
+UNWIND $ids AS id
+MATCH (f:Fact {space: $space, subject: id}) WHERE f.valid_from IS NOT NULL AND f.recorded_at <= $r
+  AND (f.retracted_at IS NULL OR f.retracted_at > $r) AND ($predicates IS NULL OR f.predicate IN $predicates)
+RETURN {fact:f}, false LIMIT $most;
+
+// name: standing_of_objects
+// The same of those that point at nodes or facts.
+MATCH (f:Fact) WHERE f.space = $space AND f.object IN $ids AND f.recorded_at <= $r
+  AND (f.retracted_at IS NULL OR f.retracted_at > $r) AND ($predicates IS NULL OR f.predicate IN $predicates)
+RETURN {fact:f}, false LIMIT $most;
 
 // name: facts_by_id
 // Assertions by id, retracted ones too.
@@ -424,12 +438,27 @@ CALL () {
 }
 RETURN subject, kind, norm, places;
 
+// name: absorbed_by
+// The nodes that were merged into others: those whose fact says so, for the caller to tell by their attributes.
+MATCH (n:Node)-[h]->(o:Node) WHERE n.space = $space AND o.space = $space AND o.id IN $ids
+  AND h.predicate = 'merged_into' AND h.retired_at IS NULL
+RETURN DISTINCT n.id, n.kind, n.attributes;
+
+// name: declared_again
+// Rows that declare a node again; they follow the fact of its merge, or that fact's retraction.
+MATCH (f:Fact {space: $space, subject: $id}) WHERE f.valid_from IS NOT NULL AND f.predicate = 'merged_into'
+UNWIND [f.place, f.retraction] AS place
+WITH DISTINCT place WHERE place IS NOT NULL AND place % 2 = $odd
+MATCH (e:Event {space: $space, ledger: $ledger, seq: place / 2 + 1}) WHERE e.kind = 'declared' AND e.id = $id
+RETURN e.seq;
+
 // name: erase_rows
 // Rows of a ledger that still have their payload, with the predicate of their key.
 UNWIND $seqs AS seq
 MATCH (e:Event {space: $space, ledger: $ledger, seq: seq}) WHERE e.payload IS NOT NULL AND e.kind <> 'erased'
 OPTIONAL MATCH (f:Fact {space: $space, id: coalesce(e.target, e.id)})
-RETURN e.seq, e.key, CASE WHEN e.key IS NULL THEN null ELSE f.predicate END, e.payload ORDER BY e.seq;
+RETURN e.seq, e.key, CASE WHEN e.key IS NULL THEN null ELSE f.predicate END, e.payload,
+  CASE WHEN e.kind = 'absent' THEN e.id ELSE null END ORDER BY e.seq;
 
 // name: sources_unsaid
 // Sources to which no fact points but those at the places.

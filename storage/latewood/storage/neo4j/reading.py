@@ -130,7 +130,7 @@ class Reading:
         listed = query.subjects if query.subjects is not None else query.objects or ()
         check_count(len(listed))
         rows = self.query(
-            "holding_of_objects" if query.subjects is None else "holding_of_subjects",
+            f"{'standing' if query.standing else 'holding'}_of_{'objects' if query.subjects is None else 'subjects'}",
             space=self.n, ids=ids_in(listed), t=instant(valid_at), r=instant(known_at), most=FACTS_MAX + 1,
             predicates=None if query.predicates is None else list(query.predicates),
         )  # fmt: skip

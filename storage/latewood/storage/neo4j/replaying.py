@@ -119,6 +119,7 @@ class Replayer(GroupWriter):
         space = group.space(name)
         n, ledger = space.number, space.ledgers[unit.ledger]
         unit.plan.origin = self._origin(n, unit)
+        unit.plan.origins = {fact: self._said_by(n, source) for fact, source in unit.carried.items()}
         changes, _ = self._settle(space, ledger, unit.plan)
         base_seq = ledger.seq
         for row in unit.rows:
@@ -141,5 +142,9 @@ class Replayer(GroupWriter):
         for node in unit.plan.declared:
             if node.id == unit.source:
                 return str(node.attributes.get("origin", ""))
-        known = self._group.by_id.get((n, normal_id(unit.source))) if unit.source is not None else None
+        return "" if unit.source is None else self._said_by(n, unit.source)
+
+    def _said_by(self, n: int, source: str) -> str:
+        """Return the origin of a source by its node id."""
+        known = self._group.by_id.get((n, normal_id(source)))
         return "" if known is None else str(known.attributes.get("origin", ""))

@@ -32,7 +32,7 @@ from latewood.storage.neo4j.rebuilding import PHASES, Rebuilder
 from latewood.storage.neo4j.replaying import Replayer
 from latewood.storage.neo4j.searching import MemorySearch
 from latewood.storage.neo4j.writing import GroupWriter
-from latewood.storage.planning import predicate_of
+from latewood.storage.plans import predicate_of
 from latewood.storage.port import (
     PAGE_MAX,
     Axis,

@@ -30,7 +30,8 @@ from latewood.storage.neo4j.erasing import take
 from latewood.storage.neo4j.gathering import Cache, Group, LazyRows, LedgerHead, SpaceHeads
 from latewood.storage.neo4j.keys import FactRef, KeyImage
 from latewood.storage.neo4j.vectors import current_number
-from latewood.storage.planning import Plan, plan, receipt_of
+from latewood.storage.planning import plan
+from latewood.storage.plans import Plan, receipt_of
 from latewood.storage.port import Committed
 from latewood.storage.receipts import receipt_from_json, receipt_to_json
 from latewood.storage.replaying import written_payload
@@ -175,9 +176,11 @@ class GroupWriter:
     def _nodes(self, space: SpaceHeads, ledger: LedgerHead, planned: Plan, base_seq: int) -> None:
         """Keep the declared nodes, and note the last event about each node."""
         n = space.number
+        # A merge declares the node again that it may have named first: what counts is where it was named.
         places = {
-            event.id: base_seq + event.ordinal + 1 for event in planned.events if event.kind is EventKind.DECLARED
-        }
+            event.id: base_seq + event.ordinal + 1
+            for event in reversed(planned.events) if event.kind is EventKind.DECLARED
+        }  # fmt: skip
         for node in planned.declared:
             self._group.pending.node(n, node, ledger.place(places[node.id]))
             self._group.by_id[n, node.id] = node
@@ -191,13 +194,13 @@ class GroupWriter:
         self, space: SpaceHeads, ledger: LedgerHead, planned: Plan
     ) -> tuple[list[tuple[KeyImage, KeyChange, list[Event]]], list[NotHolding]]:
         """Find what the unit does to every key it touches, and where its facts do not hold; change nothing."""
-        origin = origin_hash(space.row.secret, planned.origin)
         touched: dict[str, tuple[KeyImage, KeyChange, list[Event]]] = {}
         refs: dict[int, str] = {}
         keyed = [event for event in planned.events if event.key is not None]
         self._group.load_states((space.number, cast("bytes", event.key).hex()) for event in keyed)
         for event in keyed:
             key = cast("bytes", event.key).hex()
+            origin = origin_hash(space.row.secret, planned.origin_of(event))
             if key not in touched:
                 image = self._image(space, key, event, origin)
                 state = image.state
@@ -271,7 +274,8 @@ class GroupWriter:
                 image.facts[place] = ref
                 row = FactRow(
                     event.id, event.subject, image.predicate, cast("bytes", event.key), event.tier,
-                    event.kind is EventKind.ABSENT, cast("int", event.valid_from), None,
+                    event.kind is EventKind.ABSENT, cast("int", event.valid_from), None, event.valid_to, event.trust,
+                    event.known, event.payload, planned.origin_of(event),
                 )  # fmt: skip
                 self._group.facts[n, event.id] = (row, ref, place)
             image.state = change.state

@@ -9,14 +9,14 @@ from __future__ import annotations
 
 import json
 import os
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Final, TypeAlias, cast
 
 import apsw
 
 from latewood.graph_schema.errors import UnavailableError
-from latewood.graph_schema.ids import id_bytes, id_text, is_id
+from latewood.graph_schema.ids import id_bytes, id_text, is_id, normal_id
 from latewood.graph_schema.model import ERASED_NAME, NodeKind
 from latewood.graph_schema.values import canonical_json
 from latewood.storage.crashpoints import reach
@@ -49,17 +49,21 @@ def find(db: Statements, place: Place, target: str) -> Erasing | None:
     _, n, _, ledger = place
     if not is_id(target):
         return None
-    raw = id_bytes(target)
+    raw, names = id_bytes(target), dict[str, tuple[int, NodeKind]]()
     node = db.execute(_sql()["node_target"], (n, raw)).fetchone()
     if node is not None:
         subject, kind = target, NodeKind(cast("str", node[1]))
+        names = _absorbed(db, n, target)
         rows = db.execute(_sql()["rows_about_node"], (n, ledger, raw, node[0])).fetchall()
+        for one, (number_of, _) in names.items():
+            rows += db.execute(_sql()["rows_about_node"], (n, ledger, id_bytes(one), number_of)).fetchall()
     else:
         fact = db.execute(_sql()["fact_target"], (n, raw)).fetchone()
         if fact is None:
             return None
         subject, kind = id_text(cast("bytes", fact[0])), None
         rows = db.execute(_sql()["rows_about_fact"], (n, ledger, raw)).fetchall()
+    rows = _with_linked(db, n, ledger, rows)
     named = _orphans(db, n, rows)
     if kind is NodeKind.ACTOR and node is not None and node[3] is not None:
         own = db.execute(_sql()["sources_under_key"], (n, target, node[3]))
@@ -69,7 +73,37 @@ def find(db: Statements, place: Place, target: str) -> Erasing | None:
         target, subject, kind, tuple(cast("int", row[1]) for row in rows),
         {id_text(cast("bytes", row[0])): cast("int", row[1]) for row in declared},
         {cast("bytes", row[2]): cast("str", row[3]) for row in rows if row[2] is not None},
+        {one: kind_of for one, (_, kind_of) in names.items()},
     )  # fmt: skip
+
+
+def _absorbed(db: Statements, n: int, target: str) -> dict[str, tuple[int, NodeKind]]:
+    """Return the nodes that were merged into *target*, and those merged into them, with their rows and kinds."""
+    found: dict[str, tuple[int, NodeKind]] = {}
+    fresh = [target]
+    while fresh:
+        rows = db.execute(_sql()["absorbed_by"], (n, json.dumps(fresh))).fetchall()
+        new = {id_text(cast("bytes", row[1])): (cast("int", row[0]), NodeKind(cast("str", row[2]))) for row in rows}
+        fresh = [one for one in new if one not in found]
+        found |= new
+    return found
+
+
+def _with_linked(db: Statements, n: int, ledger: int, rows: Sequence[tuple[Cell, ...]]) -> list[tuple[Cell, ...]]:
+    """Return *rows* with those about the facts that say the same, of the nodes before and after merges and splits."""
+    found = {cast("int", row[0]): row for row in rows}
+    fresh, seen = list(found), set[str]()
+    while fresh:
+        linked = db.execute(_sql()["linked_facts"], (json.dumps(fresh),)).fetchall()
+        facts = {normal_id(cast("str", one)) for row in linked for one in row if one is not None} - seen
+        seen |= facts
+        new = [
+            row for fact in sorted(facts) if is_id(fact)
+            for row in db.execute(_sql()["rows_about_fact"], (n, ledger, id_bytes(fact)))
+        ]  # fmt: skip
+        fresh = [cast("int", row[0]) for row in new if cast("int", row[0]) not in found]
+        found |= {cast("int", row[0]): row for row in new}
+    return sorted(found.values(), key=lambda row: cast("int", row[1]))
 
 
 def _orphans(db: Statements, n: int, rows: Iterable[tuple[Cell, ...]]) -> set[str]:

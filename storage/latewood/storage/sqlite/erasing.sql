@@ -6,6 +6,19 @@ select n, kind, key, norm from node where space = ? and id = ?;
 -- The subject of an assertion that may be erased.
 select subject from event where id = ?2 and space = ?1 and kind in ('asserted', 'absent');
 
+-- name: absorbed_by
+-- The nodes that were merged into others (a JSON list of ids as text).
+select n, id, kind from node
+where space = ?1 and kind = 'entity' and json_extract(attributes, '$.merged_into') in (select value from json_each(?2));
+
+-- name: linked_facts
+-- The facts that rows (a JSON list) say again of another node, those that say again what the rows took back, and the
+-- rows' own where they are absences: a fact's end may be said again elsewhere too.
+select json_extract(payload, '$.carried'), json_extract(payload, '$.moved_to'),
+  case when kind = 'absent' then lower(hex(id)) end
+from event
+where e in (select value from json_each(?1)) and payload is not null and kind in ('asserted', 'absent', 'retracted');
+
 -- name: rows_about_node
 -- The rows of a ledger about a node that still have their payload: its declaration, assertions, and retractions.
 select f.e, f.seq, f.key, k.predicate, json_extract(f.payload, '$.source') from (

@@ -41,7 +41,10 @@ from json_each(?2) i cross join node on node.space = ?1 and node.id = unhex(i.va
 
 -- name: facts_for_plan
 -- Assertions by id (a JSON list of hex) with what a plan must know of them.
-select f.id, f.subject, k.predicate, f.key, f.tier, f.kind = 'absent', f.valid_from, c.retracted_at, f.e, k.k
+select f.id, f.subject, k.predicate, f.key, f.tier, f.kind = 'absent', f.valid_from, c.retracted_at, f.e, k.k,
+  f.valid_to, f.trust, f.known, f.payload, (
+    select json_extract(s.attributes, '$.origin') from node s
+    where s.space = f.space and s.id = unhex(replace(json_extract(f.payload, '$.source'), '-', '')))
 from json_each(?2) i
 cross join event f on f.id = unhex(i.value) and f.space = ?1 and f.kind in ('asserted', 'absent')
 join key k on k.space = f.space and k.id = f.key
@@ -168,6 +171,27 @@ where exists (
   select 1 from stretch h
   where h.k = c.k and h.e = c.e and h.valid_from <= ?3 and h.recorded_at <= ?4 and h.retired_at > ?4
     and (h.valid_to > ?3 or h.closed_at > ?4))
+limit ?5;
+
+-- name: standing_of_subjects
+-- Every assertion about nodes (a JSON list of hex) that was made and not taken back; predicates may be null for all.
+select f.e, f.id, f.subject, k.predicate, f.kind, f.trust, f.known, f.valid_from, f.valid_to, f.recorded_at, f.ordinal,
+  f.payload, null, null, null, k.k, 0
+from json_each(?2) i
+cross join node n on n.space = ?1 and n.id = unhex(i.value)
+cross join key k on k.subject = n.n and (?6 is null or k.predicate in (select value from json_each(?6)))
+cross join claim c on c.k = k.k and c.recorded_at <= ?4 and c.retracted_at > ?4
+cross join event f on f.e = c.e
+limit ?5;
+
+-- name: standing_of_objects
+-- The same of those that point at nodes or facts (a JSON list of hex).
+select f.e, f.id, f.subject, k.predicate, f.kind, f.trust, f.known, f.valid_from, f.valid_to, f.recorded_at, f.ordinal,
+  f.payload, null, null, null, k.k, 0
+from json_each(?2) i
+cross join claim c on c.object = unhex(i.value) and c.recorded_at <= ?4 and c.retracted_at > ?4
+cross join key k on k.k = c.k and k.space = ?1 and (?6 is null or k.predicate in (select value from json_each(?6)))
+cross join event f on f.e = c.e
 limit ?5;
 
 -- name: facts_by_id

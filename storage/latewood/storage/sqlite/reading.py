@@ -130,7 +130,10 @@ class Reading:
         check_count(len(listed))
         predicates = None if query.predicates is None else json.dumps(list(query.predicates))
         bindings: list[object] = [self.n, hex_list(dict.fromkeys(listed)), valid_at, known_at, FACTS_MAX + 1]
-        if query.subjects is None:
+        if query.standing:
+            name = "standing_of_objects" if query.subjects is None else "standing_of_subjects"
+            bindings.append(predicates)
+        elif query.subjects is None:
             name = "holding_of_objects"
             bindings.append(predicates)
         elif predicates is None:

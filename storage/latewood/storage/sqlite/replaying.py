@@ -107,6 +107,7 @@ class Replayer(GroupWriter):
         space = self._space(name)
         ledger = self._ledger(space, unit.ledger)
         unit.plan.origin = self._origin(space.n, unit)
+        unit.plan.origins = {fact: self._said_by(space.n, source) for fact, source in unit.carried.items()}
         keys, _ = self._settle(space, unit.plan)
         base_seq, first_e, unit_raw = ledger.seq, self._cache.next_e, id_bytes(unit.id)
         insert = self._sql["insert_event"]
@@ -135,8 +136,10 @@ class Replayer(GroupWriter):
         for node in unit.plan.declared:
             if node.id == unit.source:
                 return str(node.attributes.get("origin", ""))
-        if unit.source is None:
-            return ""
-        listed = json.dumps([unit.source.replace("-", "")])
+        return "" if unit.source is None else self._said_by(n, unit.source)
+
+    def _said_by(self, n: int, source: str) -> str:
+        """Return the origin of a source by its node id."""
+        listed = json.dumps([source.replace("-", "")])
         row = self._db.execute(self._sql["nodes_by_id"], (n, listed)).fetchone()
         return "" if row is None else str(node_row(row).attributes.get("origin", ""))

@@ -24,7 +24,7 @@ from latewood.graph_schema.packs.loader import Vocabulary, vocabulary
 from latewood.storage.crashpoints import reach
 from latewood.storage.erasing import check_alone, erases
 from latewood.storage.names import check_space_name, forget_names
-from latewood.storage.planning import predicate_of
+from latewood.storage.plans import predicate_of
 from latewood.storage.port import (
     PAGE_MAX,
     Axis,

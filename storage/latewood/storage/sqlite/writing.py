@@ -21,8 +21,11 @@ from latewood.graph_schema.resolution import Claim
 from latewood.graph_schema.values import Json, canonical_json, normal_key
 from latewood.storage.crashpoints import reach
 from latewood.storage.erasing import erasure_of
+from latewood.storage.merging import is_redeclared, pull_in
 from latewood.storage.names import predicate_key, unknown_space
-from latewood.storage.planning import Plan, needs_of, plan, predicate_of, receipt_of, recorded_time
+from latewood.storage.needing import needs_of
+from latewood.storage.planning import plan
+from latewood.storage.plans import Plan, predicate_of, receipt_of, recorded_time
 from latewood.storage.port import Committed
 from latewood.storage.receipts import receipt_from_json, receipt_to_json
 from latewood.storage.rows import FactRow, Known, NodeRow, SpaceRow
@@ -247,11 +250,8 @@ class GroupWriter:
                     instant = recorded_time(unit, space.row, head, self._clock.now()) if at is None else at
                     holders[fact_id, at] = self._holder(rows_of[fact_id], instant)
         by_key = self._by_key(space, keys, fresh=bool(unit.expects))
-        by_id: dict[str, NodeRow] = {}
-        if node_ids := [one.replace("-", "") for one in needs.ids if is_id(one)]:
-            for row in self._db.execute(self._sql["nodes_by_id"], (space.n, json.dumps(node_ids))):
-                found = node_row(row)
-                by_id[found.id] = found
+        by_id = self._by_id(space, needs.ids)
+        pull_in(by_key.values(), by_id, lambda ids: self._by_id(space, ids))
         predicates = {
             one.name: one
             for one in (predicate_of(node.attributes) for node in by_key.values() if node.kind is NodeKind.PREDICATE)
@@ -281,15 +281,25 @@ class GroupWriter:
                 found[key] = cache[space.n, key] = node_row(row)
         return found
 
+    def _by_id(self, space: CachedSpace, ids: Iterable[str]) -> dict[str, NodeRow]:
+        listed = [one.replace("-", "") for one in ids if is_id(one)]
+        if not listed:
+            return {}
+        rows = self._db.execute(self._sql["nodes_by_id"], (space.n, json.dumps(listed)))
+        return {found.id: found for found in map(node_row, rows)}
+
     def _facts(self, space: CachedSpace, ids: Sequence[str], into: dict[str, FactRow]) -> dict[str, int]:
         keys: dict[str, int] = {}
         listed = json.dumps([one.replace("-", "") for one in ids])
         for row in self._db.execute(self._sql["facts_for_plan"], (space.n, listed)):
-            raw_id, subject, predicate, key, tier, absent, valid_from, retracted_at, _, k = row
+            raw_id, subject, predicate, key, tier, absent, valid_from, retracted_at, _, k = row[:10]
+            valid_to, trust, known, payload, origin = row[10:]
             fact_id = id_text(cast("bytes", raw_id))
             into[fact_id] = FactRow(
                 fact_id, id_text(cast("bytes", subject)), cast("str", predicate), cast("bytes", key), cast("int", tier),
                 bool(absent), cast("int", valid_from), open_end(cast("int", retracted_at)),
+                cast("int | None", valid_to), cast("int", trust), bool(known),
+                json.loads(cast("str", payload)) if payload else {}, cast("str | None", origin) or "",
             )  # fmt: skip
             keys[fact_id] = cast("int", k)
         return keys
@@ -339,7 +349,7 @@ class GroupWriter:
             self._db.execute(self._sql["insert_node"], row)
             if norm is not None:
                 self._cache.nodes[space.n, norm] = node
-            if node.kind not in (NodeKind.PREDICATE, NodeKind.SOURCE) and not node.erased:
+            if node.kind not in (NodeKind.PREDICATE, NodeKind.SOURCE) and not node.erased and not is_redeclared(node):
                 words = node.name if node.key is None or node.key == node.name else f"{node.key} {node.name}"
                 self._text(space, -self._cache.next_n, words)
             self._cache.next_n += 1
@@ -364,11 +374,11 @@ class GroupWriter:
     def _settle(self, space: CachedSpace, planned: Plan) -> tuple[list[_Touched], list[NotHolding]]:
         """Find what the unit does to every key it touches, in order of key, and where its facts do not hold."""
         keys: dict[bytes, _Touched] = {}
-        origin = origin_hash(space.row.secret, planned.origin)
         fact_ids: dict[int, str] = {}
         for event in planned.events:
             if event.key is None:
                 continue
+            origin = origin_hash(space.row.secret, planned.origin_of(event))
             touched = keys.get(event.key)
             if touched is None:
                 change = KeyChange(self._key(space, event.key, event, origin))
