@@ -197,6 +197,7 @@ ASKED: list[tuple[str, str, list[str], Any]] = [
         lambda m: m.diff(EARLY, LATE),
     ),
     ("find", '(text: "lyon")', ["find", "lyon"], lambda m: m.find("lyon")),
+    ("conflicts", "", ["conflicts"], lambda m: m.conflicts()),
     ("spaces", "", ["spaces", "list"], lambda m: m.spaces()),
     ("verifyLedger", "", ["ledger", "verify"], lambda m: m.verify()),
 ]  # fmt: skip

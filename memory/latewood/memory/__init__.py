@@ -10,6 +10,7 @@ from latewood.memory.rebuilding import RebuildReport
 from latewood.memory.reindexing import ReindexReport
 from latewood.reasoning.brief import Brief, BriefLine, BriefSection
 from latewood.reasoning.changes import Axis, Difference
+from latewood.reasoning.conflicts import Disputed
 from latewood.reasoning.fusion import Clue, Signal
 from latewood.reasoning.precedents import Precedent
 from latewood.reasoning.recalled import Recall, Recalled
@@ -28,6 +29,7 @@ __all__ = [
     "Decision",
     "DecisionStatus",
     "Difference",
+    "Disputed",
     "Entity",
     "ErasureReport",
     "Fact",

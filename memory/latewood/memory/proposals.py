@@ -40,6 +40,7 @@ __all__ = [
     "proposal_commands",
     "proposals",
     "reject",
+    "waiting",
 ]
 
 PROPOSAL: Final = "proposal"
@@ -168,7 +169,7 @@ def _proposal(node: Node, facts: Mapping[str, Fact]) -> Proposal | None:
     )  # fmt: skip
 
 
-async def _waiting(memory: Memory, thing: Identified) -> Proposal:
+async def waiting(memory: Memory, thing: Identified) -> Proposal:
     """Return a proposal that is not settled. Raises NotFoundError, ConflictError (``proposal.settled``)."""
     node = await memory.node(thing)
     found = await _read(memory, [node], NOW) if node.type == PROPOSAL else []
@@ -192,7 +193,7 @@ async def accept(
         ConflictError: code ``proposal.settled``; another settled it meanwhile: ``version.conflict``.
         RefusedError: what it proposes cannot be written; the proposal stays.
     """
-    one = await _waiting(memory, thing)
+    one = await waiting(memory, thing)
     turn = None if one.turn is None else (await memory.facts_by_id([one.turn])).get(one.turn)
     trust = Trust.EXTRACTED if turn is None else turn.trust
     written_id, commands = _writes(memory, one, turn)
@@ -248,7 +249,7 @@ async def reject(
     """Settle a proposal as not so; it stays, with the reason, and is not made again. Raises as `accept` does."""
     if not because.strip():
         raise InvalidError("a proposal is rejected for a reason: say why with because", code="query.invalid")
-    one = await _waiting(memory, thing)
+    one = await waiting(memory, thing)
     own = Ref(id=one.id)
     said = status_assert(memory.ids, own, DecisionStatus.REJECTED, valid_from=None)
     reason = Assert(memory.ids.new(), own, "reason", Value.of(because, where="the reason"))

@@ -18,6 +18,7 @@ from latewood.graph_schema.values import normal_key
 from latewood.memory.rebuilding import RebuildReport, rebuild
 from latewood.reasoning.brief import Brief, brief
 from latewood.reasoning.changes import Axis, Difference, difference
+from latewood.reasoning.conflicts import Disputed, conflicts
 from latewood.reasoning.decisions import decisions_by_id
 from latewood.reasoning.missing import MissingDecision, missing_decisions
 from latewood.reasoning.precedents import Precedent, precedents
@@ -265,6 +266,12 @@ class Reader:
         sessions, the latest first. A page may hold none while `next` goes on. Raises as `node` does.
         """
         one = None if session is None else await self.node(session, at)
+    async def conflicts(self, *, first: int = 50, after: str | None = None, at: AsOf = NOW) -> Page[Disputed]:
+        """List the entities of which sources disagree, the latest recorded first. A page may hold fewer than *first*
+        while `next` goes on.
+        """
+        return await conflicts(self._store, self._space, first=first, after=after, at=at)
+
         return await missing_decisions(self._store, self._space, session=one, first=first, after=after, at=at)
 
     async def brief(

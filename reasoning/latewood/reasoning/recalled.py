@@ -91,8 +91,9 @@ def _line(hit: Recalled) -> str:
     place = ""
     if fact.source is not None and fact.source.method != "asserted":
         place = f" ({fact.source.origin}{' ' + fact.source.locator if fact.source.locator else ''})"
-    words = " ".join(hit.text.split())
-    return f"- [{when}, {fact.trust.value}] {hit.subject.name} {fact.predicate}: {words}{place}"
+    # A line break in a name or a place would let one memory pass for two.
+    words = " ".join(f"{hit.subject.name} {fact.predicate}: {hit.text}{place}".split())
+    return f"- [{when}, {fact.trust.value}] {words}"
 
 
 def _shortened(hit: Recalled, tokens: int) -> Recalled | None:

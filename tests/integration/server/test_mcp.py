@@ -87,7 +87,8 @@ async def test_a_session_from_brief_to_why(served: Any, mode: str) -> None:
     assert "rationale: A has been late three weeks running" in chain
     assert "alternative: stay: penalties did not help" in chain
     assert any(
-        one.startswith("evidence: carrier:A on_time_rate = 0.81") and "[since corrected]" in one for one in chain
+        one.startswith("evidence: carrier:A on_time_rate = 0.81") and one.endswith(f"[since corrected] [{rate['id']}]")
+        for one in chain
     )
     assert about["answer"] == why["answer"]
     assert found["notice"] == NOTICE

@@ -11,6 +11,7 @@ from latewood.clients.cli.groups import app
 from latewood.clients.cli.options import After, instant
 from latewood.clients.cli.show import (
     show_brief,
+    show_conflicts,
     show_decision,
     show_decisions,
     show_diff,
@@ -33,7 +34,7 @@ from latewood.reasoning.recall import LIMIT_MAX
 if TYPE_CHECKING:
     from latewood.graph_schema.events import Receipt
     from latewood.graph_schema.model import Decision, Fact, Node
-    from latewood.memory import Brief, Difference, Entity, Precedent, Recall, Stale, Why
+    from latewood.memory import Brief, Difference, Disputed, Entity, Precedent, Recall, Stale, Why
     from latewood.storage.port import Hit, Page
 
 __all__: list[str] = []
@@ -155,6 +156,19 @@ async def precedents(
     Example: `latewood precedents expedite the Lyon shipment`
     """
     return await call.memory.precedents(" ".join(text), first=first, at=call.at)
+
+
+@command(app, clocks="both", show=show_conflicts)
+async def conflicts(
+    call: Call,
+    first: Annotated[int, typer.Option("--first", metavar="N", help="At most so many.")] = 50,
+    after: After = None,
+) -> Page[Disputed]:
+    """List what sources disagree about. Retract or correct either side to settle it.
+
+    Example: `latewood conflicts`
+    """
+    return await call.memory.conflicts(first=first, after=after, at=call.at)
 
 
 @command(app, clocks="both", show=show_stale)

@@ -13,11 +13,12 @@ if TYPE_CHECKING:
     from latewood.graph_schema.events import LedgerEntry, Receipt
     from latewood.graph_schema.ledger import Verdict
     from latewood.graph_schema.model import Evidence, Fact, Node, Source
-    from latewood.memory import Brief, Difference, Entity, Precedent, Recall, Stale, Why, Written
+    from latewood.memory import Brief, Difference, Disputed, Entity, Precedent, Recall, Stale, Why, Written
     from latewood.storage.port import Hit, Page, Space
 
 __all__ = [
     "show_brief",
+    "show_conflicts",
     "show_decision",
     "show_decisions",
     "show_diff",
@@ -262,6 +263,26 @@ async def show_precedents(call: Call, found: Sequence[Precedent]) -> None:
         for one in found
     ]  # fmt: skip
     call.screen.table(("decision", "status", "decided", "outcome", "because", "id"), rows)
+
+
+async def show_conflicts(call: Call, page: Page[Disputed]) -> None:
+    """Show facts that hold while another source says otherwise."""
+    names = await _called(call, [fact for one in page.items for fact in one.facts])
+    others = await call.memory.facts_by_id(
+        [fact.conflict.challenger_id for one in page.items for fact in one.facts if fact.conflict is not None]
+    )
+    rows = [
+        (
+            _name(one.entity), fact.predicate, _excerpt(_said(fact, names), 40), fact.id,
+            _excerpt(_said(others.get(fact.conflict.challenger_id), names), 40), fact.conflict.challenger_id,
+            str(fact.conflict.others or ""),
+        )
+        for one in page.items
+        for fact in one.facts
+        if fact.conflict is not None
+    ]  # fmt: skip
+    call.screen.table(("thing", "predicate", "holds", "id", "another source says", "its id", "and more"), rows)
+    _more(call, page)
 
 
 async def show_stale(call: Call, page: Page[Stale]) -> None:

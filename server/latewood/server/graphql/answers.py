@@ -24,6 +24,7 @@ __all__ = [
     "Brief",
     "DecisionPayload",
     "Difference",
+    "Disputed",
     "ErasurePayload",
     "FactPayload",
     "Hit",
@@ -83,6 +84,14 @@ class Stale:
 
     decision: Decision = field("The decision.")
     moved: list[Moved] = field("What moved under it.")
+
+
+@strawberry.type(description="A thing of which sources disagree.")
+class Disputed:
+    """A thing of which sources disagree."""
+
+    entity: Entity = field("The thing.")
+    facts: list[Fact] = field("What holds of it while another source says otherwise: see their conflict.")
 
 
 @strawberry.type(description="One line of a brief.")

@@ -17,6 +17,7 @@ from latewood.memory import Axis
 from latewood.memory import proposals as proposing
 from latewood.reasoning import brief as briefs
 from latewood.reasoning import changes, recalled
+from latewood.reasoning import conflicts as disputes
 from latewood.reasoning import precedents as earlier
 from latewood.reasoning import stale as reasons
 from latewood.reasoning import why as chains
@@ -24,6 +25,7 @@ from latewood.reasoning.recall import LIMIT_DEFAULT, LIMIT_MAX
 from latewood.server.graphql.answers import (
     Brief,
     Difference,
+    Disputed,
     Hit,
     Precedent,
     Proposal,
@@ -37,6 +39,7 @@ from latewood.server.graphql.answers import (
 from latewood.server.graphql.connections import Connection, Paged, read_pages
 from latewood.server.graphql.context import Info
 from latewood.server.graphql.inputs import AsOf, RecallFilter, instants
+from latewood.server.graphql.keys import KeyQuery
 from latewood.server.graphql.scalars import Ledger
 from latewood.server.graphql.types import Decision, Entity, Fact, Node
 from latewood.storage import port
@@ -91,7 +94,7 @@ async def _node(info: Info, id: strawberry.ID, space: str | None, as_of: AsOf | 
 
 
 @strawberry.type(description="Every verb that reads. Each is answered as of the two clocks; what is left out is now.")
-class Query:
+class Query(KeyQuery):
     """Every verb that reads."""
 
     @strawberry.field(
@@ -266,6 +269,23 @@ class Query:
             )
 
         found = await read_pages(read, lambda one: one.id, _count(first, 50), after)
+        info.context.spend(len(found.edges))
+        return found
+
+    @strawberry.field(
+        graphql_type=Connection[Disputed], description="Things of which sources disagree, the latest recorded first."
+    )
+    async def conflicts(
+        self, info: Info, first: First = 50, after: After = None, space: SpaceArgument = None,
+        as_of: AsOfArgument = None,
+    ) -> Paged[disputes.Disputed]:  # fmt: skip
+        """List conflicts."""
+        view = info.context.look(info, space, instants(as_of))
+
+        async def read(count: int, cursor: str | None) -> Page[disputes.Disputed]:
+            return await view.memory.conflicts(first=count, after=cursor, at=await view.settled())
+
+        found = await read_pages(read, lambda one: one.entity.id, _count(first, 50), after)
         info.context.spend(len(found.edges))
         return found
 

@@ -12,7 +12,8 @@ from mcp.server.mcpserver.exceptions import ResourceNotFoundError
 from latewood.graph_schema.errors import LatewoodError, NotFoundError
 from latewood.memory import Memory
 from latewood.memory.json import as_json
-from latewood.server.mcp.answers import NOTICE, pruned
+from latewood.server.mcp.answers import NOTICE, fenced, pruned
+from latewood.server.mcp.lines import brief_with_ids
 from latewood.server.mcp.tools import add_tools
 
 __all__ = ["INSTRUCTIONS", "make_mcp"]
@@ -70,7 +71,7 @@ def _add_resources(server: MCPServer[Any], memory: Memory) -> None:
 
     @server.resource("latewood://brief", mime_type="text/markdown", description="What to know before going on.")
     async def brief() -> str:  # pyright: ignore[reportUnusedFunction]
-        return f"{NOTICE}\n\n{(await memory.brief(budget_tokens=1_500)).text}"
+        return f"{NOTICE}\n\n{fenced(brief_with_ids(await memory.brief(budget_tokens=1_500)))}"
 
 
 def _add_prompts(server: MCPServer[Any]) -> None:

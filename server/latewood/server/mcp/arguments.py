@@ -1,0 +1,96 @@
+"""What the tools' arguments have in common, and how a tool is added to a server."""
+
+from __future__ import annotations
+
+import inspect
+from collections.abc import Awaitable, Callable
+from datetime import datetime
+from typing import Annotated, Any, Final, TypeAlias
+
+from mcp.server import MCPServer
+from mcp.types import ToolAnnotations
+from pydantic import BaseModel, ConfigDict, Field
+
+from latewood.memory import Memory
+from latewood.server.mcp.answers import Answer
+
+__all__ = [
+    "READS",
+    "WRITER",
+    "WRITES",
+    "AnyValue",
+    "By",
+    "Cursor",
+    "KnownAt",
+    "Once",
+    "Rejected",
+    "Session",
+    "Source",
+    "Space",
+    "Text",
+    "Tool",
+    "ValidAt",
+    "tool_of",
+    "writer",
+]
+
+WRITER: Final = "agent:mcp"
+"""Who writes when neither the call nor the server names an actor."""
+
+Space: TypeAlias = Annotated[str | None, Field(description="Which space; left out, the server's own.")]
+ValidAt: TypeAlias = Annotated[datetime | None, Field(description="As it held then, with an offset; left out, now.")]
+KnownAt: TypeAlias = Annotated[datetime | None, Field(description="As it was known then; left out, now.")]
+Cursor: TypeAlias = Annotated[str | None, Field(description="From the last answer, to go on behind it.")]
+By: TypeAlias = Annotated[str | None, Field(description="Who says so, such as agent:planner or human:ada.")]
+Session: TypeAlias = Annotated[str | None, Field(description="Your session's name.")]
+Source: TypeAlias = Annotated[str | None, Field(description="The path or URL that says so; left out, you do.")]
+Once: TypeAlias = Annotated[str | None, Field(description="Repeat a call with the same key: it writes once.")]
+AnyValue: TypeAlias = str | int | float | bool | dict[str, Any] | None
+Text: TypeAlias = Annotated[str, Field(min_length=1, max_length=20_000)]
+
+READS: Final = ToolAnnotations(read_only_hint=True, destructive_hint=False, idempotent_hint=True, open_world_hint=False)
+WRITES: Final = ToolAnnotations(
+    read_only_hint=False, destructive_hint=False, idempotent_hint=False, open_world_hint=False
+)
+
+
+class Rejected(BaseModel):
+    """An alternative that was not taken."""
+
+    model_config = ConfigDict(extra="forbid")
+    title: str = Field(description="What it was.")
+    rejected_because: str | None = Field(default=None, description="Why not.")
+
+
+Tool: TypeAlias = Callable[[ToolAnnotations], Callable[[Callable[..., Awaitable[Answer]]], None]]
+"""Adds a function to the server, as a tool with these annotations."""
+
+
+def tool_of(server: MCPServer[Any]) -> Tool:
+    """Return what adds tools to *server*, each of which refuses arguments that it does not have."""
+
+    def tool(annotations: ToolAnnotations) -> Callable[[Callable[..., Awaitable[Answer]]], None]:
+        def take(work: Callable[..., Awaitable[Answer]]) -> None:
+            server.tool(annotations=annotations, structured_output=True, description=inspect.getdoc(work))(work)
+            _make_strict(server, work.__name__)
+
+        return take
+
+    return tool
+
+
+def _make_strict(server: MCPServer[Any], name: str) -> None:
+    """Refuse arguments that the tool does not have: a model that misspells one must hear of it."""
+    tool = server._tool_manager.get_tool(name)  # noqa: SLF001 # pyright: ignore[reportPrivateUsage]
+    if tool is None:  # pragma: no cover - it was added just now
+        raise KeyError(name)
+    model = tool.fn_metadata.arg_model
+    model.model_config["extra"] = "forbid"
+    model.model_rebuild(force=True)
+    tool.parameters["additionalProperties"] = False
+
+
+def writer(memory: Memory, space: str | None, by: str | None, session: str | None) -> Memory:
+    """Return the handle to write with, which names somebody in any case."""
+    handle = memory.within(space=space, by=by, session=session)
+    return handle if handle.names_actor else handle.within(by=WRITER)
