@@ -259,6 +259,12 @@ class Reader:
         """
         return await stale_decisions(self._store, self._space, first=first, after=after, at=at)
 
+    async def conflicts(self, *, first: int = 50, after: str | None = None, at: AsOf = NOW) -> Page[Disputed]:
+        """List the entities of which sources disagree, the latest recorded first. A page may hold fewer than *first*
+        while `next` goes on.
+        """
+        return await conflicts(self._store, self._space, first=first, after=after, at=at)
+
     async def missing_decisions(
         self, session: str | None = None, *, first: int = 20, after: str | None = None, at: AsOf = NOW
     ) -> Page[MissingDecision]:
@@ -266,12 +272,6 @@ class Reader:
         sessions, the latest first. A page may hold none while `next` goes on. Raises as `node` does.
         """
         one = None if session is None else await self.node(session, at)
-    async def conflicts(self, *, first: int = 50, after: str | None = None, at: AsOf = NOW) -> Page[Disputed]:
-        """List the entities of which sources disagree, the latest recorded first. A page may hold fewer than *first*
-        while `next` goes on.
-        """
-        return await conflicts(self._store, self._space, first=first, after=after, at=at)
-
         return await missing_decisions(self._store, self._space, session=one, first=first, after=after, at=at)
 
     async def brief(
