@@ -1,27 +1,32 @@
-"""The FastAPI application: GraphQL at /graphql, MCP at /mcp, health at /health; nothing needs a credential yet."""
+"""The FastAPI application: GraphQL at /graphql, MCP at /mcp, health at /health, and who may speak to them."""
 
 from __future__ import annotations
 
 from collections.abc import AsyncGenerator
 from contextlib import asynccontextmanager
 from importlib.metadata import version
-from typing import Any, Final
+from typing import Any, Final, cast
 
 from fastapi import FastAPI
 from fastapi.responses import JSONResponse
 from mcp.server import MCPServer
+from mcp.server.transport_security import TransportSecuritySettings
+from starlette.middleware.cors import CORSMiddleware
 from starlette.requests import Request
 from starlette.responses import Response
 
 from latewood.graph_schema.errors import LatewoodError
 from latewood.memory import Memory
+from latewood.memory.credentials import Scope, Verifier
 from latewood.memory.json import as_json
-from latewood.server.graphql.context import Context
+from latewood.memory.keys import Keys
 from latewood.server.graphql.errors import internal_error
 from latewood.server.graphql.router import Router
 from latewood.server.guard import BODY_BYTES_MAX, Guard
+from latewood.server.identity import METADATA_PATH, Callers, Identity, PerCaller
 from latewood.server.mcp.service import make_mcp
 from latewood.server.options import ServerOptions
+from latewood.server.throttle import Throttle
 from latewood.storage.journal import QUEUE_UNITS_MAX
 
 __all__ = ["create_app", "health"]
@@ -69,11 +74,16 @@ def create_app(
         options: how it is set up; left out, as it is by default.
     """
     set_up = options or ServerOptions()
-    spoken_by = mcp or make_mcp(memory)
+    keys = Keys(memory)
+    verifiers: list[Verifier] = [keys, *([set_up.tokens] if set_up.tokens is not None else [])]
+    callers = Callers(memory, verifiers, required=set_up.auth)
+    spoken_by = mcp or make_mcp(cast("Memory", PerCaller(callers)))
     # Clients of 2026-07-28 need no session. Older ones are asked and told of progress over the session's stream.
     spoken = spoken_by.streamable_http_app(
         streamable_http_path="/mcp", max_request_body_size=BODY_BYTES_MAX, max_sessions=_MCP_SESSIONS_MAX,
         session_idle_timeout=_MCP_IDLE_S,
+        # The guard stands before it, and knows the names that this server goes by.
+        transport_security=TransportSecuritySettings(enable_dns_rebinding_protection=False),
     )  # fmt: skip
 
     @asynccontextmanager
@@ -88,10 +98,13 @@ def create_app(
     # FastAPI's own pages describe REST and fetch their scripts from the net; GraphQL describes itself.
     app = FastAPI(title="Latewood", version=version("latewood"), lifespan=lifespan, openapi_url=None)
     app.router.routes.extend(spoken.routes)
-    app.include_router(Router(lambda: Context(memory, set_up.trusted), set_up.trusted), prefix="/graphql")
+    app.include_router(Router(callers, keys, set_up.trusted), prefix="/graphql")
 
     async def show_health() -> JSONResponse:
         status, found = await health(memory)
+        if callers.open_memory() is None:
+            # What spaces there are is not for strangers.
+            found = {name: found[name] for name in ("status", "version", "code") if name in found}
         return JSONResponse(found, status)
 
     async def fault(_request: Request, error: Exception) -> Response:
@@ -100,5 +113,28 @@ def create_app(
 
     app.add_api_route("/health", show_health, methods=["GET"])
     app.add_exception_handler(Exception, fault)
-    app.add_middleware(Guard)
+
+    async def show_metadata(request: Request) -> JSONResponse:
+        base = set_up.public_url or str(request.base_url).rstrip("/")
+        found: dict[str, object] = {
+            "resource": f"{base}/mcp", "scopes_supported": [str(one) for one in Scope],
+            "bearer_methods_supported": ["header"], "resource_name": "Latewood",
+        }  # fmt: skip
+        if set_up.issuer is not None:
+            found["authorization_servers"] = [set_up.issuer]
+        return JSONResponse(found)
+
+    for path in (METADATA_PATH, f"{METADATA_PATH}/mcp"):
+        app.add_api_route(path, show_metadata, methods=["GET"])
+    # The last one stands outermost.
+    app.add_middleware(Throttle, rate=set_up.rate, at_once=set_up.at_once)
+    app.add_middleware(Identity, callers=callers, public_url=set_up.public_url)
+    if set_up.origins:
+        app.add_middleware(
+            CORSMiddleware, allow_origins=sorted(set_up.origins), allow_methods=["GET", "POST", "DELETE"],
+            allow_headers=["*"], expose_headers=["mcp-session-id", "retry-after", "www-authenticate"], max_age=600,
+        )  # fmt: skip
+    app.add_middleware(
+        Guard, hosts=set_up.hosts, origins=set_up.origins, any_host=set_up.auth and not set_up.hosts
+    )  # fmt: skip
     return app

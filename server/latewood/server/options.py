@@ -2,11 +2,20 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import dataclass
+from pathlib import Path
+from typing import Final
 
+from latewood.graph_schema.errors import InvalidError
+from latewood.memory.credentials import Verifier
 from latewood.server.graphql.documents import TrustedDocuments
+from latewood.server.guard import origin_of
+from latewood.server.throttle import AT_ONCE_MAX, RATE_MAX
 
-__all__ = ["ServerOptions"]
+__all__ = ["ServerOptions", "read_options"]
+
+_RATE_LIMIT: Final = 100_000.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -15,6 +24,53 @@ class ServerOptions:
 
     Attributes:
         trusted: the only GraphQL documents that are run; None for any.
+        auth: ask everybody for a credential; without it only this machine is served.
+        tokens: verifies bearer tokens that are no keys of the store; None for none.
+        issuer: who signs those, for clients that must find it.
+        hosts: names that the server goes by; with *auth* and none named, any.
+        origins: of the pages that may call it.
+        public_url: where it is reached from outside, as https://memory.example, for what names itself.
+        rate: requests a second of one credential.
+        at_once: requests of one credential at once.
     """
 
     trusted: TrustedDocuments | None = None
+    auth: bool = False
+    tokens: Verifier | None = None
+    issuer: str | None = None
+    hosts: frozenset[str] = frozenset()
+    origins: frozenset[str] = frozenset()
+    public_url: str | None = None
+    rate: float = RATE_MAX
+    at_once: int = AT_ONCE_MAX
+
+
+def read_options(
+    *, documents: Path | None = None, auth: bool = False, hosts: Iterable[str] = (), origins: Iterable[str] = (),
+    public_url: str | None = None, rate: float | None = None, jwks: Path | None = None, issuer: str | None = None,
+    audience: str | None = None,
+) -> ServerOptions:  # fmt: skip
+    """Read what a command line says.
+
+    Raises:
+        InvalidError: codes ``setting.invalid``, ``file.unreadable``.
+    """
+    named = [one is not None for one in (jwks, issuer, audience)]
+    if any(named) and not all(named):
+        msg = "tokens take all three: --jwks FILE, --jwt-issuer URL and --jwt-audience NAME"
+        raise InvalidError(msg, code="setting.invalid")
+    if rate is not None and not 1 <= rate <= _RATE_LIMIT:
+        msg = f"--rate is {rate}; it is 1 to {_RATE_LIMIT:,.0f} requests a second"
+        raise InvalidError(msg, code="setting.invalid")
+    tokens = None
+    if jwks is not None and issuer is not None and audience is not None:
+        # Loaded when needed: a server that takes keys alone has no use for it.
+        from latewood.server.tokens import JwtVerifier
+
+        tokens = JwtVerifier.read(jwks, issuer=issuer, audience=audience)
+    return ServerOptions(
+        trusted=None if documents is None else TrustedDocuments.read(documents), auth=auth, tokens=tokens,
+        issuer=issuer, hosts=frozenset(one.strip().lower() for one in hosts),
+        origins=frozenset(origin_of(one) for one in origins),
+        public_url=None if public_url is None else origin_of(public_url), rate=RATE_MAX if rate is None else rate,
+    )  # fmt: skip

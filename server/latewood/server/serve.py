@@ -1,4 +1,4 @@
-"""The process: open the store, bind loopback, serve until asked to stop, then commit what waits."""
+"""The process: open the store, bind, serve until asked to stop, then commit what waits."""
 
 from __future__ import annotations
 
@@ -33,13 +33,16 @@ _CONNECTIONS_MAX: Final = 500
 _BACKLOG: Final = 128
 
 
-def bind(host: str, port: int) -> socket.socket:
-    """Bind loopback before anything starts, so that a taken port is our error and not a log line.
+def bind(host: str, port: int, *, anywhere: bool = False) -> socket.socket:
+    """Bind before anything starts, so that a taken port is our error and not a log line.
+
+    Args:
+        anywhere: take any address of this machine, where credentials are asked for; else loopback only.
 
     Raises:
-        InvalidError: code ``setting.invalid`` for another host than loopback, and for a port that cannot be had.
+        InvalidError: code ``setting.invalid`` for another host than it may be, and for a port that cannot be had.
     """
-    address = check_loopback(host)
+    address = host.strip("[]") if anywhere else check_loopback(host)
     if not 0 <= port <= _PORT_MAX:
         raise InvalidError(f"{port} is no port; name one of 0 to {_PORT_MAX}", code="setting.invalid", port=port)
     family = socket.AF_INET6 if ":" in address else socket.AF_INET
@@ -70,7 +73,7 @@ async def serve(
         InvalidError: code ``setting.invalid``, as `run_server` does.
     """
     try:
-        listener = bind(host, port)
+        listener = bind(host, port, anywhere=options is not None and options.auth)
         listener.listen(_BACKLOG)
         listener.setblocking(False)
         config = uvicorn.Config(
@@ -110,12 +113,13 @@ def run_server(
     """Open the store at *memory_url* and serve it until the process is asked to stop.
 
     Raises:
-        InvalidError: code ``setting.invalid`` for another host than loopback (there are no credentials yet), and for a
-            port that cannot be had.
+        InvalidError: code ``setting.invalid`` for another host than loopback where no credentials are asked for, and
+            for a port that cannot be had.
         LatewoodError: whatever the store has to say.
     """
     # Judged first: a wrong host must not even make a database file.
-    check_loopback(host)
+    if options is None or not options.auth:
+        check_loopback(host)
     _log_lines()
 
     async def run() -> None:

@@ -67,7 +67,7 @@ def test_the_verbs_are_all_there() -> None:
     } <= set(schema.query_type.fields)
     assert set(schema.mutation_type.fields) == {
         "decide", "observe", "relate", "correct", "end", "retract", "erase", "supersede", "createSpace",
-        "acceptProposal", "rejectProposal",
+        "acceptProposal", "rejectProposal", "createKey", "rotateKey", "revokeKey",
     }  # fmt: skip
     assert set(schema.subscription_type.fields) == {"changes"}
 
@@ -76,10 +76,10 @@ def test_every_read_of_a_space_takes_a_space_and_most_an_as_of() -> None:
     schema = build_schema(CHECKED_IN)
     assert schema.query_type is not None
     fields = schema.query_type.fields
-    assert {name for name, field in fields.items() if "space" not in field.args} == {"receipt", "spaces"}
+    assert {name for name, field in fields.items() if "space" not in field.args} == {"keys", "receipt", "spaces"}
     # A diff has its two instants, a ledger is what it is.
     assert {name for name, field in fields.items() if "asOf" not in field.args} == {
-        "diff", "receipt", "spaces", "verifyLedger",
+        "diff", "keys", "receipt", "spaces", "verifyLedger",
     }  # fmt: skip
 
 

@@ -26,6 +26,7 @@ for _part in (
     "rebuilding",
     "upgrading",
     "serving",
+    "keys",
     "neo4j",
     "browser",
 ):

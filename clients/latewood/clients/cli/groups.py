@@ -6,7 +6,7 @@ from typing import Final
 
 import typer
 
-__all__ = ["app", "export", "ingest", "ledger", "neo4j", "proposals", "spaces"]
+__all__ = ["app", "export", "ingest", "keys", "ledger", "neo4j", "proposals", "spaces"]
 
 
 _ABOUT: Final = """A context graph: what was decided, why, what it rested on, and what was known when.
@@ -27,6 +27,7 @@ def _group(about: str) -> typer.Typer:
 app: Final = _group(_ABOUT)
 ingest: Final = _group("Bring in records, tables, transcripts, traces, notes, commits.")
 export: Final = _group("Write decisions out.")
+keys: Final = _group("Make and revoke the keys that `latewood serve --auth` asks for.")
 ledger: Final = _group("Look at the hash-chained ledger.")
 neo4j: Final = _group("Run a Neo4j of your own, without Docker.")
 proposals: Final = _group("Settle what a model proposed.")
@@ -34,6 +35,7 @@ spaces: Final = _group("List and make spaces.")
 
 app.add_typer(ingest, name="ingest")
 app.add_typer(export, name="export")
+app.add_typer(keys, name="keys")
 app.add_typer(ledger, name="ledger")
 app.add_typer(neo4j, name="neo4j")
 app.add_typer(proposals, name="proposals")

@@ -21,21 +21,40 @@ _PORT: Final = 8321
 def serve(
     call: Call,
     port: Annotated[int, typer.Option("--port", metavar="N", help="0 takes any that is free.")] = _PORT,
-    host: Annotated[
-        str, typer.Option("--host", metavar="NAME", help="Loopback only: there are no credentials yet.")
-    ] = _HOST,
+    host: Annotated[str, typer.Option("--host", metavar="NAME", help="Without --auth loopback only.")] = _HOST,
     documents: Annotated[
         Path | None, typer.Option("--documents", metavar="FILE", help="Run only the GraphQL documents listed here.")
+    ] = None,
+    *,
+    auth: Annotated[bool, typer.Option("--auth", help="Ask everybody for a key (`latewood keys`) or a token.")] = False,
+    allow_host: Annotated[
+        list[str] | None, typer.Option("--allow-host", metavar="NAME", help="A name that the server goes by.")
+    ] = None,
+    allow_origin: Annotated[
+        list[str] | None, typer.Option("--allow-origin", metavar="URL", help="A site whose pages may call it.")
+    ] = None,
+    public_url: Annotated[
+        str | None, typer.Option("--public-url", metavar="URL", help="Where it is reached through a proxy.")
+    ] = None,
+    rate: Annotated[
+        float | None, typer.Option("--rate", metavar="N", help="Requests a second of one credential (100).")
+    ] = None,
+    jwks: Annotated[
+        Path | None, typer.Option("--jwks", metavar="FILE", help="Take tokens that these public keys sign.")
+    ] = None,
+    jwt_issuer: Annotated[str | None, typer.Option("--jwt-issuer", metavar="URL", help="Whose tokens.")] = None,
+    jwt_audience: Annotated[
+        str | None, typer.Option("--jwt-audience", metavar="NAME", help="To whom they are made out.")
     ] = None,
 ) -> int:
     """Serve GraphQL at /graphql (GraphiQL in a browser), MCP at /mcp and /health, until Ctrl-C.
 
-    A write names its actor, or is in the name of --by or LATEWOOD_ACTOR where one is given.
+    A write names its actor, or is in the name of --by or LATEWOOD_ACTOR where one is given. With --auth the key or
+    token says who writes, whose data it is, and what may be done.
 
     Example: `latewood serve --db latewood.db --port 8000`
     """
-    from latewood.server.graphql.documents import TrustedDocuments
-    from latewood.server.options import ServerOptions
+    from latewood.server.options import read_options
     from latewood.server.serve import run_server
 
     def ready(url: str) -> None:
@@ -50,7 +69,10 @@ def serve(
         call.screen.note(f"serving {call.db}; stop with Ctrl-C")
 
     by = call.given["by"] or call.settings.actor
-    options = ServerOptions(trusted=None if documents is None else TrustedDocuments.read(documents))
+    options = read_options(
+        documents=documents, auth=auth, hosts=allow_host or (), origins=allow_origin or (), public_url=public_url,
+        rate=rate, jwks=jwks, issuer=jwt_issuer, audience=jwt_audience,
+    )  # fmt: skip
     run_server(
         call.db, host, port, space=call.space, by=by, sync=call.settings.sync, options=options, on_ready=ready
     )  # fmt: skip

@@ -17,10 +17,12 @@ from strawberry.dataloader import DataLoader
 from strawberry.fastapi import BaseContext
 
 from latewood.graph_schema.clock import NOW, AsOf
-from latewood.graph_schema.errors import LimitError, RefusedError
+from latewood.graph_schema.errors import ForbiddenError, LimitError, RefusedError
 from latewood.graph_schema.model import Decision, Fact, Node
 from latewood.memory import Memory
+from latewood.memory.keys import Keys
 from latewood.server.graphql.connections import cut
+from latewood.server.identity import Caller
 from latewood.storage.port import IDS_MAX, PAGE_MAX, Page
 
 __all__ = ["OBJECTS_MAX", "Context", "Info", "Trusted", "View"]
@@ -120,18 +122,49 @@ class View:
 class Context(BaseContext):
     """What one operation knows: the memory, its views by root field, and how much it has shown."""
 
-    def __init__(self, memory: Memory, trusted: Trusted | None = None) -> None:
-        """Serve from *memory*, where *trusted* is given only what it lets through."""
+    def __init__(
+        self, memory: Memory | None, keys: Keys, trusted: Trusted | None = None, who: Caller | None = None
+    ) -> None:
+        """Serve from *memory*, where *trusted* is given only what it lets through.
+
+        Args:
+            memory: None until *who* asks is known: then nothing is served.
+        """
         super().__init__()
-        self.memory = memory
+        self._memory = memory
+        self.keys = keys
         self._trusted = trusted
+        self._who = who
         self._views: dict[str | int, View] = {}
         self._shared: dict[tuple[str | None, AsOf], View] = {}
         self._shown = 0
 
     def fresh(self) -> Context:
         """Return a context for another operation: over one socket several run side by side."""
-        return Context(self.memory, self._trusted)
+        return Context(self._memory, self.keys, self._trusted, self._who)
+
+    @property
+    def memory(self) -> Memory:
+        """What is served. Raises ForbiddenError (``credential.missing``)."""
+        if self._memory is None:
+            msg = "this server asks for a credential: send Authorization with connection_init, or as a header"
+            raise ForbiddenError(msg, code="credential.missing")
+        return self._memory
+
+    @property
+    def known(self) -> bool:
+        """Whether there is anybody to serve."""
+        return self._memory is not None
+
+    def admit(self, who: Caller) -> None:
+        """Serve *who* from here on."""
+        self._memory, self._who = who.memory, who
+
+    async def still(self) -> bool:
+        """Tell whether the caller's credential still counts; once it does not, nothing more is served."""
+        if self._who is not None and not await self._who.still():
+            self._memory = None
+        return self.known
 
     def distrusts(self, document: str) -> RefusedError | None:
         """Return why *document* may not be run, or None."""

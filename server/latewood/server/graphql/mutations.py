@@ -32,6 +32,7 @@ from latewood.server.graphql.inputs import (
     SupersedeInput,
     scalar,
 )
+from latewood.server.graphql.keys import KeyMutation
 from latewood.storage import port
 
 __all__ = ["Mutation"]
@@ -40,7 +41,7 @@ SpaceArgument = Annotated[str | None, strawberry.argument(description="The space
 
 
 @strawberry.type(description="Every verb that writes.")
-class Mutation:
+class Mutation(KeyMutation):
     """Every verb that writes."""
 
     @strawberry.mutation(graphql_type=DecisionPayload, description="Record a decision with its reasons.")

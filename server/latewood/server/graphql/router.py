@@ -14,7 +14,7 @@ from starlette.requests import Request
 from starlette.responses import HTMLResponse, Response
 from starlette.websockets import WebSocket
 from strawberry.asgi import ASGIWebSocketAdapter
-from strawberry.exceptions import MissingQueryError
+from strawberry.exceptions import ConnectionRejectionError, MissingQueryError
 from strawberry.fastapi import GraphQLRouter
 from strawberry.http import GraphQLRequestData
 from strawberry.http.base import BaseRequestProtocol
@@ -23,12 +23,15 @@ from strawberry.http.types import QueryParams
 from strawberry.schema.exceptions import CannotGetOperationTypeError, InvalidOperationTypeError
 from strawberry.types.execution import ExecutionResult
 from strawberry.types.graphql import OperationType
+from strawberry.types.unset import UNSET, UnsetType
 
-from latewood.graph_schema.errors import NotFoundError
+from latewood.graph_schema.errors import LatewoodError, NotFoundError
+from latewood.memory.keys import Keys
 from latewood.server.graphql.context import Context
 from latewood.server.graphql.documents import TrustedDocuments
 from latewood.server.graphql.schema import schema
 from latewood.server.guard import error_body
+from latewood.server.identity import Callers, bearer_of, caller
 
 __all__ = ["Router"]
 
@@ -92,9 +95,14 @@ class Router(GraphQLRouter[Context, None]):
 
     websocket_adapter_class = _Socket
 
-    def __init__(self, context: Callable[[], Context], trusted: TrustedDocuments | None = None) -> None:
-        """Serve with a new *context* for each request; with *trusted*, a request may name a document by its id."""
+    def __init__(self, callers: Callers, keys: Keys, trusted: TrustedDocuments | None = None) -> None:
+        """Serve whom *callers* knows; with *trusted*, a request may name a document by its id."""
         self.trusted = trusted
+        self._callers = callers
+
+        def context() -> Context:
+            return Context(callers.open_memory(), keys, trusted, caller())
+
         super().__init__(
             schema, path="", context_getter=context, subscription_protocols=_PROTOCOLS,
             connection_init_wait_timeout=_INIT_WAIT, max_subscriptions_per_connection=_SUBSCRIPTIONS_MAX,
@@ -106,6 +114,26 @@ class Router(GraphQLRouter[Context, None]):
     async def render_graphql_ide(self, request: Request) -> HTMLResponse:  # noqa: ARG002
         """Show GraphiQL; its scripts come from unpkg.com, and without the net a plain editor takes its place."""
         return HTMLResponse(self._ide)
+
+    async def on_ws_connect(self, context: Context) -> UnsetType:
+        """Let a socket in whose handshake had no credential, by the one that its connection_init has.
+
+        Raises:
+            ConnectionRejectionError: for none, and for one that does not count.
+        """
+        given = cast("dict[str, object]", context.connection_params or {})
+        said = next((value for name, value in given.items() if name.lower() == "authorization"), None)
+        if not isinstance(said, str):
+            if context.known:
+                return UNSET
+            raise ConnectionRejectionError
+        try:
+            token = bearer_of(said)
+            if token is not None:
+                context.admit(await self._callers.admit(token))
+        except LatewoodError as error:
+            raise ConnectionRejectionError from error
+        return UNSET
 
     def should_render_graphql_ide(self, request: BaseRequestProtocol) -> bool:
         """Show GraphiQL to a browser that asked for nothing else."""

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import sys
-from collections.abc import Iterator
+from collections.abc import AsyncIterator, Iterator
 from importlib.resources import files
 from pathlib import Path
 from typing import Final
@@ -35,10 +35,13 @@ SCHEMA_FILE: Final = "schema.graphql"
 class _OwnContext(SchemaExtension):
     """Gives each operation a context of its own: a socket's operations share the one it was opened with."""
 
-    def on_operation(self) -> Iterator[None]:
+    async def on_operation(self) -> AsyncIterator[None]:
         given = self.execution_context.context
         if isinstance(given, Context):
-            self.execution_context.context = given.fresh()
+            fresh = given.fresh()
+            # A socket outlives the keys of those who opened it.
+            await fresh.still()
+            self.execution_context.context = fresh
         yield
 
 

@@ -8,7 +8,7 @@ from typing import Annotated
 import strawberry
 
 from latewood.graph_schema import events
-from latewood.graph_schema.errors import InvalidError
+from latewood.graph_schema.errors import ForbiddenError, InvalidError
 from latewood.server.graphql.answers import LedgerEntry
 from latewood.server.graphql.context import Info
 from latewood.server.graphql.scalars import BigInt, Ledger
@@ -38,4 +38,6 @@ class Subscription:
             raise InvalidError(f"after is {seq}; a ledger begins behind 0", code="cursor.invalid")
         view = info.context.look(info, space)
         async for entry in view.memory.watch(seq, ledger="execution" if ledger is Ledger.EXECUTION else "knowledge"):
+            if not await info.context.still():
+                raise ForbiddenError("the credential of this subscription counts no more", code="credential.expired")
             yield entry
