@@ -39,6 +39,7 @@ from latewood.graph_schema.model import Alternative, DecisionStatus, NodeKind, T
 from latewood.graph_schema.packs.loader import Pack
 from latewood.graph_schema.values import Scalar, Value, normal_key
 from latewood.ingestion.embedding.port import Embedder
+from latewood.memory import identity
 from latewood.memory.erasing import ErasureReport, report_of
 from latewood.memory.handles import Opening
 from latewood.memory.opening import Engine, open_engine
@@ -406,7 +407,7 @@ class Memory(Reader):
         """
         name = said(target)
         try:
-            known = name if is_id(name) else (await self.node(name)).id
+            known = name if is_id(name) else (await self.node_itself(name)).id
         except NotFoundError:
             # Of a repeated call the key is free by now; its idempotency key still finds the first.
             if idempotency_key is None:
@@ -417,6 +418,10 @@ class Memory(Reader):
             source=source, idempotency_key=idempotency_key,
         )  # fmt: skip
         return await report_of(self, receipt)
+
+    merge = identity.merge
+    split = identity.split
+    alias = identity.alias
 
     async def supersede(
         self, old: Identified, new: Identified, *, at: datetime | None = None, by: str | None = None,

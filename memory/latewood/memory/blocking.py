@@ -172,6 +172,9 @@ class BlockingMemory:
     retract = _blocking(Memory.retract)
     erase = _blocking(Memory.erase)
     supersede = _blocking(Memory.supersede)
+    merge = _blocking(Memory.merge)
+    split = _blocking(Memory.split)
+    alias = _blocking(Memory.alias)
     write = _blocking(Memory.write)
 
     why = _blocking(Memory.why)
@@ -190,6 +193,8 @@ class BlockingMemory:
     receipt = _blocking(Memory.receipt)
 
     node = _blocking(Memory.node)
+    node_itself = _blocking(Memory.node_itself)
+    absorbed = _blocking(Memory.absorbed)
     nodes = _blocking(Memory.nodes)
     nodes_by_id = _blocking(Memory.nodes_by_id)
     matching = _blocking(Memory.matching)

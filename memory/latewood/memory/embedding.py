@@ -113,6 +113,21 @@ class Embedding:
                     part = {fact: vectors[fact] for fact in facts[begin : begin + VECTORS_MAX]}
                     await store.keep_vectors(space, generation, part)
 
+    async def say_again(self, store: GraphStore, space: str, facts: Sequence[str]) -> None:
+        """Make the vectors of *facts* that are kept already, in words of others. Never raises for want of them."""
+        with contextlib.suppress(LatewoodError):
+            kept = await store.facts_by_id(space, facts)
+            texts = {one: text for one, fact in kept.items() if (text := text_of(fact.value)) is not None}
+            described = await asyncio.to_thread(self.embedder.describe) if texts else None
+            generation = None if described is None else await self._generation(store, space, *described)
+            listed = list(texts)
+            for begin in range(0, len(listed) if generation is not None else 0, UNIT_TEXTS_MAX):
+                part = listed[begin : begin + UNIT_TEXTS_MAX]
+                made = await self._vectors([texts[one] for one in part])
+                if made is None or generation is None:
+                    return
+                await store.keep_vectors(space, generation, dict(zip(part, made, strict=True)))
+
     def forget(self) -> None:
         """Ask the store anew which generation is current: it was changed here."""
         self._current.clear()

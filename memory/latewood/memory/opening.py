@@ -9,7 +9,7 @@ from typing import Final
 from urllib.parse import unquote
 
 from latewood.graph_schema.clock import Clock, SystemClock
-from latewood.graph_schema.commands import Unit
+from latewood.graph_schema.commands import Carry, Unit
 from latewood.graph_schema.errors import InvalidError
 from latewood.graph_schema.events import Receipt
 from latewood.graph_schema.ids import IdSource, RandomIds
@@ -47,7 +47,11 @@ class Engine:
         """Keep *unit* with the vectors of its texts, where they can be had. Raises as `Journal.submit` does."""
         if self.embedding is not None:
             (unit,) = await self.embedding.prepare(store, [unit])
-        return await self.journal.submit(store, unit)
+        receipt = await self.journal.submit(store, unit)
+        moved = [command.id for command in unit.commands if isinstance(command, Carry)]
+        if moved and self.embedding is not None and not receipt.replayed:
+            await self.embedding.say_again(store, unit.space, moved)
+        return receipt
 
     async def submit_many(self, store: GraphStore, units: Sequence[Unit]) -> tuple[Receipt, ...]:
         """Keep *units* in order with their vectors. Raises as `Journal.submit_many` does."""

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import AsyncIterator, Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime
 from typing import Final, TypeAlias
 
@@ -20,6 +20,7 @@ from latewood.reasoning.brief import Brief, brief
 from latewood.reasoning.changes import Axis, Difference, difference
 from latewood.reasoning.conflicts import Disputed, conflicts
 from latewood.reasoning.decisions import decisions_by_id
+from latewood.reasoning.identity import absorbed_by, merged_away, standing
 from latewood.reasoning.missing import MissingDecision, missing_decisions
 from latewood.reasoning.precedents import Precedent, precedents
 from latewood.reasoning.recall import LIMIT_DEFAULT, Embed, Question, recall
@@ -84,12 +85,17 @@ class Reader:
         return from_micros(await self._store.now(self._space))
 
     async def node(self, thing: Identified, at: AsOf = NOW) -> Node:
-        """Return the node with this id or key.
+        """Return the node with this id or key; where it was merged into another, as known then, that one.
 
         Raises:
             NotFoundError: with near keys as suggestions.
             ConflictError: code ``key.ambiguous`` when the key is that of several, with their full keys.
         """
+        found = await self.node_itself(thing, at)
+        return (await standing(self._store, self._space, [found], at))[found.id]
+
+    async def node_itself(self, thing: Identified, at: AsOf = NOW) -> Node:
+        """Return the very node with this id or key, though it may be merged into another. Raises as `node` does."""
         name = said(thing)
         found = await self._store.nodes(
             self._space, ids=[name] if is_id(name) else (), keys=() if is_id(name) else [name], at=at
@@ -127,7 +133,8 @@ class Reader:
             if is_id(about):
                 raise
         hits = await self._store.search_text(self._space, about, at=at, first=_ABOUT_MATCHES_MAX)
-        return tuple(hit.node for hit in hits)
+        found = await standing(self._store, self._space, [hit.node for hit in hits], at)
+        return tuple({node.id: node for node in found.values()}.values())
 
     async def decision(self, thing: Identified, at: AsOf = NOW) -> Decision:
         """Return a decision by id or key as of *at*. Raises as `node` does."""
@@ -306,8 +313,11 @@ class Reader:
         self, thing: Identified, *, predicates: Sequence[str] | None = None, known_at: datetime | None = None,
         first: int = 100, after: str | None = None,
     ) -> Page[Fact]:  # fmt: skip
-        """Return everything that was ever asserted of a node, retracted assertions marked, in valid order."""
-        node = await self.node(thing)
+        """Return everything that was ever asserted of a node, retracted assertions marked, in valid order.
+
+        Of one that was merged into another, its own history.
+        """
+        node = await self.node_itself(thing)
         return await self._store.timeline(
             self._space, [node.id], predicates, known_at=micros_or_none(known_at), first=first, after=after
         )
@@ -335,16 +345,38 @@ class Reader:
     async def find(
         self, text: str, *, kinds: Sequence[NodeKind] | None = None, first: int = 20, at: AsOf = NOW
     ) -> tuple[Hit, ...]:
-        """Return nodes whose names, keys or texts match the words of *text*, best first."""
-        return await self._store.search_text(self._space, text, kinds=kinds, at=at, first=first)
+        """Return nodes whose names, keys or texts match the words of *text*, best first.
+
+        A node that was merged into another is found as that one.
+        """
+        hits = await self._store.search_text(self._space, text, kinds=kinds, at=at, first=first)
+        known = await standing(self._store, self._space, [hit.node for hit in hits], at)
+        found: dict[str, Hit] = {}
+        for hit in hits:
+            node = known[hit.node.id]
+            found.setdefault(node.id, replace(hit, node=node))
+        return tuple(found.values())
 
     async def nodes(
         self, *, kind: NodeKind | None = None, type_: str | None = None, first: int = 50, after: str | None = None,
-        newest: bool = False, at: AsOf = NOW,
+        newest: bool = False, merged: bool = False, at: AsOf = NOW,
     ) -> Page[Node]:  # fmt: skip
-        """List nodes in the order they were recorded, or the *newest* first."""
+        """List nodes in the order they were recorded, or the *newest* first.
+
+        Those that were merged into others are left out unless *merged*, so a page may hold fewer than *first* while
+        `next` goes on.
+        """
         query = NodeQuery(kind, type_, first=first, after=after, newest=newest)
-        return await self._store.list_nodes(self._space, query, at)
+        page = await self._store.list_nodes(self._space, query, at)
+        if merged:
+            return page
+        gone = await merged_away(self._store, self._space, page.items, at)
+        return Page(tuple(node for node in page.items if node.id not in gone), page.next)
+
+    async def absorbed(self, thing: Identified, at: AsOf = NOW) -> tuple[Node, ...]:
+        """Return the nodes that were merged into this one: what else it is called. Raises as `node` does."""
+        node = await self.node(thing, at)
+        return (await absorbed_by(self._store, self._space, [node.id], at))[node.id]
 
     async def watch(self, after_seq: int = 0, *, ledger: LedgerName = "knowledge") -> AsyncIterator[LedgerEntry]:
         """Yield the ledger's rows after *after_seq* as they come, for ever: each once, none missed."""

@@ -23,6 +23,7 @@ from latewood.graph_schema.decisions import (
 )
 from latewood.graph_schema.model import Decision, DecisionStatus, Evidence, Fact, Node
 from latewood.graph_schema.values import Json
+from latewood.reasoning.identity import carried_on
 from latewood.storage.port import FactQuery, GraphStore, Point
 
 __all__ = ["decisions_by_id", "evidence_of"]
@@ -48,7 +49,9 @@ async def evidence_of(store: GraphStore, space: str, edges: Sequence[Fact], at: 
     known_at = None if at.known_at is None else to_micros(at.known_at)
     valid_at = None if at.valid_at is None else to_micros(at.valid_at)
     facts = await store.facts_by_id(space, targets, known_at=known_at)
-    points = [Point(one, valid_at, known_at) for one in facts]
+    # What a merge or a split moved says the same elsewhere, and is judged there.
+    now = {**facts, **await carried_on(store, space, facts.values(), known_at)}
+    points = [Point(now[one].id, valid_at, known_at) for one in facts]
     holding = dict(zip(facts, await store.held(space, points), strict=True))
     node_ids = {*(one for one in targets if one not in facts), *(fact.subject_id for fact in facts.values())}
     nodes = await store.nodes(space, ids=sorted(node_ids), at=at)
@@ -58,7 +61,7 @@ async def evidence_of(store: GraphStore, space: str, edges: Sequence[Fact], at: 
             continue
         fact = facts.get(link.object_id)
         node = nodes.get(fact.subject_id if fact is not None else link.object_id)
-        moved = _moved(fact, holding[fact.id]) if fact is not None else None
+        moved = _moved(now[fact.id], holding[fact.id]) if fact is not None else None
         found[link.id] = Evidence(link.object_id, link.recorded_at, _as_known(fact, link.recorded_at), node, moved)
     return found
 

@@ -10,6 +10,7 @@ from latewood.graph_schema.clock import NOW, AsOf, to_micros
 from latewood.graph_schema.decisions import STATUS
 from latewood.graph_schema.model import Decision, DecisionStatus, Evidence, Fact, NodeKind
 from latewood.reasoning.decisions import decisions_by_id
+from latewood.reasoning.identity import carried_on
 from latewood.storage.port import GraphStore, NodeQuery, Page, Point
 
 __all__ = ["GONE", "STANDING", "Moved", "Stale", "stale_among", "stale_decisions"]
@@ -47,7 +48,7 @@ class Stale:
 
 
 async def stale_among(store: GraphStore, space: str, decisions: Sequence[Decision], at: AsOf = NOW) -> list[Stale]:
-    """Return those of *decisions* that stand on evidence which moved, in their order, in three reads."""
+    """Return those of *decisions* that stand on evidence which moved, in their order, in few reads."""
     standing = [one for one in decisions if one.status in STANDING]
     facts = list(dict.fromkeys(piece.id for one in standing for piece in one.evidence if piece.moved is not None))
     nodes = [
@@ -58,9 +59,12 @@ async def stale_among(store: GraphStore, space: str, decisions: Sequence[Decisio
     ]
     known_at = None if at.known_at is None else to_micros(at.known_at)
     valid_at = None if at.valid_at is None else to_micros(at.valid_at)
-    held = await store.held(space, [Point(one, valid_at, known_at) for one in facts]) if facts else ()
-    holding = dict(zip(facts, held, strict=True))
     told = await store.facts_by_id(space, facts, known_at=known_at) if facts else {}
+    # What a merge or a split moved is judged where it went.
+    told |= await carried_on(store, space, told.values(), known_at)
+    points = [Point(told[one].id if one in told else one, valid_at, known_at) for one in facts]
+    held = await store.held(space, points) if facts else ()
+    holding = dict(zip(facts, held, strict=True))
     others = await decisions_by_id(store, space, list(dict.fromkeys(nodes)), at)
 
     def moved(piece: Evidence) -> Moved | None:

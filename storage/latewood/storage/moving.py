@@ -128,14 +128,11 @@ async def carries_back(
     for fact in claims.facts:
         before = _before(fact, node, chain, ended, since)
         if before is not None:
-            subject, target = before
             now = claims.object_of(fact)
-            made.append(
-                Carry(
-                    ids.new(), fact.id, node if subject == node else fact.subject_id, node if target == node else now,
-                    _ends(claims, fact),
-                )
-            )  # fmt: skip
+            subject = node if before[0] == node else fact.subject_id
+            target = node if before[1] == node else now
+            if (subject, target) != (fact.subject_id, now):
+                made.append(Carry(ids.new(), fact.id, subject, target, _ends(claims, fact)))
     return made
 
 

@@ -1,0 +1,240 @@
+"""Merge, split and aliases through the one door, on a file."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+
+import pytest
+
+from latewood.graph_schema.clock import AsOf, ManualClock
+from latewood.graph_schema.errors import ConflictError, ForbiddenError, InvalidError, NotFoundError
+from latewood.graph_schema.identity import MOVED_REASON
+from latewood.graph_schema.model import NodeKind, Trust
+from latewood.memory import Memory
+from latewood.memory import identity as verbs
+from latewood.storage.port import PAGE_MAX
+
+START = datetime(2026, 1, 1, tzinfo=UTC)
+
+
+@pytest.fixture
+def clock() -> ManualClock:
+    return ManualClock(START)
+
+
+@pytest.fixture
+async def memory(tmp_path: Path, clock: ManualClock) -> AsyncIterator[Memory]:
+    async with Memory.open(str(tmp_path / "m.db"), by="human:ada", clock=clock, embedder="none") as opened:
+        yield opened
+
+
+async def two_carriers(memory: Memory, clock: ManualClock) -> datetime:
+    """Say things of two keys of one carrier; return an instant before they are merged."""
+    await memory.observe("carrier:ACME Inc.", "rate", 1, valid_from=START - timedelta(days=9))
+    await memory.observe("carrier:acme", "seat", "Lyon")
+    await memory.relate("lane:12", "served_by", "carrier:ACME Inc.")
+    await memory.decide("Keep ACME", because="it is cheap", about=["carrier:ACME Inc."], key="adr:1")
+    clock.advance(days=1)
+    known = await memory.now()
+    clock.advance(days=1)
+    return known
+
+
+async def test_a_merged_key_means_the_other_from_then_on(memory: Memory, clock: ManualClock) -> None:
+    known = await two_carriers(memory, clock)
+    done = await memory.merge("carrier:ACME Inc.", "carrier:acme", reason="one company")
+    clock.advance(days=1)
+
+    assert (done.absorbed.key, done.into.key, done.moved, done.before) == (
+        "carrier:ACME Inc.",
+        "carrier:acme",
+        3,
+        False,
+    )
+    found = await memory.entity("carrier:acme inc.")
+    assert found.node.key == "carrier:acme"
+    assert {fact.predicate for fact in found.facts} == {"rate", "seat"}
+    by_id = await memory.entity(done.absorbed.id)
+    assert by_id.node.id == found.node.id
+    assert [node.key for node in await memory.absorbed("carrier:acme")] == ["carrier:ACME Inc."]
+    listed = await memory.nodes(kind=NodeKind.ENTITY, type_="carrier")
+    assert [node.key for node in listed.items] == ["carrier:acme"]
+    everything = await memory.nodes(kind=NodeKind.ENTITY, type_="carrier", merged=True)
+    assert len(everything.items) == 2
+    (about,) = (await memory.decisions(about="carrier:ACME Inc.")).items
+    assert [node.key for node in about.about] == ["carrier:acme"]
+    assert {hit.node.key for hit in await memory.find("ACME")} >= {"carrier:acme"}
+    assert "carrier:ACME Inc." not in {hit.node.key for hit in await memory.find("ACME")}
+    then = AsOf(None, known)
+    assert (await memory.entity("carrier:ACME Inc.", at=then)).node.key == "carrier:ACME Inc."
+    assert await memory.absorbed("carrier:acme", then) == ()
+    assert len((await memory.nodes(kind=NodeKind.ENTITY, type_="carrier", at=then)).items) == 2
+    past = await memory.entity("carrier:ACME Inc.", at=AsOf(START - timedelta(days=5)))
+    assert (past.node.key, [fact.predicate for fact in past.facts]) == ("carrier:acme", ["rate"])
+
+
+async def test_its_own_history_is_still_told(memory: Memory, clock: ManualClock) -> None:
+    await two_carriers(memory, clock)
+    await memory.merge("carrier:ACME Inc.", "carrier:acme", reason="one company")
+
+    own = await memory.timeline("carrier:ACME Inc.")
+    assert [(fact.predicate, fact.retired_reason) for fact in own.items] == [
+        ("merged_into", None), ("rate", MOVED_REASON)
+    ]  # fmt: skip
+
+
+async def test_merging_again_writes_nothing(memory: Memory, clock: ManualClock) -> None:
+    await two_carriers(memory, clock)
+    first = await memory.merge("carrier:ACME Inc.", "carrier:acme", reason="one company")
+    head = (await memory.spaces())[0].seq
+    again = await memory.merge("carrier:ACME Inc.", "carrier:acme", reason="one company")
+
+    assert (again.before, again.moved, again.receipts, again.fact_id) == (True, 0, (), first.fact_id)
+    assert (await memory.spaces())[0].seq == head
+
+
+async def test_a_dry_run_says_what_would_move_and_writes_nothing(memory: Memory, clock: ManualClock) -> None:
+    await two_carriers(memory, clock)
+    await memory.observe("carrier:acme", "rate", 2)
+    head = (await memory.spaces())[0].seq
+    shown = await memory.merge("carrier:ACME Inc.", "carrier:acme", reason="one company", dry_run=True)
+
+    assert (shown.moved, shown.meets, shown.fact_id, shown.receipts) == (3, ("rate",), None, ())
+    assert (await memory.spaces())[0].seq == head
+
+
+async def test_a_split_gives_back_what_moved_and_lists_what_stays(memory: Memory, clock: ManualClock) -> None:
+    await two_carriers(memory, clock)
+    await memory.merge("carrier:ACME Inc.", "carrier:acme", reason="one company")
+    clock.advance(days=1)
+    together = await memory.now()
+    clock.advance(days=1)
+    later = await memory.observe("carrier:ACME Inc.", "fleet", 40)
+    shown = await memory.split("carrier:ACME Inc.", reason="two companies", dry_run=True)
+    assert (shown.moved, shown.receipts) == (3, ())
+    done = await memory.split("carrier:ACME Inc.", reason="two companies")
+
+    assert (done.moved, done.stays, done.from_.key) == (3, (later.id,), "carrier:acme")
+    assert [fact.predicate for fact in (await memory.entity("carrier:ACME Inc.")).facts] == ["rate"]
+    assert {fact.predicate for fact in (await memory.entity("carrier:acme")).facts} == {"seat", "fleet"}
+    (about,) = (await memory.decisions(about="carrier:ACME Inc.")).items
+    assert about.key == "adr:1"
+    assert (await memory.entity("carrier:ACME Inc.", at=AsOf(None, together))).node.key == "carrier:acme"
+    assert await memory.absorbed("carrier:acme") == ()
+    with pytest.raises(InvalidError, match="not merged") as error:
+        await memory.split("carrier:ACME Inc.", reason="again")
+    assert error.value.code == "merge.invalid"
+    again = await memory.merge("carrier:ACME Inc.", "carrier:acme", reason="one after all")
+    assert again.moved == 3
+
+
+async def test_an_alias_is_a_key_that_means_the_other(memory: Memory, clock: ManualClock) -> None:
+    await memory.observe("carrier:acme", "rate", 1)
+    done = await memory.alias("carrier:acme", "ACME Incorporated")
+    await memory.observe("acme  incorporated", "rate", 2)
+
+    assert (done.absorbed.key, done.moved) == ("ACME Incorporated", 0)
+    assert [fact.value.data for fact in (await memory.entity("ACME INCORPORATED")).facts if fact.value] == [2]
+    assert (await memory.entity("carrier:acme")).facts[0].value is not None
+    again = await memory.alias("carrier:acme", "ACME Incorporated")
+    assert (again.before, again.receipts) == (True, ())
+    await memory.split("ACME Incorporated", reason="wrong name")
+    assert (await memory.entity("ACME Incorporated")).facts == ()
+    with pytest.raises(NotFoundError):
+        await memory.alias("carrier:nobody", "x:y")
+
+
+async def test_what_no_unit_holds_moves_in_several(
+    memory: Memory, clock: ManualClock, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(verbs, "MOVED_A_UNIT", 4)
+    for place in range(11):
+        await memory.observe("carrier:ACME Inc.", f"p{place}", place)
+    await memory.observe("carrier:acme", "seat", "Lyon")
+    done = await memory.merge("carrier:ACME Inc.", "carrier:acme", reason="one company")
+
+    assert (done.moved, len(done.receipts)) == (11, 3)
+    assert len((await memory.entity("carrier:acme")).facts) == 12
+    back = await memory.split("carrier:ACME Inc.", reason="two")
+    assert (back.moved, len(back.receipts)) == (11, 3)
+    assert len((await memory.entity("carrier:ACME Inc.")).facts) == 11
+    assert (await memory.rebuild(dry_run=True)).found == ()
+
+
+async def test_a_merge_that_was_interrupted_goes_on(
+    memory: Memory, clock: ManualClock, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(verbs, "MOVED_A_UNIT", 3)
+    monkeypatch.setattr(verbs, "_SWEEPS_MAX", 0)
+    for place in range(7):
+        await memory.observe("carrier:ACME Inc.", f"p{place}", place)
+    await memory.observe("carrier:acme", "seat", "Lyon")
+    with pytest.raises(Exception, match="go on"):
+        await memory.merge("carrier:ACME Inc.", "carrier:acme", reason="one company")
+    assert len((await memory.entity("carrier:acme")).facts) == 4
+    monkeypatch.setattr(verbs, "_SWEEPS_MAX", 9)
+    done = await memory.merge("carrier:ACME Inc.", "carrier:acme", reason="one company")
+    assert (done.before, done.moved) == (True, 4)
+    assert len((await memory.entity("carrier:acme")).facts) == 8
+    monkeypatch.setattr(verbs, "_SWEEPS_MAX", 0)
+    with pytest.raises(Exception, match="go on"):
+        await memory.split("carrier:ACME Inc.", reason="two")
+    monkeypatch.setattr(verbs, "_SWEEPS_MAX", 9)
+    back = await memory.split("carrier:ACME Inc.", reason="two")
+    assert len((await memory.entity("carrier:ACME Inc.")).facts) == 7
+    assert back.moved == 4
+
+
+async def test_what_may_not_be_merged_is_refused_with_its_code(memory: Memory, clock: ManualClock) -> None:
+    await two_carriers(memory, clock)
+    await memory.observe("carrier:other", "rate", 3)
+    await memory.merge("carrier:ACME Inc.", "carrier:acme", reason="one company")
+    with pytest.raises(ConflictError) as taken:
+        await memory.merge("carrier:ACME Inc.", "carrier:other", reason="no")
+    assert taken.value.code == "merge.exists"
+    for one, other in (("carrier:acme", "carrier:ACME Inc."), ("adr:1", "carrier:acme"), ("carrier:acme", "human:ada")):
+        with pytest.raises(InvalidError) as wrong:
+            await memory.merge(one, other, reason="no")
+        assert wrong.value.code == "merge.invalid"
+    with pytest.raises(InvalidError) as silent:
+        await memory.merge("carrier:other", "carrier:acme", reason=" ")
+    assert silent.value.code == "query.invalid"
+    agent = memory.within(by="agent:x", trust=Trust.EXTRACTED)
+    with pytest.raises(ForbiddenError):
+        await agent.merge("carrier:other", "carrier:acme", reason="no")
+
+
+async def test_evidence_that_moved_with_a_merge_is_not_stale(memory: Memory, clock: ManualClock) -> None:
+    late = await memory.observe("carrier:ACME Inc.", "rate", 1, valid_from=START)
+    await memory.decide("Leave", because="late", evidence=[late], key="adr:2")
+    clock.advance(days=1)
+    await memory.observe("carrier:acme", "seat", "Lyon")
+    await memory.merge("carrier:ACME Inc.", "carrier:acme", reason="one company")
+
+    assert (await memory.stale()).items == ()
+    (piece,) = (await memory.decision("adr:2")).evidence
+    assert (piece.moved, piece.id) == (None, late.id)
+    clock.advance(days=1)
+    await memory.observe("carrier:acme", "rate", 5)
+    (stale,) = (await memory.stale()).items
+    (moved,) = stale.moved
+    assert moved.how == "superseded"
+    assert moved.now is not None
+    assert moved.now.value is not None
+    assert moved.now.value.data == 5
+    await memory.split("carrier:ACME Inc.", reason="two")
+    assert (await memory.stale()).items == ()
+
+
+async def test_erasing_a_merged_key_erases_that_one(memory: Memory, clock: ManualClock) -> None:
+    await two_carriers(memory, clock)
+    await memory.merge("carrier:ACME Inc.", "carrier:acme", reason="one company")
+    report = await memory.within(by="human:bea").erase("carrier:ACME Inc.", reason="asked for")
+
+    assert report.kind == "entity"
+    assert report.verdict.ok
+    assert [fact.predicate for fact in (await memory.entity("carrier:acme")).facts if not fact.erased] == ["seat"]
+    everything = await memory.timeline(report.target, first=PAGE_MAX)
+    assert all(fact.erased for fact in everything.items)
