@@ -48,7 +48,10 @@ class TypedErrors(MaskErrors):
         extensions: dict[str, object] = dict(error.extensions or {})
         if isinstance(cause, LatewoodError) and cause.code != "internal":
             message = cause.message
-            extensions = {"code": cause.code, "branch": cause.branch, "details": as_json(cause.details)}
+            extensions = {
+                "code": cause.code, "branch": cause.branch, "error": type(cause).__name__,
+                "details": as_json(cause.details),
+            }  # fmt: skip
         elif isinstance(cause, GraphQLSyntaxError) and f"more than {TOKENS_MAX} tokens" in cause.message:
             msg = f"the document has more than {TOKENS_MAX} tokens; send less at once"
             return limit_error(msg, "TOKENS_MAX", TOKENS_MAX)

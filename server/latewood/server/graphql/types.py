@@ -98,6 +98,10 @@ class Fact(Node):
     retired_at: datetime | None = field("When it was corrected or retracted.")
     retired_reason: str | None = field("Why it was.")
     replaces: strawberry.ID | None = field("The fact that this one corrects.")
+    carried: strawberry.ID | None = field(
+        "The fact that this one says again of another node: a merge or a split did it."
+    )
+    ends: strawberry.ID | None = field("Of an absence, the fact that it ended.")
     erased: bool = field("Its content was erased; this is the tombstone.")
     conflict: Conflict | None = field("Who disagrees, if anyone does.")
     subject: Entity | None = field("The node it is about.", _subject)
