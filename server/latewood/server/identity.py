@@ -16,7 +16,7 @@ from latewood.memory import Memory
 from latewood.memory.credentials import BoundMemory, Credential, Verifier
 from latewood.server.guard import answer, error_body, headers_of
 
-__all__ = ["METADATA_PATH", "Caller", "Callers", "Identity", "bearer_of", "caller"]
+__all__ = ["METADATA_PATH", "Caller", "Callers", "Identity", "PerCaller", "bearer_of", "caller"]
 
 METADATA_PATH: Final = "/.well-known/oauth-protected-resource"
 """Where clients of MCP learn how to be let in (RFC 9728)."""

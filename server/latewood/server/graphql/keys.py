@@ -11,13 +11,32 @@ from latewood.graph_schema.model import Trust
 from latewood.memory import keys as made
 from latewood.memory.credentials import BoundMemory, Scope
 from latewood.server.graphql.context import Info
+from latewood.server.graphql.scalars import describe
 from latewood.server.graphql.types import field
 
 __all__ = ["KeyMutation", "KeyQuery"]
 
 _HOURS_MAX = 24 * 366
-strawberry.enum(Scope, name="Scope", description="What a credential allows. None contains another.")
-strawberry.enum(made.KeyState, name="KeyState", description="Whether a key counts.")
+describe(
+    Scope,
+    "What a credential allows. None contains another.",
+    {
+        Scope.READ: "Reading, subscriptions too.",
+        Scope.WRITE: "Every verb that writes, but erase.",
+        Scope.ERASE: "Erasing; a person's trust as well.",
+        Scope.RUN: "Recording runs and their steps.",
+        Scope.ADMIN: "Keys, spaces, and what keeps the store in order.",
+    },
+)
+describe(
+    made.KeyState,
+    "Whether a key counts.",
+    {
+        made.KeyState.ACTIVE: "It counts.",
+        made.KeyState.EXPIRED: "Its time ran out.",
+        made.KeyState.REVOKED: "Somebody revoked it, or let another follow it.",
+    },
+)
 
 
 @strawberry.type(description="An API key, without its secret.")

@@ -20,7 +20,7 @@ from latewood.reasoning.brief import BriefSection
 from latewood.reasoning.changes import Axis, DifferenceKind
 from latewood.reasoning.fusion import Signal
 
-__all__ = ["SCALARS", "BigInt", "Ledger", "ValueKind"]
+__all__ = ["SCALARS", "BigInt", "Ledger", "ValueKind", "describe"]
 
 BigInt = NewType("BigInt", int)
 """A whole number that outgrows GraphQL's 32 bits."""
@@ -78,7 +78,7 @@ class ValueKind(StrEnum):
     INSTANT = "instant"
 
 
-def _describe(kind: type[_E], text: str, members: Mapping[_E, str]) -> None:
+def describe(kind: type[_E], text: str, members: Mapping[_E, str]) -> None:
     """Show one of our own enums in the schema, each member with a sentence."""
     strawberry.enum(kind, description=text)
     # strawberry reads descriptions from the members' values; ours are plain texts, which other surfaces write.
@@ -87,12 +87,12 @@ def _describe(kind: type[_E], text: str, members: Mapping[_E, str]) -> None:
         value.description = members[kind(value.value)]
 
 
-_describe(
+describe(
     Ledger,
     "One of a space's two ledgers.",
     {Ledger.KNOWLEDGE: "Facts and decisions.", Ledger.EXECUTION: "Runs, steps and messages."},
 )
-_describe(
+describe(
     ValueKind,
     "Forces the kind of a value that JSON cannot tell apart.",
     {
@@ -100,7 +100,7 @@ _describe(
         ValueKind.INSTANT: 'A time, "2026-03-01T09:00:00Z".',
     },
 )
-_describe(
+describe(
     DecisionStatus,
     "Where a decision stands.",
     {
@@ -114,7 +114,7 @@ _describe(
         DecisionStatus.DEPRECATED: "Still there, but not to be followed any more.",
     },
 )
-_describe(
+describe(
     NodeKind,
     "What a node of the graph is.",
     {
@@ -132,7 +132,7 @@ _describe(
         NodeKind.CASE: "Something to be settled.",
     },
 )
-_describe(
+describe(
     Trust,
     "How far a source is believed, high to low.",
     {
@@ -143,12 +143,12 @@ _describe(
         Trust.UNTRUSTED: "Material of unknown origin.",
     },
 )
-_describe(
+describe(
     Axis,
     "Which clock a diff runs along.",
     {Axis.KNOWN: "What was learned in between.", Axis.VALID: "What became true in between."},
 )
-_describe(
+describe(
     DifferenceKind,
     "What happened to a predicate of a subject.",
     {
@@ -160,7 +160,7 @@ _describe(
         DifferenceKind.ARRIVED_LATE: "Learned now of a time that something later already covers.",
     },
 )
-_describe(
+describe(
     BriefSection,
     "The parts of a brief, in the order in which they are written.",
     {
@@ -172,7 +172,7 @@ _describe(
         BriefSection.IN_FORCE: "Accepted and standing.",
     },
 )
-_describe(
+describe(
     Signal,
     "Why a memory was found.",
     {
@@ -185,7 +185,7 @@ _describe(
         Signal.TIME: "It lies when the question says.",
     },
 )
-_describe(
+describe(
     EventKind,
     "What happened, as the ledger keeps it.",
     {
