@@ -39,6 +39,7 @@ from latewood.graph_schema.model import Alternative, DecisionStatus, NodeKind, T
 from latewood.graph_schema.packs.loader import Pack
 from latewood.graph_schema.values import Scalar, Value, normal_key
 from latewood.ingestion.embedding.port import Embedder
+from latewood.memory import duplicates as looking
 from latewood.memory import identity
 from latewood.memory.erasing import ErasureReport, report_of
 from latewood.memory.handles import Opening
@@ -422,6 +423,8 @@ class Memory(Reader):
     merge = identity.merge
     split = identity.split
     alias = identity.alias
+    duplicates = looking.duplicates
+    propose_merges = looking.propose_merges
 
     async def supersede(
         self, old: Identified, new: Identified, *, at: datetime | None = None, by: str | None = None,

@@ -175,6 +175,8 @@ class BlockingMemory:
     merge = _blocking(Memory.merge)
     split = _blocking(Memory.split)
     alias = _blocking(Memory.alias)
+    duplicates = _blocking(Memory.duplicates)
+    propose_merges = _blocking(Memory.propose_merges)
     write = _blocking(Memory.write)
 
     why = _blocking(Memory.why)

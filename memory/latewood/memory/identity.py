@@ -7,7 +7,7 @@ the same verb again: it finds what is left and moves it.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Final, Protocol
 
@@ -139,9 +139,12 @@ async def merge(
 async def merge_with(
     self: Writer, absorbed: Identified, into: Identified, *, reason: str, dry_run: bool = False,
     by: str | None = None, session: str | None = None, idempotency_key: str | None = None,
-    settles: Sequence[Command] = (), expects: Sequence[Expect] = (),
+    settles: Callable[[str], Sequence[Command]] | None = None, expects: Sequence[Expect] = (),
 ) -> Merge:  # fmt: skip
-    """Merge, and keep *settles* in the same unit, if *expects* are met. Raises as `merge` does."""
+    """Merge, and keep what *settles* makes of the new fact's id in the same unit, if *expects* are met.
+
+    Raises as `merge` does.
+    """
     if not reason.strip():
         raise InvalidError("a merge needs a reason: say why the two are one", code="query.invalid")
     for _ in range(_TRIES_MAX):
@@ -162,9 +165,10 @@ async def merge_with(
             return Merge(one, other, fact, moved, meets, claims.left, dry_run=False, before=True, receipts=receipts)
         moves = carries_to(claims, one.id, other.id, self.ids)[:MOVED_A_UNIT]
         said_so = Absorb(self.ids.new(), Ref(id=one.id), Ref(id=other.id), reason)
+        also = settles(said_so.id) if settles is not None else ()
         try:
             first = await self.write(
-                [said_so, *moves, *settles], ["merge", one.id, other.id, reason], by=by, session=session,
+                [said_so, *moves, *also], ["merge", one.id, other.id, reason], by=by, session=session,
                 expects=(Expect(Ref(id=one.id), one.version), *expects), idempotency_key=idempotency_key,
             )  # fmt: skip
         except ConflictError as error:

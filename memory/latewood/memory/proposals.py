@@ -27,6 +27,7 @@ from latewood.graph_schema.model import Alternative, DecisionStatus, Fact, Node,
 from latewood.graph_schema.values import Json, Scalar, Value
 from latewood.ingestion.extraction.answers import Draft
 from latewood.memory.api import Memory
+from latewood.memory.duplicates import accept_merge
 from latewood.memory.reader import Identified, Written
 from latewood.storage.port import NodeQuery, Page
 
@@ -55,7 +56,7 @@ class Proposal:
     """What a model proposes.
 
     Attributes:
-        kind: decision, fact or relation.
+        kind: decision, fact or relation; or merge, of two entities that look alike.
         document: the arguments of the verb that accepting it amounts to.
         quote: the words that it rests on, of the fact *turn* (None once that is gone).
         status: proposed, accepted or rejected.
@@ -86,6 +87,7 @@ class ProposalRule:
     Attributes:
         name: who accepts: the actor is ``system:<name>``.
         confidence_min: of the model in itself; a proposal without one does not pass.
+        signals: of merges, what says that the two are one; no other proposal has one.
     """
 
     name: str
@@ -93,6 +95,7 @@ class ProposalRule:
     predicates: Sequence[str] = ()
     models: Sequence[str] = ()
     confidence_min: float | None = None
+    signals: Sequence[str] = ()
 
     def takes(self, one: Proposal) -> bool:
         """Tell whether the rule accepts *one*."""
@@ -100,6 +103,7 @@ class ProposalRule:
             (not self.kinds or one.kind in self.kinds)
             and (not self.predicates or one.document.get("predicate") in self.predicates)
             and (not self.models or one.model in self.models)
+            and (not self.signals or one.document.get("signal") in self.signals)
             and (self.confidence_min is None or (one.confidence or -1.0) >= self.confidence_min)
         )
 
@@ -194,6 +198,8 @@ async def accept(
         RefusedError: what it proposes cannot be written; the proposal stays.
     """
     one = await waiting(memory, thing)
+    if one.kind == "merge":
+        return await accept_merge(memory, one, by=by, session=session)
     turn = None if one.turn is None else (await memory.facts_by_id([one.turn])).get(one.turn)
     trust = Trust.EXTRACTED if turn is None else turn.trust
     written_id, commands = _writes(memory, one, turn)

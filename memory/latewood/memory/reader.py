@@ -80,6 +80,11 @@ class Reader:
         """The store behind the door, for `doctor` and tests."""
         return self._store
 
+    @property
+    def embed(self) -> Embed | None:
+        """What makes the vector of a text, where there is an embedder."""
+        return self._embed
+
     async def now(self) -> datetime:
         """Return the instant that a read without `valid_at` takes for now: the clock, or the head if that is later."""
         return from_micros(await self._store.now(self._space))

@@ -11,9 +11,10 @@ import pytest
 from latewood.graph_schema.clock import AsOf, ManualClock
 from latewood.graph_schema.errors import ConflictError, ForbiddenError, InvalidError, NotFoundError
 from latewood.graph_schema.identity import MOVED_REASON
-from latewood.graph_schema.model import NodeKind, Trust
+from latewood.graph_schema.model import DecisionStatus, NodeKind, Trust
 from latewood.memory import Memory
 from latewood.memory import identity as verbs
+from latewood.memory.proposals import ProposalRule, accept, accept_by_rule, proposals, reject
 from latewood.storage.port import PAGE_MAX
 
 START = datetime(2026, 1, 1, tzinfo=UTC)
@@ -238,3 +239,66 @@ async def test_erasing_a_merged_key_erases_that_one(memory: Memory, clock: Manua
     assert [fact.predicate for fact in (await memory.entity("carrier:acme")).facts if not fact.erased] == ["seat"]
     everything = await memory.timeline(report.target, first=PAGE_MAX)
     assert all(fact.erased for fact in everything.items)
+
+
+async def test_entities_that_look_alike_are_found_proposed_and_merged(memory: Memory, clock: ManualClock) -> None:
+    await two_carriers(memory, clock)
+    await memory.observe("carrier:Nordic Rail", "rate", 4)
+    await memory.observe("product:acme", "price", 4)
+    found = await memory.duplicates()
+
+    assert [(one.absorbed.key, one.into.key, one.signal) for one in found.items] == [
+        ("carrier:acme", "carrier:ACME Inc.", "words")
+    ]  # fmt: skip
+    assert (found.total, found.bounded) == (1, False)
+    (key,) = await memory.propose_merges(found.items)
+    assert await memory.propose_merges(found.items) == ()
+    (waiting,) = (await proposals(memory)).items
+    assert (waiting.key, waiting.kind, waiting.confidence) == (key, "merge", 1.0)
+    assert len((await memory.duplicates()).items) == 1
+    rule = ProposalRule("dedupe", kinds=["merge"], signals=["name"])
+    assert await accept_by_rule(memory, rule) == ()
+    (done,) = await accept_by_rule(memory, ProposalRule("dedupe", kinds=["merge"], signals=["words"]))
+    assert done.key == key
+    assert (await memory.entity("carrier:acme")).node.key == "carrier:ACME Inc."
+    (settled,) = (await proposals(memory, status=DecisionStatus.ACCEPTED)).items
+    assert settled.accepted_as == (await memory.facts_of([(await memory.node_itself("carrier:acme")).id]))[0].id
+    assert (await memory.duplicates()).items == ()
+
+
+async def test_a_rejected_pair_is_not_proposed_again(memory: Memory, clock: ManualClock) -> None:
+    await two_carriers(memory, clock)
+    found = await memory.duplicates()
+    (key,) = await memory.propose_merges(found.items)
+    await reject(memory, key, because="two companies")
+
+    assert await memory.propose_merges((await memory.duplicates()).items) == ()
+    assert (await memory.entity("carrier:acme")).node.key == "carrier:acme"
+
+
+async def test_a_proposal_of_what_was_merged_meanwhile_is_settled(memory: Memory, clock: ManualClock) -> None:
+    await two_carriers(memory, clock)
+    (key,) = await memory.propose_merges((await memory.duplicates()).items)
+    done = await memory.merge("carrier:acme", "carrier:ACME Inc.", reason="seen by hand")
+
+    assert (await accept(memory, key)).id == done.fact_id
+    (settled,) = (await proposals(memory, status=DecisionStatus.ACCEPTED)).items
+    assert settled.accepted_as == done.fact_id
+
+
+async def test_names_of_one_meaning_are_found_where_there_is_an_embedder(tmp_path: Path) -> None:
+    async with Memory.open(str(tmp_path / "v.db"), by="human:ada", embedder="light") as memory:
+        for key in ("topic:car repair", "topic:automobile repair", "topic:quarterly budget"):
+            await memory.observe(key, "weight", 1)
+        found = await memory.duplicates(signals=["meaning"])
+
+        assert [{one.absorbed.key, one.into.key} for one in found.items] == [
+            {"topic:car repair", "topic:automobile repair"}
+        ]  # fmt: skip
+
+
+async def test_questions_about_duplicates_that_make_no_sense_are_refused(memory: Memory) -> None:
+    for signals, score_min, first in ((["smell"], 0.0, 9), ([], 2.0, 9), ([], 0.0, 0)):
+        with pytest.raises(InvalidError) as error:
+            await memory.duplicates(signals=signals, score_min=score_min, first=first)
+        assert error.value.code == "query.invalid"
