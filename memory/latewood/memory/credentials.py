@@ -164,16 +164,16 @@ class BoundMemory(Memory):
     """A memory for the bearer of a credential: their tenant, their actor, their scopes, and nothing else."""
 
     def __init__(
-        self, memory: Memory, credential: Credential, *, space: str | None = None, session: str | None = None,
-        trust: Trust | None = None,
+        self, memory: Memory, credential: Credential, *, space: str | None = None, by: str | None = None,
+        session: str | None = None, trust: Trust | None = None,
     ) -> None:  # fmt: skip
-        """Bind the store behind *memory* to *credential*."""
+        """Bind the store behind *memory* to *credential*; *by* is held against its actor when something is written."""
         engine = memory._engine  # noqa: SLF001 - a memory itself
         # From the engine, so that not even a handle that was bound before lends its tenant.
         self._whole = engine.store.for_tenant(credential.tenant)
         ceilings = [one for one in (credential.trust, trust) if one is not None]
         super().__init__(
-            engine, space=space or "default", by=credential.actor, session=session,
+            engine, space=space or "default", by=by or credential.actor, session=session,
             trust=min(ceilings, key=lambda one: one.level) if ceilings else None,
             store=cast("GraphStore", _ScopedStore(self._whole, credential)),
         )  # fmt: skip
@@ -195,14 +195,14 @@ class BoundMemory(Memory):
         """Return another handle of the same credential.
 
         Raises:
-            ForbiddenError: code ``credential.actor`` for another actor or tenant than its own.
+            ForbiddenError: code ``credential.actor`` for another tenant than its own; another actor is refused when
+                it writes.
         """
-        self._check_actor(by)
         if tenant not in (None, self._credential.tenant):
             raise ForbiddenError("a credential reaches its own tenant only", code="credential.actor")
         ceilings = [one for one in (self._ceiling, trust) if one is not None]
         return BoundMemory(
-            self, self._credential, space=space or self._space, session=session or self._session,
+            self, self._credential, space=space or self._space, by=by or self._by, session=session or self._session,
             trust=min(ceilings, key=lambda one: one.level) if ceilings else None,
         )  # fmt: skip
 
@@ -216,8 +216,8 @@ class BoundMemory(Memory):
         source: str | SourceSpec | None = None, trust: Trust | None = None, expects: Sequence[Expect] = (),
         idempotency_key: str | None = None, history: History | None = None,
     ) -> Unit:  # fmt: skip
-        """Make a unit in the credential's name. Raises as `within` does."""
-        self._check_actor(by)
+        """Make a unit in the credential's name. Raises ForbiddenError (``credential.actor``) for another name."""
+        self._check_actor(by or self._by)
         made = super().unit(
             commands, body, session=session, source=source, trust=trust, expects=expects,
             idempotency_key=idempotency_key, history=history,
@@ -225,7 +225,7 @@ class BoundMemory(Memory):
         return replace(made, actor=ActorSpec(self._credential.actor, self._credential.on_behalf_of))
 
     async def submit(self, unit: Unit) -> Receipt:
-        """Keep a unit. Raises as `Memory.submit` does, and ForbiddenError as `within` does and for a missing scope."""
+        """Keep a unit. Raises as `Memory.submit` and `unit` do, and ForbiddenError (``credential.scope``)."""
         self._check_unit(unit)
         return await self._engine.submit(self._whole, unit)
 
