@@ -4,7 +4,9 @@ from latewood.graph_schema.clock import AsOf, Period
 from latewood.graph_schema.model import Alternative, Decision, DecisionStatus, Fact, Node, NodeKind, Trust
 from latewood.memory.api import Memory
 from latewood.memory.blocking import BlockingMemory
+from latewood.memory.duplicates import Duplicate, Duplicates
 from latewood.memory.erasing import ErasureReport
+from latewood.memory.identity import Merge, Split
 from latewood.memory.reader import Entity, Written
 from latewood.memory.rebuilding import RebuildReport
 from latewood.memory.reindexing import ReindexReport
@@ -30,10 +32,13 @@ __all__ = [
     "DecisionStatus",
     "Difference",
     "Disputed",
+    "Duplicate",
+    "Duplicates",
     "Entity",
     "ErasureReport",
     "Fact",
     "Memory",
+    "Merge",
     "Moved",
     "Node",
     "NodeKind",
@@ -44,6 +49,7 @@ __all__ = [
     "Recalled",
     "ReindexReport",
     "Signal",
+    "Split",
     "Stale",
     "Trust",
     "Why",

@@ -98,14 +98,14 @@ class Split:
     """What a split did, or of a dry run would do.
 
     Attributes:
-        node: the node that is one of its own again; *from_* is what it had been merged into.
+        node: the node that is one of its own again; *into* is what it had been merged into.
         moved: how many facts went back to it.
-        stays: facts that were written of *from_* while the two were one, the first `_LISTED_MAX`; whose they are nobody
+        stays: facts that were written of *into* while the two were one, the first `_LISTED_MAX`; whose they are nobody
             can tell but whoever wrote them. *stays_count* counts them all.
     """
 
     node: Node
-    from_: Node
+    into: Node
     moved: int
     stays: tuple[str, ...]
     stays_count: int

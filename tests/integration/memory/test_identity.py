@@ -117,7 +117,7 @@ async def test_a_split_gives_back_what_moved_and_lists_what_stays(memory: Memory
     assert (shown.moved, shown.receipts) == (3, ())
     done = await memory.split("carrier:ACME Inc.", reason="two companies")
 
-    assert (done.moved, done.stays, done.from_.key) == (3, (later.id,), "carrier:acme")
+    assert (done.moved, done.stays, done.into.key) == (3, (later.id,), "carrier:acme")
     assert [fact.predicate for fact in (await memory.entity("carrier:ACME Inc.")).facts] == ["rate"]
     assert {fact.predicate for fact in (await memory.entity("carrier:acme")).facts} == {"seat", "fleet"}
     (about,) = (await memory.decisions(about="carrier:ACME Inc.")).items

@@ -19,6 +19,7 @@ for _part in (
     "reads",
     "writes",
     "erasing",
+    "identity",
     "ledgers",
     "sources",
     "proposing",

@@ -44,7 +44,8 @@ async def _describe(call: Call, target: str) -> str:
     facts = await call.memory.facts_by_id([name]) if is_id(name) else {}
     if name in facts:
         return f"the fact {name} ({facts[name].predicate})"
-    node = await call.memory.node(name)
+    # What goes is the very node that is named, not what it was merged into.
+    node = await call.memory.node_itself(name)
     page = await call.memory.timeline(node.id, first=1_000)
     more = "more than " if page.next is not None else ""
     return f"the {node.kind.value} {node.key or node.name} and {more}{len(page.items):,} facts about it"

@@ -6,7 +6,7 @@ from typing import Final
 
 import typer
 
-__all__ = ["app", "export", "ingest", "keys", "ledger", "neo4j", "proposals", "spaces"]
+__all__ = ["aliases", "app", "export", "ingest", "keys", "ledger", "neo4j", "proposals", "spaces"]
 
 
 _ABOUT: Final = """A context graph: what was decided, why, what it rested on, and what was known when.
@@ -25,6 +25,7 @@ def _group(about: str) -> typer.Typer:
 
 
 app: Final = _group(_ABOUT)
+aliases: Final = _group("Other keys that mean an entity.")
 ingest: Final = _group("Bring in records, tables, transcripts, traces, notes, commits.")
 export: Final = _group("Write decisions out.")
 keys: Final = _group("Make and revoke the keys that `latewood serve --auth` asks for.")
@@ -33,6 +34,7 @@ neo4j: Final = _group("Run a Neo4j of your own, without Docker.")
 proposals: Final = _group("Settle what a model proposed.")
 spaces: Final = _group("List and make spaces.")
 
+app.add_typer(aliases, name="aliases")
 app.add_typer(ingest, name="ingest")
 app.add_typer(export, name="export")
 app.add_typer(keys, name="keys")

@@ -177,13 +177,16 @@ async def accept_all(
     *,
     rule: Annotated[str, typer.Option("--rule", metavar="NAME", help="Who accepts: the actor is system:NAME.")],
     kind: Annotated[
-        list[str] | None, typer.Option("--kind", help="Only decision, fact or relation; may be repeated.")
+        list[str] | None, typer.Option("--kind", help="Only decision, fact, relation or merge; may be repeated.")
     ] = None,
     predicate: Annotated[
         list[str] | None, typer.Option("--predicate", metavar="NAME", help="Only this predicate; may be repeated.")
     ] = None,
     confidence_min: Annotated[
         float | None, typer.Option("--confidence-min", metavar="X", help="Only what the model was so sure of.")
+    ] = None,
+    signal: Annotated[
+        list[str] | None, typer.Option("--signal", metavar="NAME", help="Only merges that this suggests; repeatable.")
     ] = None,
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Only list what would be accepted.")] = False,
 ) -> tuple[Proposal, ...]:
@@ -193,7 +196,7 @@ async def accept_all(
     """
     from latewood.memory.proposals import ProposalRule, accept_by_rule
 
-    wanted = ProposalRule(rule, kind or (), predicate or (), confidence_min=confidence_min)
+    wanted = ProposalRule(rule, kind or (), predicate or (), confidence_min=confidence_min, signals=signal or ())
     return await accept_by_rule(call.memory, wanted, dry_run=dry_run)
 
 
