@@ -1,8 +1,8 @@
 """Events: the only things ever stored. Everything that can be read is derived from them.
 
-A node is *Declared* once; an assertion is *Asserted* (a value or an object) or *Absent* (nothing holds from then on); a
-fact is *Retracted*; content is *Erased*; nodes are *Merged* and *Split*. The header is hashed into the ledger and holds
-no words of a user; the payload is what can be erased.
+A node is *Declared*, a predicate again when its rules change and an entity when it is merged or split; an assertion is
+*Asserted* (a value or an object) or *Absent* (nothing holds from then on); a fact is *Retracted*; content is *Erased*.
+The header is hashed into the ledger and holds no words of a user; the payload is what can be erased.
 
 An erasure takes the payload and the salt of earlier rows of its ledger. Its own payload says why (``reason``), by which
 ``source``, which rows (``seqs``), and the two things about them that views cannot do without: which nodes became
@@ -31,8 +31,6 @@ class EventKind(StrEnum):
     ABSENT = "absent"
     RETRACTED = "retracted"
     ERASED = "erased"
-    MERGED = "merged"
-    SPLIT = "split"
 
 
 @dataclass(frozen=True, slots=True)

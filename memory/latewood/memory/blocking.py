@@ -197,6 +197,7 @@ class BlockingMemory:
     node = _blocking(Memory.node)
     node_itself = _blocking(Memory.node_itself)
     absorbed = _blocking(Memory.absorbed)
+    absorbed_of = _blocking(Memory.absorbed_of)
     nodes = _blocking(Memory.nodes)
     nodes_by_id = _blocking(Memory.nodes_by_id)
     matching = _blocking(Memory.matching)

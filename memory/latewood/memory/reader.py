@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Callable, Sequence
+from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime
 from typing import Final, TypeAlias
@@ -381,7 +381,11 @@ class Reader:
     async def absorbed(self, thing: Identified, at: AsOf = NOW) -> tuple[Node, ...]:
         """Return the nodes that were merged into this one: what else it is called. Raises as `node` does."""
         node = await self.node(thing, at)
-        return (await absorbed_by(self._store, self._space, [node.id], at))[node.id]
+        return (await self.absorbed_of([node.id], at))[node.id]
+
+    async def absorbed_of(self, ids: Sequence[str], at: AsOf = NOW) -> Mapping[str, tuple[Node, ...]]:
+        """Return what was merged into each of many nodes, by id, in few reads."""
+        return await absorbed_by(self._store, self._space, ids, at)
 
     async def watch(self, after_seq: int = 0, *, ledger: LedgerName = "knowledge") -> AsyncIterator[LedgerEntry]:
         """Yield the ledger's rows after *after_seq* as they come, for ever: each once, none missed."""

@@ -89,19 +89,22 @@ async def absorbed_by(
     store: GraphStore, space: str, ids: Sequence[str], at: AsOf = NOW
 ) -> Mapping[str, tuple[Node, ...]]:  # fmt: skip
     """Return the nodes that were merged into each of *ids*, directly or through one another, as of *at*."""
-    owners = {one: one for one in ids}
-    found = {one: list[str]() for one in ids}
-    fresh = list(ids)
+    merged: dict[str, list[str]] = {}
+    fresh = list(dict.fromkeys(ids))
     for _ in range(MERGES_DEEP_MAX):
         if not fresh:
             break
         facts = await store.facts(space, FactQuery(objects=fresh, predicates=[MERGED_INTO]), at)
-        fresh = list[str]()
-        for fact in facts:
-            if fact.subject_id not in owners:
-                owner = owners[fact.object_id or ""]
-                owners[fact.subject_id] = owner
-                found[owner].append(fact.subject_id)
-                fresh.append(fact.subject_id)
-    nodes = await store.nodes(space, ids=sorted(one for listed in found.values() for one in listed), at=at)
+        merged |= {one: [fact.subject_id for fact in facts if fact.object_id == one] for one in fresh}
+        fresh = [fact.subject_id for fact in facts if fact.subject_id not in merged]
+    found = {one: _below(one, merged) for one in ids}
+    nodes = await store.nodes(space, ids=sorted({one for listed in found.values() for one in listed}), at=at)
     return {one: tuple(nodes[of] for of in listed if of in nodes) for one, listed in found.items()}
+
+
+def _below(one: str, merged: Mapping[str, Sequence[str]]) -> list[str]:
+    """Return all that leads to *one*, nearest first."""
+    found = list(merged.get(one, ()))
+    for node in found:
+        found += [other for other in merged.get(node, ()) if other not in found]
+    return found

@@ -76,6 +76,18 @@ async def test_a_merged_key_means_the_other_from_then_on(memory: Memory, clock: 
     assert (past.node.key, [fact.predicate for fact in past.facts]) == ("carrier:acme", ["rate"])
 
 
+async def test_what_was_merged_in_a_row_is_told_of_each(memory: Memory) -> None:
+    for key in ("a:1", "a:2", "a:3"):
+        await memory.observe(key, "rate", 1)
+    await memory.merge("a:1", "a:2", reason="one")
+    await memory.merge("a:2", "a:3", reason="one")
+    ids = [(await memory.node_itself(key)).id for key in ("a:1", "a:2", "a:3")]
+    found = await memory.absorbed_of(ids)
+
+    assert [[node.key for node in found[one]] for one in ids] == [[], ["a:1"], ["a:2", "a:1"]]
+    assert (await memory.node("a:1")).key == "a:3"
+
+
 async def test_its_own_history_is_still_told(memory: Memory, clock: ManualClock) -> None:
     await two_carriers(memory, clock)
     await memory.merge("carrier:ACME Inc.", "carrier:acme", reason="one company")

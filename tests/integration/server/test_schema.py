@@ -66,7 +66,7 @@ def test_the_verbs_are_all_there() -> None:
         "verifyLedger",
     } <= set(schema.query_type.fields)
     assert set(schema.mutation_type.fields) == {
-        "decide", "observe", "relate", "correct", "end", "retract", "erase", "supersede", "createSpace",
+        "decide", "observe", "relate", "correct", "end", "retract", "erase", "supersede", "merge", "split", "createSpace",
         "acceptProposal", "rejectProposal", "createKey", "rotateKey", "revokeKey",
     }  # fmt: skip
     assert set(schema.subscription_type.fields) == {"changes"}
@@ -77,9 +77,9 @@ def test_every_read_of_a_space_takes_a_space_and_most_an_as_of() -> None:
     assert schema.query_type is not None
     fields = schema.query_type.fields
     assert {name for name, field in fields.items() if "space" not in field.args} == {"keys", "receipt", "spaces"}
-    # A diff has its two instants, a ledger is what it is.
+    # A diff has its two instants, a ledger is what it is, and who is merged is merged now.
     assert {name for name, field in fields.items() if "asOf" not in field.args} == {
-        "diff", "keys", "receipt", "spaces", "verifyLedger",
+        "diff", "duplicates", "keys", "receipt", "spaces", "verifyLedger",
     }  # fmt: skip
 
 

@@ -52,6 +52,7 @@ class View:
         self.decisions: DataLoader[str, Decision | None] = DataLoader(self._decisions, IDS_MAX)
         self.nodes: DataLoader[str, Node | None] = DataLoader(self._nodes, IDS_MAX)
         self.facts: DataLoader[str, Fact | None] = DataLoader(self._facts, IDS_MAX)
+        self.absorbed: DataLoader[str, tuple[Node, ...]] = DataLoader(self._absorbed, IDS_MAX)
         self._facts_of: dict[str | None, DataLoader[str, tuple[Fact, ...]]] = {}
         self._now: asyncio.Future[AsOf] | None = None
         self._timelines: dict[tuple[str | None, int], DataLoader[str, Page[Fact]]] = {}
@@ -82,6 +83,10 @@ class View:
     async def _facts(self, ids: list[str]) -> list[Fact | None]:
         found = await self.memory.facts_by_id(ids, known_at=self.at.known_at)
         return [found.get(one) for one in ids]
+
+    async def _absorbed(self, ids: list[str]) -> list[tuple[Node, ...]]:
+        found = await self.memory.absorbed_of(ids, await self.settled())
+        return [found[one] for one in ids]
 
     def known(self, decisions: Iterable[Decision]) -> None:
         """Spare a second read of *decisions*, which a list has read already."""

@@ -33,6 +33,7 @@ from latewood.server.graphql.inputs import (
     scalar,
 )
 from latewood.server.graphql.keys import KeyMutation
+from latewood.server.graphql.merging import MergeMutation
 from latewood.storage import port
 
 __all__ = ["Mutation"]
@@ -41,7 +42,7 @@ SpaceArgument = Annotated[str | None, strawberry.argument(description="The space
 
 
 @strawberry.type(description="Every verb that writes.")
-class Mutation(KeyMutation):
+class Mutation(KeyMutation, MergeMutation):
     """Every verb that writes."""
 
     @strawberry.mutation(graphql_type=DecisionPayload, description="Record a decision with its reasons.")

@@ -194,7 +194,5 @@ describe(
         EventKind.ABSENT: "A source said that nothing holds from then on.",
         EventKind.RETRACTED: "An assertion was taken back: it was never true.",
         EventKind.ERASED: "Content was erased; a tombstone is left.",
-        EventKind.MERGED: "Two nodes became one.",
-        EventKind.SPLIT: "A merge was undone.",
     },
 )

@@ -14,6 +14,7 @@ import strawberry
 from strawberry.scalars import JSON
 
 from latewood.graph_schema import model
+from latewood.graph_schema.identity import MERGED_INTO
 from latewood.graph_schema.model import DecisionStatus, NodeKind, Trust
 from latewood.graph_schema.values import Json
 from latewood.server.graphql.connections import Connection, Paged, paged, read_pages
@@ -147,6 +148,23 @@ def _itself(root: strawberry.Parent[model.Node]) -> model.Node:
     return root
 
 
+async def _absorbed(root: strawberry.Parent[model.Node], info: Info) -> Sequence[model.Node]:
+    if root.kind is not NodeKind.ENTITY:
+        return ()
+    found = await info.context.view(info).absorbed.load(root.id)
+    info.context.spend(len(found))
+    return found
+
+
+async def _merged_into(root: strawberry.Parent[model.Node], info: Info) -> model.Node | None:
+    view = info.context.view(info)
+    if root.kind is not NodeKind.ENTITY:
+        return None
+    said = await view.facts_of(MERGED_INTO).load(root.id)
+    into = said[0].object_id if said else None
+    return None if into is None else await view.nodes.load(into)
+
+
 async def _as_decision(root: strawberry.Parent[model.Node], info: Info) -> model.Decision | None:
     if root.kind is not NodeKind.DECISION:
         return None
@@ -175,6 +193,10 @@ class Entity(Node):
         "Everything ever asserted of it that was known at asOf.knownAt, retracted assertions marked, in valid order.",
         _entity_timeline,
     )
+    merged_into: Entity | None = field(
+        "What it was merged into, as of the read's asOf: a read by its key answers with that one.", _merged_into
+    )
+    absorbed: list[Entity] = field("What was merged into it, as of the read's asOf: its other names.", _absorbed)
     decision: Decision | None = field("The whole decision, when it is one.", _as_decision)
 
     @classmethod
