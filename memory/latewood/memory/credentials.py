@@ -28,6 +28,7 @@ __all__ = [
     "SYSTEM_TENANT",
     "BoundMemory",
     "Credential",
+    "Reporter",
     "Scope",
     "SystemMemory",
     "Verifier",
@@ -235,6 +236,15 @@ class BoundMemory(Memory):
             self._check_unit(unit)
         return await self._engine.submit_many(self._whole, units)
 
+    def reporter(self, *, space: str | None = None) -> Reporter:
+        """Return a handle that records what others did, as an agent framework's telemetry tells it.
+
+        Raises:
+            ForbiddenError: code ``credential.scope`` without the scope run.
+        """
+        self.require(Scope.RUN, "recording runs")
+        return Reporter(self, self._credential, space=space or self._space)
+
     def _check_unit(self, unit: Unit) -> None:
         self._check_actor(unit.actor.key)
         if erases(unit):
@@ -246,3 +256,24 @@ class BoundMemory(Memory):
 
     async def close(self) -> None:
         """Do nothing: the store is others' too."""
+
+
+class Reporter(BoundMemory):
+    """Records runs in the names of the agents that ran, believed no further than the credential is."""
+
+    def unit(
+        self, commands: Sequence[Command], body: object, *, by: str | None = None, session: str | None = None,
+        source: str | SourceSpec | None = None, trust: Trust | None = None, expects: Sequence[Expect] = (),
+        idempotency_key: str | None = None, history: History | None = None,
+    ) -> Unit:  # fmt: skip
+        """Make a unit in the name of *by*."""
+        return Memory.unit(
+            self, commands, body, by=by, session=session, source=source,
+            trust=min(self._trust(self._credential.actor, None), trust or Trust.SYSTEM, key=lambda one: one.level),
+            expects=expects, idempotency_key=idempotency_key, history=history,
+        )  # fmt: skip
+
+    def _check_unit(self, unit: Unit) -> None:
+        if erases(unit):
+            raise ForbiddenError("a report erases nothing", code="credential.scope")
+        self.require(Scope.RUN, "recording runs")

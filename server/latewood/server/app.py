@@ -26,6 +26,7 @@ from latewood.server.guard import BODY_BYTES_MAX, Guard
 from latewood.server.identity import METADATA_PATH, Callers, Identity, PerCaller
 from latewood.server.mcp.service import make_mcp
 from latewood.server.options import ServerOptions
+from latewood.server.telemetry import TracesIn
 from latewood.server.throttle import Throttle
 from latewood.storage.journal import QUEUE_UNITS_MAX
 
@@ -111,6 +112,7 @@ def create_app(
         message, extensions = internal_error(error)
         return JSONResponse({"errors": [{"message": message, "extensions": extensions}]}, 500)
 
+    app.add_route("/v1/traces", TracesIn(callers).__call__, methods=["POST"])
     app.add_api_route("/health", show_health, methods=["GET"])
     app.add_exception_handler(Exception, fault)
 

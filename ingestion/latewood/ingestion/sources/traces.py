@@ -39,11 +39,13 @@ from latewood.ingestion.sources.otlp import Span, read_spans
 from latewood.ingestion.sources.transcripts import HUMAN, files_under
 from latewood.ingestion.sources.watching import Clockwork
 
-__all__ = ["ingest_traces"]
+__all__ = ["STREAMED_MAX", "Followed", "ingest_traces", "receive_traces"]
 
 _SUFFIXES: Final = (".json", ".jsonl", ".pb", ".bin", ".binpb", ".otlp")
 _FOLLOWED_MAX: Final = 200_000
 """Spans, and turns, of a file that are kept an eye on."""
+STREAMED_MAX: Final = 20_000
+"""Spans of a stream that are kept an eye on, for each space."""
 _MODEL_CALLS: Final = frozenset(
     {"chat", "generate_content", "text_completion", "embeddings", "call_llm", "completion", "message", "responses"}
 )
@@ -129,18 +131,41 @@ def _conversation(span: Span) -> tuple[list[tuple[str, str]], list[tuple[str, st
     return asked, answered
 
 
-class _Reader:
-    """Reads one file; made for it and thrown away."""
+class Followed:
+    """Which span lies within which, kept from one batch of a stream to the next: a span comes before what it is in.
 
-    def __init__(self, path: Path, say: Saying, report: SourceReport, human: str) -> None:
-        self._origin = str(path)
+    Bounded: of more than `STREAMED_MAX` spans the oldest are forgotten, and with them what they are a part of.
+    """
+
+    def __init__(self) -> None:
+        """Begin with none."""
+        self.above: dict[str, str | None] = {}
+        self.kept: dict[str, tuple[Span, str]] = {}
+        self.told: set[str] = set()
+
+    def trim(self) -> None:
+        """Forget the oldest."""
+        for key in list(self.above)[: max(0, len(self.above) - STREAMED_MAX)]:
+            del self.above[key]
+            self.kept.pop(key, None)
+            self.told.discard(key)
+
+
+class _Reader:
+    """Reads one file, or one batch of a stream; made for it and thrown away."""
+
+    def __init__(
+        self, origin: str, say: Saying, report: SourceReport, human: str, followed: Followed | None = None
+    ) -> None:
+        self._origin = origin
         self._say = say
         self._report = report
         self._human = human
         self._begun: set[str] = set()
         self._turns: set[bytes] = set()
-        self._above: dict[str, str | None] = {}
-        self._kept: dict[str, tuple[Span, str]] = {}
+        stream = followed or Followed()
+        self._above, self._kept, self._told = stream.above, stream.kept, stream.told
+        self._streams = followed is not None
         self._clock = Clockwork(self._origin, report)
 
     def entries(self, path: Path) -> Iterator[Entry]:
@@ -258,13 +283,17 @@ class _Reader:
     def _edges(self) -> Iterator[Item]:
         """Tell which step is a part of which, now that all of them are there."""
         for key, (span, session) in self._kept.items():
+            if key in self._told:
+                continue
             above = self._nearest(key)
             if above is None:
-                if span.parent is not None and f"{span.trace}/{span.parent}" not in self._above:
+                # In a stream what it is a part of may be yet to come.
+                if not self._streams and span.parent is not None and f"{span.trace}/{span.parent}" not in self._above:
                     note(self._report.dangling, {"path": self._origin, "line": span.number, "parent": span.parent})
                 continue
             target, mine = Ref(key=f"step:{above}", create=False), Ref(key=f"step:{key}", create=False)
             made = self._say.edge(mine, "part_of", target, span.begun, span.id)
+            self._told.add(key)
             yield self._item(span, session, "system:otlp", f"part:{span.id}", ["part", above], [made])
 
     def _nearest(self, key: str) -> str | None:
@@ -303,8 +332,26 @@ async def ingest_traces(
             sink, report, rejects=file, dry_run=dry_run, only=only, progress=progress, bytes_all=sum(sizes.values())
         )
         for path in files:
-            await loader.take(str(path), _Reader(path, Saying(sink.ids), report, human).entries(path), sizes[path])
+            await loader.take(str(path), _Reader(str(path), Saying(sink.ids), report, human).entries(path), sizes[path])
     if not report.what:
         first = f": {report.rejects[0].reason}" if report.rejects else ""
         raise InvalidError(f"{report.path} holds no span that could be read{first}", code="import.malformed")
+    return report
+
+
+async def receive_traces(
+    sink: Sink, path: Path, origin: str, followed: Followed, *, human: str = HUMAN
+) -> SourceReport:  # fmt: skip
+    """Keep one batch of a stream of spans, which lies in the file *path*; the same batch again writes nothing.
+
+    Args:
+        origin: where the spans come from, as the source of what they say.
+        followed: what the stream's earlier batches said; one batch at a time.
+    """
+    report = SourceReport(origin, sink.space, "trace")
+    with RejectsFile(None) as file:
+        loader = Loader(sink, report, rejects=file)
+        reader = _Reader(origin, Saying(sink.ids), report, human, followed)
+        await loader.take(origin, reader.entries(path))
+    followed.trim()
     return report
