@@ -96,6 +96,8 @@ CODES: Final[Mapping[str, str]] = {
     "query.invalid": "The question is malformed: see the message.",
     "record.malformed": "A decision record could not be read.",
     "rate.exceeded": "The credential sends more at once than it may. Wait as long as Retry-After says.",
+    "remote.malformed": "The server's answer is not one that this client knows. Use client and server of one release.",
+    "remote.unreachable": "No server answers at the address. See that it runs, then make the same call again.",
     "request.timeout": "The request, or the answer to it, took too long. Ask for the receipt before you write again.",
     "schema.older": "The database has an older schema that is not upgraded unasked. Run `latewood migrate`.",
     "schema.newer": "The database was written by a newer Latewood. Upgrade before you open it.",

@@ -1,0 +1,148 @@
+"""The same verbs without `await`.
+
+No loop and no thread: over a `BlockingTransport` a verb waits for nothing but its socket, so that it runs to its end
+when it is first resumed. Every verb is made from the one in `RemoteMemory`, so that names and arguments cannot drift
+apart.
+"""
+
+# The wrappers below become methods of BlockingRemoteMemory, so its attributes are theirs.
+# pyright: reportPrivateUsage=false
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Callable, Coroutine, Iterator
+from functools import wraps
+from types import TracebackType
+from typing import Any, Concatenate, ParamSpec, Self, TypeVar
+
+from latewood.clients.remote.memory import RemoteMemory
+from latewood.clients.remote.transport import BlockingTransport, Patience, endpoint
+
+__all__ = ["BlockingRemoteMemory"]
+
+P = ParamSpec("P")
+R = TypeVar("R")
+
+
+def _finished(work: Coroutine[Any, Any, R]) -> R:
+    """Run *work*, which never waits, to its end."""
+    try:
+        work.send(None)
+    except StopIteration as done:
+        return done.value
+    work.close()
+    raise RuntimeError("a blocking verb waited for an event loop")  # pragma: no cover - a programming error
+
+
+def _blocking(
+    verb: Callable[Concatenate[RemoteMemory, P], Coroutine[Any, Any, R]],
+) -> Callable[Concatenate[BlockingRemoteMemory, P], R]:
+    @wraps(verb)
+    def call(self: BlockingRemoteMemory, *args: P.args, **kwargs: P.kwargs) -> R:
+        return _finished(verb(self._memory, *args, **kwargs))
+
+    return call
+
+
+def _iterating(
+    verb: Callable[Concatenate[RemoteMemory, P], AsyncIterator[R]],
+) -> Callable[Concatenate[BlockingRemoteMemory, P], Iterator[R]]:
+    @wraps(verb)
+    def call(self: BlockingRemoteMemory, *args: P.args, **kwargs: P.kwargs) -> Iterator[R]:
+        source = verb(self._memory, *args, **kwargs)
+
+        async def following() -> R:
+            return await anext(source)
+
+        async def leave() -> None:
+            if (close := getattr(source, "aclose", None)) is not None:
+                await close()
+
+        try:
+            while True:
+                try:
+                    yield _finished(following())
+                except StopAsyncIteration:
+                    return
+        finally:
+            _finished(leave())
+
+    return call
+
+
+class BlockingRemoteMemory:
+    """`RemoteMemory` for programs that do not await; safe to share between threads.
+
+    ``with BlockingRemoteMemory.open("https://memory.example", token=...) as memory: ...``
+    """
+
+    def __init__(self, memory: RemoteMemory) -> None:
+        """Wrap *memory*, whose transport blocks; use `open` or `within`."""
+        self._memory = memory
+
+    @classmethod
+    def open(
+        cls, url: str, *, token: str | None = None, space: str | None = None, by: str | None = None,
+        session: str | None = None, patience: Patience | None = None,
+    ) -> Self:  # fmt: skip
+        """Name the server to speak to. Arguments and errors are those of `RemoteMemory.open`."""
+        transport = BlockingTransport(endpoint(url), token, patience or Patience())
+        return cls(RemoteMemory(transport, space=space, by=by, session=session))
+
+    def within(self, *, space: str | None = None, by: str | None = None, session: str | None = None) -> Self:
+        """Return another handle over the same connections; what is not given stays as it is."""
+        return type(self)(self._memory.within(space=space, by=by, session=session))
+
+    decide = _blocking(RemoteMemory.decide)
+    observe = _blocking(RemoteMemory.observe)
+    relate = _blocking(RemoteMemory.relate)
+    correct = _blocking(RemoteMemory.correct)
+    end = _blocking(RemoteMemory.end)
+    retract = _blocking(RemoteMemory.retract)
+    supersede = _blocking(RemoteMemory.supersede)
+    erase = _blocking(RemoteMemory.erase)
+    accept = _blocking(RemoteMemory.accept)
+    reject = _blocking(RemoteMemory.reject)
+    create_space = _blocking(RemoteMemory.create_space)
+
+    decision = _blocking(RemoteMemory.decision)
+    decision_id = _blocking(RemoteMemory.decision_id)
+    decisions = _blocking(RemoteMemory.decisions)
+    entity = _blocking(RemoteMemory.entity)
+    node = _blocking(RemoteMemory.node)
+    nodes = _blocking(RemoteMemory.nodes)
+    fact = _blocking(RemoteMemory.fact)
+    why = _blocking(RemoteMemory.why)
+    why_about = _blocking(RemoteMemory.why_about)
+    recall = _blocking(RemoteMemory.recall)
+    precedents = _blocking(RemoteMemory.precedents)
+    brief = _blocking(RemoteMemory.brief)
+    stale = _blocking(RemoteMemory.stale)
+    conflicts = _blocking(RemoteMemory.conflicts)
+    proposals = _blocking(RemoteMemory.proposals)
+    timeline = _blocking(RemoteMemory.timeline)
+    diff = _blocking(RemoteMemory.diff)
+    find = _blocking(RemoteMemory.find)
+    receipt = _blocking(RemoteMemory.receipt)
+    spaces = _blocking(RemoteMemory.spaces)
+    verify = _blocking(RemoteMemory.verify)
+    watch = _iterating(RemoteMemory.watch)
+
+    @property
+    def space(self) -> str | None:
+        """The space that this handle reads and writes; None is the server's default."""
+        return self._memory.space
+
+    def close(self) -> None:
+        """Let go of the connections, of every handle over them."""
+        _finished(self._memory.close())
+
+    def __enter__(self) -> Self:
+        """Enter the block."""
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        """Close."""
+        self.close()

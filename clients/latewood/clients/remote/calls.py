@@ -1,0 +1,101 @@
+"""One call of GraphQL: its document, its variables, and what its answer is."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, is_dataclass
+from datetime import datetime
+from decimal import Decimal
+from enum import Enum
+from typing import Any, cast
+
+from latewood.clients.remote.shapes import camel, selection
+from latewood.graph_schema.clock import NOW, AsOf, iso
+from latewood.graph_schema.errors import InvalidError
+from latewood.graph_schema.plain import plain
+from latewood.graph_schema.values import Scalar
+
+__all__ = ["Call", "Verbatim", "instants", "spoken", "valued"]
+
+
+class Kind(Enum):
+    """What JSON cannot tell apart."""
+
+    DECIMAL = "decimal"
+    INSTANT = "instant"
+
+
+@dataclass(frozen=True, slots=True)
+class Verbatim:
+    """JSON that is data: its names stay as they are."""
+
+    document: object
+
+
+@dataclass(frozen=True, slots=True)
+class Call:
+    """An operation on one field.
+
+    Attributes:
+        given: arguments, each with its GraphQL type; None is left out, and the server's default holds.
+        answer: the type of what comes back.
+        again: it can be made twice without harm.
+    """
+
+    name: str
+    answer: Any
+    given: Mapping[str, tuple[str, object]] = field(default_factory=dict[str, tuple[str, object]])
+    operation: str = "query"
+    again: bool = True
+
+    def body(self) -> dict[str, object]:
+        """Return what is posted."""
+        given = {name: one for name, one in self.given.items() if one[1] is not None}
+        declared = ", ".join(f"${name}: {kind}" for name, (kind, _) in given.items())
+        passed = ", ".join(f"{name}: ${name}" for name in given)
+        wanted, fragments = selection(self.answer)
+        field_ = f"{self.name}({passed})" if passed else self.name
+        head = f"{self.operation} {self.name}({declared})" if declared else f"{self.operation} {self.name}"
+        document = f"{head} {{ answer: {field_}{wanted} }} {fragments}".strip()
+        return {
+            "query": document, "operationName": self.name,
+            "variables": {name: spoken(value) for name, (_, value) in given.items()},
+        }  # fmt: skip
+
+
+def spoken(value: object) -> Any:
+    """Write a variable as GraphQL takes it: enumerations in capitals, times in UTC, things by their id.
+
+    Raises:
+        InvalidError: code ``time.naive`` for a time without an offset.
+    """
+    if isinstance(value, Verbatim):
+        return value.document
+    if isinstance(value, Enum):
+        return str(value.value).upper()
+    if isinstance(value, datetime):
+        return iso(value)
+    if isinstance(value, str | bool | int | float) or value is None:
+        return value
+    if isinstance(value, Mapping):
+        given = cast("Mapping[str, object]", value)
+        return {camel(name): spoken(one) for name, one in given.items() if one is not None}
+    if isinstance(value, Sequence):
+        return [spoken(one) for one in cast("Sequence[object]", value)]
+    if is_dataclass(value):
+        return cast("Any", value).id
+    raise InvalidError(f"{type(value).__name__} is nothing that a server can be told", code="value.invalid")
+
+
+def instants(at: AsOf) -> object:
+    """Return the two clocks as an argument; None when both are left out."""
+    return None if at == NOW else {"valid_at": at.valid_at, "known_at": at.known_at}
+
+
+def valued(value: Scalar | None) -> dict[str, object]:
+    """Return the arguments for a value, with its kind where JSON cannot tell it."""
+    if isinstance(value, Decimal):
+        return {"value": str(value), "value_kind": Kind.DECIMAL}
+    if isinstance(value, datetime):
+        return {"value": iso(value), "value_kind": Kind.INSTANT}
+    return {"value": value if value is None or isinstance(value, str | bool | int | float) else Verbatim(plain(value))}

@@ -1,0 +1,228 @@
+"""The verbs of `Memory` over HTTP: one server, one space, one writer."""
+
+from __future__ import annotations
+
+import uuid
+from collections.abc import Mapping, Sequence
+from datetime import datetime
+from types import TracebackType
+from typing import Self, TypeVar, cast
+
+from latewood.clients.remote.answers import ErasureReport, MadeSpace, Space, Written
+from latewood.clients.remote.calls import Call, valued
+from latewood.clients.remote.reading import Identified, RemoteReader, said
+from latewood.clients.remote.shapes import camel, decode
+from latewood.clients.remote.transport import AsyncTransport, Patience, Transport, endpoint
+from latewood.graph_schema.commands import SourceSpec
+from latewood.graph_schema.model import Alternative, DecisionStatus, Trust
+from latewood.graph_schema.values import Scalar
+
+__all__ = ["RemoteMemory"]
+
+T = TypeVar("T")
+
+
+def _all(things: Sequence[Identified]) -> list[str] | None:
+    return [said(one) for one in things] or None
+
+
+def _from(source: str | SourceSpec | None) -> dict[str, object]:
+    """Return where it comes from as arguments."""
+    if isinstance(source, SourceSpec):
+        method = source.method if source.method != "asserted" else None
+        return {
+            "source": source.origin, "method": method, "model": source.model, "prompt_version": source.prompt_version
+        }  # fmt: skip
+    return {"source": source}
+
+
+class RemoteMemory(RemoteReader):
+    """A handle on one space of a server.
+
+    ``async with RemoteMemory.open("https://memory.example", token=...) as memory: ...``
+
+    The verbs are those of `latewood.memory.Memory`, and raise the same errors. Every write has an idempotency key, made
+    up where none is given, so that a call whose answer was lost is made again and still writes once.
+    """
+
+    def __init__(
+        self, transport: Transport, *, space: str | None = None, by: str | None = None, session: str | None = None
+    ) -> None:
+        """Use `open` or `within`."""
+        super().__init__(transport, space)
+        self._by = by
+        self._session = session
+
+    @classmethod
+    def open(
+        cls, url: str, *, token: str | None = None, space: str | None = None, by: str | None = None,
+        session: str | None = None, patience: Patience | None = None,
+    ) -> Self:  # fmt: skip
+        """Name the server to speak to; nothing is sent before the first verb.
+
+        Args:
+            url: such as ``http://127.0.0.1:8000``.
+            token: the credential; the server decides what it may do, and for whom it writes.
+            by: the actor who writes, where the server lets a caller say so.
+
+        Raises:
+            InvalidError: code ``setting.invalid`` for what is no address.
+        """
+        transport = AsyncTransport(endpoint(url), token, patience or Patience())
+        return cls(transport, space=space, by=by, session=session)
+
+    def within(self, *, space: str | None = None, by: str | None = None, session: str | None = None) -> Self:
+        """Return another handle over the same connections; what is not given stays as it is."""
+        return type(self)(
+            self._transport, space=space or self._space, by=by or self._by, session=session or self._session
+        )
+
+    async def close(self) -> None:
+        """Let go of the connections, of every handle over them."""
+        await self._transport.close()
+
+    async def __aenter__(self) -> Self:
+        """Enter the block."""
+        return self
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        """Close."""
+        await self.close()
+
+    async def _write(
+        self, verb: str, answer: type[T], given: Mapping[str, object], *, keyed: bool = True, spaced: bool = True
+    ) -> T:
+        """Send a mutation; *keyed* ones may be sent again."""
+        own = {name: value for name, value in given.items() if value is not None}
+        if keyed and "idempotency_key" not in own:
+            own["idempotency_key"] = uuid.uuid4().hex
+        arguments: dict[str, tuple[str, object]] = {"input": (f"{camel('_' + verb)}Input!", own)}
+        if spaced:
+            arguments["space"] = ("String", self._space)
+        found = await self._call(Call(camel(verb), answer, arguments, operation="mutation", again=keyed))
+        return cast("T", decode(answer, found))
+
+    def _writer(
+        self, by: str | None, session: str | None, source: str | SourceSpec | None, key: str | None
+    ) -> dict[str, object]:
+        return {
+            "by": by or self._by, "session": session or self._session, "idempotency_key": key, **_from(source)
+        }  # fmt: skip
+
+    async def decide(
+        self, choice: str, *, because: str | None, title: str | None = None, question: str | None = None,
+        about: Sequence[Identified] = (), evidence: Sequence[Identified] = (), trigger: Sequence[Identified] = (),
+        alternatives: Sequence[Alternative] = (), supersedes: Sequence[Identified] = (),
+        consequences: str | None = None, confidence: float | None = None, expected: str | None = None,
+        status: DecisionStatus = DecisionStatus.ACCEPTED, key: str | None = None, decided_at: datetime | None = None,
+        decided_by: Sequence[Identified] = (), by: str | None = None, session: str | None = None,
+        source: str | SourceSpec | None = None, idempotency_key: str | None = None,
+    ) -> Written:  # fmt: skip
+        """Record a decision with its reasons."""
+        rejected = [{"title": one.title, "rejected_because": one.rejected_because} for one in alternatives]
+        given = {
+            "choice": choice, "because": because, "title": title, "question": question, "about": _all(about),
+            "evidence": _all(evidence), "trigger": _all(trigger), "alternatives": rejected or None,
+            "supersedes": _all(supersedes), "consequences": consequences, "confidence": confidence,
+            "expected": expected, "status": status, "key": key, "decided_at": decided_at,
+            "decided_by": _all(decided_by), **self._writer(by, session, source, idempotency_key),
+        }  # fmt: skip
+        return await self._write("decide", Written, given)
+
+    async def observe(
+        self, subject: Identified, predicate: str, value: Scalar, *, unit: str | None = None,
+        valid_from: datetime | None = None, valid_to: datetime | None = None, as_written: str | None = None,
+        quote: str | None = None, by: str | None = None, session: str | None = None,
+        source: str | SourceSpec | None = None, trust: Trust | None = None, expected_version: int | None = None,
+        idempotency_key: str | None = None,
+    ) -> Written:  # fmt: skip
+        """Assert that *predicate* of *subject* is *value*, from *valid_from* (now) until *valid_to* (open)."""
+        given = {
+            "subject": said(subject), "predicate": predicate, **valued(value), "unit": unit, "valid_from": valid_from,
+            "valid_to": valid_to, "as_written": as_written, "quote": quote, "trust": trust,
+            "expected_version": expected_version, **self._writer(by, session, source, idempotency_key),
+        }  # fmt: skip
+        return await self._write("observe", Written, given)
+
+    async def relate(
+        self, subject: Identified, predicate: str, target: Identified, *, valid_from: datetime | None = None,
+        valid_to: datetime | None = None, quote: str | None = None, by: str | None = None,
+        session: str | None = None, source: str | SourceSpec | None = None, trust: Trust | None = None,
+        expected_version: int | None = None, idempotency_key: str | None = None,
+    ) -> Written:  # fmt: skip
+        """Assert a relation of *subject* to *target*."""
+        given = {
+            "subject": said(subject), "predicate": predicate, "target": said(target), "valid_from": valid_from,
+            "valid_to": valid_to, "quote": quote, "trust": trust, "expected_version": expected_version,
+            **self._writer(by, session, source, idempotency_key),
+        }  # fmt: skip
+        return await self._write("relate", Written, given)
+
+    async def correct(
+        self, fact: Identified, value: Scalar | None = None, *, target: Identified | None = None,
+        unit: str | None = None, valid_from: datetime | None = None, valid_to: datetime | None = None,
+        because: str | None = None, by: str | None = None, session: str | None = None,
+        source: str | SourceSpec | None = None, idempotency_key: str | None = None,
+    ) -> Written:  # fmt: skip
+        """Say that *fact* was never so, and what was."""
+        given = {
+            "fact": said(fact), **valued(value), "target": None if target is None else said(target), "unit": unit,
+            "valid_from": valid_from, "valid_to": valid_to, "because": because,
+            **self._writer(by, session, source, idempotency_key),
+        }  # fmt: skip
+        return await self._write("correct", Written, given)
+
+    async def end(
+        self, fact: Identified, *, at: datetime | None = None, because: str | None = None, by: str | None = None,
+        session: str | None = None, source: str | SourceSpec | None = None, idempotency_key: str | None = None,
+    ) -> Written:  # fmt: skip
+        """Say that *fact* stopped being true, and nothing followed it."""
+        given = {"fact": said(fact), "at": at, "because": because}
+        return await self._write("end", Written, {**given, **self._writer(by, session, source, idempotency_key)})
+
+    async def retract(
+        self, fact: Identified, *, because: str | None = None, by: str | None = None, session: str | None = None,
+        source: str | SourceSpec | None = None, idempotency_key: str | None = None,
+    ) -> Written:  # fmt: skip
+        """Say that *fact* was never true: what it displaced holds again."""
+        given = {"fact": said(fact), "because": because}
+        return await self._write("retract", Written, {**given, **self._writer(by, session, source, idempotency_key)})
+
+    async def supersede(
+        self, old: Identified, new: Identified, *, at: datetime | None = None, by: str | None = None,
+        session: str | None = None, source: str | SourceSpec | None = None, idempotency_key: str | None = None,
+    ) -> Written:  # fmt: skip
+        """Let decision *new* take the place of *old*."""
+        given = {"old": said(old), "new": said(new), "at": at}
+        return await self._write("supersede", Written, {**given, **self._writer(by, session, source, idempotency_key)})
+
+    async def erase(
+        self, target: Identified, *, reason: str, by: str | None = None, session: str | None = None,
+        source: str | SourceSpec | None = None, idempotency_key: str | None = None,
+    ) -> ErasureReport:  # fmt: skip
+        """Let the words of *target*, a fact or a node with everything about it, be gone for good."""
+        given = {"target": said(target), "reason": reason}
+        return await self._write(
+            "erase", ErasureReport, {**given, **self._writer(by, session, source, idempotency_key)}
+        )  # fmt: skip
+
+    async def accept(self, proposal: Identified, *, by: str | None = None, session: str | None = None) -> Written:
+        """Write what a proposal says, and settle it. Raises ConflictError (``proposal.settled``)."""
+        given = {"proposal": said(proposal), "by": by or self._by, "session": session or self._session}
+        return await self._write("accept_proposal", Written, given, keyed=False)
+
+    async def reject(
+        self, proposal: Identified, *, because: str, by: str | None = None, session: str | None = None
+    ) -> Written:
+        """Settle a proposal as not so, for a reason. Raises as `accept` does."""
+        given = {"proposal": said(proposal), "because": because, "by": by or self._by}
+        return await self._write(
+            "reject_proposal", Written, {**given, "session": session or self._session}, keyed=False
+        )  # fmt: skip
+
+    async def create_space(self, name: str, *, strict: bool = False) -> Space:
+        """Make a space."""
+        given = {"name": name, "strict": strict}
+        return (await self._write("create_space", MadeSpace, given, keyed=False, spaced=False)).space
