@@ -19,13 +19,11 @@ from latewood.graph_schema.identity import MERGED_INTO
 from latewood.graph_schema.ids import IdSource, is_id
 from latewood.graph_schema.model import Fact, Node, NodeKind, Trust
 from latewood.memory.reader import Identified, said
-from latewood.storage.moving import Claims, carries_back, carries_to, claims_of
+from latewood.storage.moving import MOVED_A_UNIT, Claims, carries_back, carries_to, claims_of
 from latewood.storage.port import PAGE_MAX, FactQuery, GraphStore
 
-__all__ = ["MOVED_A_UNIT", "Merge", "Split", "Writer", "alias", "merge", "merge_with", "split"]
+__all__ = ["Merge", "Split", "Writer", "alias", "merge", "merge_with", "split"]
 
-MOVED_A_UNIT: Final = 900
-"""Most facts that one unit of a merge or a split moves."""
 _TRIES_MAX: Final = 8
 _SWEEPS_MAX: Final = 100
 _LISTED_MAX: Final = 100
@@ -163,7 +161,7 @@ async def merge_with(
             moved, receipts = await _sweep_to(self, one, other, by, session)
             fact = await _merged(self, one.id)
             return Merge(one, other, fact, moved, meets, claims.left, dry_run=False, before=True, receipts=receipts)
-        moves = carries_to(claims, one.id, other.id, self.ids)[:MOVED_A_UNIT]
+        moves = carries_to(claims, one.id, other.id, self.ids, MOVED_A_UNIT)
         said_so = Absorb(self.ids.new(), Ref(id=one.id), Ref(id=other.id), reason)
         also = settles(said_so.id) if settles is not None else ()
         try:
@@ -225,7 +223,7 @@ async def _sweep_to(
     moved, receipts = 0, list[Receipt]()
     for _ in range(_SWEEPS_MAX):
         claims = await claims_of(self.store, self.space, one.id)
-        moves = carries_to(claims, one.id, other.id, self.ids)[:MOVED_A_UNIT]
+        moves = carries_to(claims, one.id, other.id, self.ids, MOVED_A_UNIT)
         if not moves:
             return moved, tuple(receipts)
         receipt = await _moved(self, moves, ["merge", one.id, other.id], by, session)
@@ -280,10 +278,11 @@ async def split(
         if dry_run:
             return Split(one, other, len(moves), stays[:_LISTED_MAX], len(stays), dry_run=True)
         commands: list[Command] = [] if ended else [Release(self.ids.new(), one.id, fact.id, reason)]
-        part = moves[:MOVED_A_UNIT]
+        if len(moves) > MOVED_A_UNIT:
+            moves = await carries_back(self.store, self.space, one.id, claims, fact.recorded_at, self.ids, MOVED_A_UNIT)
         try:
             first = await self.write(
-                [*commands, *part], ["split", one.id, reason], by=by, session=session,
+                [*commands, *moves], ["split", one.id, reason], by=by, session=session,
                 idempotency_key=idempotency_key,
             )  # fmt: skip
         except ConflictError as error:
@@ -292,7 +291,7 @@ async def split(
             continue
         moved, rest = await _sweep_back(self, one, other, fact, by, session)
         return Split(
-            await self.node_itself(one.id), await self.node(other.id), len(part) + moved, stays[:_LISTED_MAX],
+            await self.node_itself(one.id), await self.node(other.id), len(moves) + moved, stays[:_LISTED_MAX],
             len(stays), dry_run=False, receipts=(first, *rest),
         )  # fmt: skip
     msg = f"what {said(absorbed)} was merged into was written to {_TRIES_MAX} times meanwhile; try when it is quieter"
@@ -331,13 +330,14 @@ async def _sweep_back(
     moved, receipts = 0, list[Receipt]()
     for _ in range(_SWEEPS_MAX):
         claims = await claims_of(self.store, self.space, other.id)
-        moves = await carries_back(self.store, self.space, one.id, claims, merged.recorded_at, self.ids)
+        moves = await carries_back(
+            self.store, self.space, one.id, claims, merged.recorded_at, self.ids, MOVED_A_UNIT
+        )  # fmt: skip
         if not moves:
             return moved, tuple(receipts)
-        part = moves[:MOVED_A_UNIT]
-        receipt = await _moved(self, part, ["split", one.id], by, session)
+        receipt = await _moved(self, moves, ["split", one.id], by, session)
         if receipt is not None:
-            moved += len(part)
+            moved += len(moves)
             receipts.append(receipt)
     raise LimitError(
         f"{said_of(other)} still has facts of {said_of(one)} after {_SWEEPS_MAX} units; split again to go on",

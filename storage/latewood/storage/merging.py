@@ -105,17 +105,14 @@ def check_own_predicate(predicate: str) -> None:
         raise InvalidError(msg, code="merge.invalid", predicate=predicate)
 
 
-def carried_payload(command: Carry, row: FactRow, subject: str, ends: str | None) -> dict[str, Json]:
-    """Return what the copy of *row* says, of *subject*. Raises InvalidError (``merge.invalid``), ConflictError."""
+def carried_payload(command: Carry, row: FactRow, ends: str | None) -> dict[str, Json]:
+    """Return what the copy of *row* says. Raises InvalidError (``merge.invalid``), ConflictError."""
     if not row.payload:
         msg = f"the fact {row.id} was erased; it has no words that another node could have"
         raise ConflictError(msg, code="content.erased", id=row.id)
     target = row.payload.get("object")
     if not row.absent and (target is None) != (command.object is None):
         msg = f"the fact {row.id} has {'no' if target is None else 'an'} object, and it is carried otherwise"
-        raise InvalidError(msg, code="merge.invalid", id=row.id)
-    if not row.absent and subject == row.subject and command.object == target:
-        msg = f"the fact {row.id} says this already; it is carried to another node, or not at all"
         raise InvalidError(msg, code="merge.invalid", id=row.id)
     payload: dict[str, Json] = {**row.payload, CARRIED: row.id}
     if not row.absent and command.object is not None:

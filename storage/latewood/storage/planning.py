@@ -376,7 +376,7 @@ class _Planner:
         if row.absent and predicate.cardinality is Cardinality.MULTI and value is None and target is None:
             msg = f"which {row.predicate!r} the absence {row.id} ended cannot be told any more; it stays where it is"
             raise ConflictError(msg, code="content.erased", id=row.id)
-        payload = carried_payload(replace(command, object=target), row, subject, ends or command.ends)
+        payload = carried_payload(replace(command, object=target), row, ends or command.ends)
         self._carried[row.id] = command.id
         self.plan.facts.append(command.id)
         self.plan.origins[command.id] = row.origin

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 
 from latewood.graph_schema.clock import to_micros
 from latewood.graph_schema.commands import Absorb, Carry, Command, Erase, Expect, Ref, Release
@@ -171,6 +172,25 @@ async def check_the_past_is_as_it_was(make: MakeStore) -> None:
         assert await _values(scene, "carrier:b") == together
 
 
+async def check_what_came_later_still_does(make: MakeStore) -> None:
+    """Where a relation was restated from the same instant on, the later holds after a merge of the earlier as well."""
+    async with opened(make) as scene:
+        for _ in range(2):
+            await scene.write(scene.say("lane:x", "note", "n"), scene.say("carrier:c", "rate", 1))
+        first = scene.link("lane:x", "driver", "carrier:a", start=day(-9))
+        later = scene.link("lane:x", "driver", "carrier:c", start=day(-9))
+        await scene.write(replace(first, relation=False), scene.say("carrier:b", "rate", 2))
+        await scene.write(replace(later, relation=False))
+        assert (await _values(scene, "lane:x"))["driver"] == ["carrier:c"]
+        await _merge(scene, "carrier:a", "carrier:b")
+        assert (await _values(scene, "lane:x"))["driver"] == ["carrier:c"]
+        await _split(scene, "carrier:a")
+        assert (await _values(scene, "lane:x"))["driver"] == ["carrier:c"]
+
+        told = (await scene.store.timeline("default", [await scene.node_id("lane:x")], ["driver"], first=99)).items
+        assert len({fact.object_id for fact in told if fact.retired_at is None}) == 2
+
+
 async def check_later_words_find_the_other(make: MakeStore) -> None:
     """What names the merged node by key or id, as subject or object, is written of the other one; also in one group."""
     async with opened(make) as scene:
@@ -253,7 +273,7 @@ async def check_what_cannot_be_merged_is_refused(make: MakeStore) -> None:
             (absorb("carrier:c", "carrier:b"), Trust.UNTRUSTED, "trust.too_low"),
             (Release(scene.new_id(), other, merge.id), Trust.HUMAN, "merge.invalid"),
             (Release(scene.new_id(), one, fact.id), Trust.HUMAN, "merge.invalid"),
-            (Carry(scene.new_id(), fact.id, fact.subject_id), Trust.HUMAN, "merge.invalid"),
+            (Carry(scene.new_id(), fact.id, other, one), Trust.HUMAN, "merge.invalid"),
             (Carry(scene.new_id(), fact.id, other), Trust.UNTRUSTED, "trust.too_low"),
             (Carry(scene.new_id(), merge.id, other, other), Trust.HUMAN, "merge.invalid"),
             (scene.retract(merge.id), Trust.HUMAN, "merge.invalid"),
@@ -376,6 +396,7 @@ CHECKS = (
     check_two_sources_that_met_in_a_merge_disagree,
     check_sources_of_carried_facts_stay_apart,
     check_the_past_is_as_it_was,
+    check_what_came_later_still_does,
     check_later_words_find_the_other,
     check_merges_in_a_row,
     check_what_cannot_be_merged_is_refused,
