@@ -1,4 +1,4 @@
-"""One question, three doors: GraphQL over HTTP, the command line and Python give equal JSON."""
+"""One question, five doors: Python, the command line, GraphQL, the remote client and MCP give equal JSON."""
 
 from __future__ import annotations
 
@@ -25,13 +25,16 @@ from graphql import (
     get_named_type,
     is_leaf_type,
 )
+from mcp import Client
 from typer.testing import CliRunner
 
 from latewood.clients.cli import app
+from latewood.clients.remote import BlockingRemoteMemory
 from latewood.graph_schema.errors import LatewoodError
 from latewood.memory import Alternative, AsOf, BlockingMemory, DecisionStatus, Memory, NodeKind
 from latewood.memory.json import as_json
 from latewood.server.app import create_app
+from latewood.server.mcp.answers import pruned
 
 SCHEMA = build_schema(resources.files("latewood.server.graphql").joinpath("schema.graphql").read_text(encoding="utf-8"))
 EARLY, LATE = datetime(2020, 1, 1, tzinfo=UTC), datetime(2100, 1, 1, tzinfo=UTC)
@@ -60,11 +63,12 @@ def seed(memory: BlockingMemory) -> None:
 
 @dataclass
 class Doors:
-    """One store behind three doors."""
+    """One store behind five doors."""
 
     db: str
     python: BlockingMemory
     http: httpx.Client
+    remote: BlockingRemoteMemory
 
     def graphql(self, query: str) -> dict[str, Any]:
         return self.http.post("/graphql", json={"query": query}).json()
@@ -72,6 +76,15 @@ class Doors:
     def cli(self, *words: str) -> tuple[int, Any]:
         done = CliRunner().invoke(app, [*words, "--json", "--db", self.db], catch_exceptions=False)
         return done.exit_code, json.loads(done.stdout)
+
+    def mcp(self, tool: str, **arguments: Any) -> dict[str, Any]:
+        async def call() -> Any:
+            async with Client(f"{self.http.base_url}/mcp") as client:
+                return await client.call_tool(tool, arguments)
+
+        done = asyncio.run(call())
+        assert not done.is_error, done.content
+        return done.structured_content
 
 
 class Served:
@@ -116,8 +129,11 @@ def doors(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFacto
         db = str(tmp_path_factory.mktemp("surfaces") / "t.db")
     with BlockingMemory.open(db, by="agent:planner", sync="normal") as memory:
         seed(memory)
-        with Served(db) as url, httpx.Client(base_url=url, timeout=20, trust_env=False) as client:
-            yield Doors(db, memory, client)
+        with (
+            Served(db) as url, httpx.Client(base_url=url, timeout=20, trust_env=False) as client,
+            BlockingRemoteMemory.open(url) as remote,
+        ):  # fmt: skip
+            yield Doors(db, memory, client, remote)
 
 
 def selection(schema: GraphQLSchema, kind: GraphQLOutputType, documents: Sequence[Any]) -> str:
@@ -198,19 +214,74 @@ ASKED: list[tuple[str, str, list[str], Any]] = [
     ),
     ("find", '(text: "lyon")', ["find", "lyon"], lambda m: m.find("lyon")),
     ("conflicts", "", ["conflicts"], lambda m: m.conflicts()),
+    ("stale", "", ["stale"], lambda m: m.stale()),
+    ("precedents", '(text: "late carrier")', ["precedents", "late", "carrier"], lambda m: m.precedents("late carrier")),
+    (
+        "recall", '(query: "why is A late?", limit: 5)', ["recall", "why is A late?", "--limit", "5"],
+        lambda m: m.recall("why is A late?", limit=5),
+    ),
+    (
+        "brief", '(since: "2020-01-01", budgetTokens: 2000)', ["brief", "--since", "2020-01-01", "--budget-tokens", "2000"],
+        lambda m: m.brief(since=EARLY, budget_tokens=2_000),
+    ),
     ("spaces", "", ["spaces", "list"], lambda m: m.spaces()),
     ("verifyLedger", "", ["ledger", "verify"], lambda m: m.verify()),
 ]  # fmt: skip
 
 
 @pytest.mark.parametrize(("field", "arguments", "words", "ask"), ASKED, ids=[f"{one[0]}{one[1]}" for one in ASKED])
-def test_the_three_doors_give_equal_json(doors: Doors, field: str, arguments: str, words: list[str], ask: Any) -> None:
+def test_the_doors_give_equal_json(doors: Doors, field: str, arguments: str, words: list[str], ask: Any) -> None:
     expected = as_json(ask(doors.python))
 
     assert doors.cli(*words) == (0, expected)
     # GraphQL always answers why with a list: it may be about many.
     wanted = [expected] if field == "why" and isinstance(expected, dict) else expected
     assert through_graphql(doors, field, arguments, wanted) == wanted
+    assert through_remote(doors, ask, expected) == expected
+
+
+def through_remote(doors: Doors, ask: Any, expected: Any) -> Any:
+    """Ask the remote client as Python is asked. Where a list goes on is each door's own word."""
+    found = as_json(ask(doors.remote))
+    if isinstance(found, dict) and "next" in found:
+        assert (found["next"] is None) == (expected["next"] is None)
+        found["next"] = expected["next"]
+    return found
+
+
+MCP: list[tuple[str, dict[str, Any], str, Any]] = [
+    ("get", {"thing": "lane:d2"}, "answer", lambda m: m.decision("lane:d2")),
+    ("get", {"thing": "carrier:A"}, "answer", lambda m: m.entity("carrier:A")),
+    ("get", {"thing": "carrier:A", "valid_at": THEN}, "answer", lambda m: m.entity("carrier:A", None, AT)),
+    ("timeline", {"thing": "carrier:A"}, "items", lambda m: m.timeline("carrier:A").items),
+    ("diff", {"since": EARLY.isoformat(), "until": LATE.isoformat()}, "items", lambda m: m.diff(EARLY, LATE).items),
+    ("review", {"what": "conflicts"}, "items", lambda m: m.conflicts().items),
+    ("review", {"what": "stale"}, "items", lambda m: m.stale().items),
+]
+
+
+@pytest.mark.parametrize(("tool", "arguments", "part", "ask"), MCP, ids=[f"{one[0]}{one[1]}" for one in MCP])
+def test_tools_answer_with_the_same_without_its_empty_parts(
+    doors: Doors, tool: str, arguments: dict[str, Any], part: str, ask: Any
+) -> None:
+    found = doors.mcp(tool, **arguments, budget_tokens=20_000)
+
+    assert found.get(part, []) == pruned(as_json(ask(doors.python)))
+    assert "cut" not in found
+    assert "cursor" not in found
+
+
+def test_tools_tell_the_same_in_words(doors: Doors) -> None:
+    brief = doors.mcp("brief", since=EARLY.isoformat(), budget_tokens=4_000)["text"]
+    recalled = doors.mcp("recall", query="why is A late?", limit=5, budget_tokens=4_000)["text"]
+    why = doors.mcp("why", decision="lane:d2", budget_tokens=4_000)["answer"][0]["chain"]
+
+    for line in doors.python.brief(since=EARLY, budget_tokens=3_000).lines:
+        assert f"- {line.text} [{line.ref}]" in brief
+    for hit in doors.python.recall("why is A late?", limit=5).hits:
+        assert hit.fact.id in recalled
+    for told, line in zip(why, doors.python.why("lane:d2").lines, strict=True):
+        assert told.startswith(f"{line.role}: {line.text}")
 
 
 def test_a_receipt_is_the_same_at_every_door(doors: Doors) -> None:
@@ -219,6 +290,7 @@ def test_a_receipt_is_the_same_at_every_door(doors: Doors) -> None:
 
     assert doors.cli("receipt", written.receipt.id) == (0, expected)
     assert through_graphql(doors, "receipt", f'(id: "{written.receipt.id}")', expected) == expected
+    assert as_json(doors.remote.receipt(written.receipt.id)) == expected
 
 
 @pytest.mark.parametrize(
@@ -251,7 +323,11 @@ def test_errors_have_the_same_code_at_every_door(
 def test_python_raises_the_same_code(doors: Doors) -> None:
     with pytest.raises(LatewoodError) as raised:
         doors.python.within(space="default1").decisions()
+    with pytest.raises(type(raised.value)) as remote:
+        doors.remote.within(space="default1").decisions()
 
+    assert (remote.value.code, remote.value.message) == (raised.value.code, raised.value.message)
+    assert remote.value.details == as_json(raised.value.details)
     status, document = doors.cli("decisions", "--space", "default1")
     assert status == 3
     assert document["error"] == {
