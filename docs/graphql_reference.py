@@ -33,7 +33,7 @@ HEAD = """\
 
 <!-- Written by docs/graphql_reference.py from the schema; do not edit. -->
 
-`latewood serve` answers at `/graphql` on loopback: queries by GET and POST, mutations by POST, subscriptions over
+`latewood serve` answers at `/graphql`: queries by GET and POST, mutations by POST, subscriptions over
 `graphql-transport-ws` or as server-sent events. In a browser the same address shows GraphiQL. GraphiQL's scripts come
 from unpkg.com; without the net a plain editor takes its place.
 
@@ -52,7 +52,9 @@ from unpkg.com; without the net a plain editor takes its place.
 - Trusted documents: `latewood serve --documents FILE` takes a JSON object of ids and operations, and then runs nothing
   else, introspection neither. A request names one by its id or its digest, `{"documentId": "sha256:…", "variables": {…}}`,
   over HTTP and sockets alike, or sends its exact text.
-- No credential is asked for yet, so the server binds loopback only, and refuses foreign `Host` and `Origin` headers.
+- Without `--auth` no credential is asked for, the server binds loopback only, and refuses foreign `Host` and `Origin` headers.
+  With it a [key](../guide/keys.md) or token comes as `Authorization: Bearer`, over a socket in the payload of
+  `connection_init` too; without one that counts the answer is 401, a socket is closed with 4403.
 
 ```graphql
 {

@@ -54,6 +54,7 @@ CODES: Final[Mapping[str, str]] = {
     "embedder.refused": "The embedder's server refused: check its model, its address and its key.",
     "embedder.unavailable": "The embedder's server cannot be reached or is too busy. Vectors are filled in later.",
     "erase.forbidden": "Only a person may erase: the caller's trust is below human.",
+    "event.malformed": "An event is none of CloudEvents 1.0, or its data no object; see the message.",
     "export.empty": "There is nothing to export or to import: no rows.",
     "fact.not_holding": "The fact does not hold at the instant named; the error says what does.",
     "fact.retracted": "The fact is retracted already; a retraction is not undone: assert it again.",

@@ -1,18 +1,30 @@
-"""What is sent rather than fetched: batches of spans, one after another, into the spaces that they are for."""
+"""What is sent rather than fetched: batches of spans, one after another, and changes of entities."""
 
 from __future__ import annotations
 
 import asyncio
 import tempfile
 from collections import OrderedDict
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import datetime
 from pathlib import Path
-from typing import Final
+from typing import Final, cast
 
+from latewood.graph_schema.commands import Assert, Command, Ref, SourceSpec
+from latewood.graph_schema.errors import InvalidError, LimitError
+from latewood.graph_schema.events import Receipt
+from latewood.graph_schema.ids import is_id
+from latewood.graph_schema.values import Json, Scalar, Value
 from latewood.ingestion.sources.loading import SourceReport
 from latewood.ingestion.sources.traces import Followed, receive_traces
 from latewood.memory.api import Memory
+from latewood.memory.reader import micros_or_none
 
-__all__ = ["TraceReceiver"]
+__all__ = ["VALUES_MAX", "EntityChange", "TraceReceiver", "receive_change"]
+
+VALUES_MAX: Final = 100
+"""Most values of one change."""
 
 _STREAMS_MAX: Final = 256
 """Spaces whose spans are kept an eye on."""
@@ -46,3 +58,58 @@ class TraceReceiver:
                 path = Path(folder) / "batch"
                 await asyncio.to_thread(path.write_bytes, body)
                 return await receive_traces(memory, path, origin, followed)
+
+
+@dataclass(frozen=True, slots=True)
+class EntityChange:
+    """What a system of record says became so of an entity.
+
+    Attributes:
+        id: of the change, unique for its *source*.
+        source: the URL or name of the system.
+        kind: the sort of change, as the system calls it.
+        subject: the entity's key, or its id.
+        at: since when it is so; None: since it was received.
+        values: what each predicate has become.
+    """
+
+    id: str
+    source: str
+    kind: str
+    subject: str
+    at: datetime | None
+    values: Mapping[str, Json]
+
+
+async def receive_change(memory: Memory, change: EntityChange, *, by: str | None = None) -> Receipt:
+    """Keep a change as one unit; the same change again is answered with the receipt of the first time.
+
+    Raises:
+        InvalidError: code ``value.invalid`` for what is no value.
+        ConflictError: code ``idempotency.conflict`` when its id was used for another change.
+        RefusedError: as `Memory.observe` does.
+    """
+    if len(change.values) > VALUES_MAX:
+        msg = f"the event has {len(change.values):,} values, more than {VALUES_MAX}; send several"
+        raise LimitError(msg, limit="VALUES_MAX", maximum=VALUES_MAX)
+    subject = Ref(id=change.subject) if is_id(change.subject) else Ref(key=change.subject)
+    commands: list[Command] = []
+    for predicate, value in change.values.items():
+        if value is None:
+            msg = f"{predicate[:80]!r} is null: an event says what became so; `end` what stopped being so"
+            raise InvalidError(msg, predicate=predicate[:80])
+        commands.append(
+            Assert(
+                memory.ids.new(),
+                subject,
+                predicate,
+                Value.of(cast("Scalar", value), None, where=f"{predicate!r}"),
+                valid_from=micros_or_none(change.at),
+                locator=change.kind,
+            )
+        )
+    body = ["change", change.subject, change.kind, micros_or_none(change.at), dict(change.values)]
+    return await memory.write(
+        commands, body, by=by, source=SourceSpec(change.source, "imported"),
+        idempotency_key=f"change\0{change.source}\0{change.id}",
+    )  # fmt: skip

@@ -15,16 +15,18 @@ from starlette.middleware.cors import CORSMiddleware
 from starlette.requests import Request
 from starlette.responses import Response
 
-from latewood.graph_schema.errors import LatewoodError
+from latewood.graph_schema.errors import ForbiddenError, LatewoodError
 from latewood.memory import Memory
-from latewood.memory.credentials import Scope, Verifier
+from latewood.memory.credentials import BoundMemory, Scope, Verifier
 from latewood.memory.json import as_json
 from latewood.memory.keys import Keys
+from latewood.server.events import EventsIn
 from latewood.server.graphql.errors import internal_error
 from latewood.server.graphql.router import Router
-from latewood.server.guard import BODY_BYTES_MAX, Guard
+from latewood.server.guard import BODY_BYTES_MAX, Guard, error_body
 from latewood.server.identity import METADATA_PATH, Callers, Identity, PerCaller
 from latewood.server.mcp.service import make_mcp
+from latewood.server.observing import Metrics, Observed
 from latewood.server.options import ServerOptions
 from latewood.server.telemetry import TracesIn
 from latewood.server.throttle import Throttle
@@ -101,20 +103,38 @@ def create_app(
     app.router.routes.extend(spoken.routes)
     app.include_router(Router(callers, keys, set_up.trusted), prefix="/graphql")
 
-    async def show_health() -> JSONResponse:
-        status, found = await health(memory)
-        if callers.open_memory() is None:
-            # What spaces there are is not for strangers.
-            found = {name: found[name] for name in ("status", "version", "code") if name in found}
-        return JSONResponse(found, status)
+    metrics = Metrics(lambda: memory.waiting)
+    _add_pages(app, memory, callers, metrics, set_up)
 
     async def fault(_request: Request, error: Exception) -> Response:
         message, extensions = internal_error(error)
         return JSONResponse({"errors": [{"message": message, "extensions": extensions}]}, 500)
 
-    app.add_route("/v1/traces", TracesIn(callers).__call__, methods=["POST"])
-    app.add_api_route("/health", show_health, methods=["GET"])
     app.add_exception_handler(Exception, fault)
+    _stand_guard(app, callers, metrics, set_up)
+    return app
+
+
+def _add_pages(app: FastAPI, memory: Memory, callers: Callers, metrics: Metrics, set_up: ServerOptions) -> None:
+    """Answer what is neither GraphQL nor MCP."""
+
+    async def show_health() -> JSONResponse:
+        asked_by = callers.open_memory()
+        reads = not isinstance(asked_by, BoundMemory) or Scope.READ in asked_by.credential.scopes
+        # What spaces there are is not for strangers, and those of each tenant are its own to see.
+        status, found = await health(asked_by if asked_by is not None and reads else memory)
+        if asked_by is None or not reads:
+            found = {name: found[name] for name in ("status", "version", "code") if name in found}
+        return JSONResponse(found, status)
+
+    async def show_metrics() -> Response:
+        asked_by = callers.memory()
+        if isinstance(asked_by, BoundMemory):
+            try:
+                asked_by.require(Scope.ADMIN, "reading the server's counts")
+            except ForbiddenError as error:
+                return Response(error_body(error.message, error.code), 403, media_type="application/json")
+        return Response(metrics.text(), media_type="text/plain; version=0.0.4")
 
     async def show_metadata(request: Request) -> JSONResponse:
         base = set_up.public_url or str(request.base_url).rstrip("/")
@@ -128,6 +148,14 @@ def create_app(
 
     for path in (METADATA_PATH, f"{METADATA_PATH}/mcp"):
         app.add_api_route(path, show_metadata, methods=["GET"])
+    app.add_route("/events", EventsIn(callers).__call__, methods=["POST"])
+    app.add_route("/v1/traces", TracesIn(callers).__call__, methods=["POST"])
+    app.add_api_route("/metrics", show_metrics, methods=["GET"])
+    app.add_api_route("/health", show_health, methods=["GET"])
+
+
+def _stand_guard(app: FastAPI, callers: Callers, metrics: Metrics, set_up: ServerOptions) -> None:
+    """Put what every request goes through before the application."""
     # The last one stands outermost.
     app.add_middleware(Throttle, rate=set_up.rate, at_once=set_up.at_once)
     app.add_middleware(Identity, callers=callers, public_url=set_up.public_url)
@@ -139,4 +167,4 @@ def create_app(
     app.add_middleware(
         Guard, hosts=set_up.hosts, origins=set_up.origins, any_host=set_up.auth and not set_up.hosts
     )  # fmt: skip
-    return app
+    app.add_middleware(Observed, metrics=metrics, log=set_up.log)

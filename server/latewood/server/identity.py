@@ -16,10 +16,12 @@ from latewood.memory import Memory
 from latewood.memory.credentials import BoundMemory, Credential, Verifier
 from latewood.server.guard import answer, error_body, headers_of
 
-__all__ = ["METADATA_PATH", "Caller", "Callers", "Identity", "PerCaller", "bearer_of", "caller"]
+__all__ = ["METADATA_PATH", "SEEN", "Caller", "Callers", "Identity", "PerCaller", "bearer_of", "caller"]
 
 METADATA_PATH: Final = "/.well-known/oauth-protected-resource"
 """Where clients of MCP learn how to be let in (RFC 9728)."""
+SEEN: Final = "latewood.credential"
+"""Where a request's scope has the credential, for what stands further out."""
 _TOKEN_CHARS_MAX: Final = 8_000
 _OPEN: Final = ("/health", METADATA_PATH, f"{METADATA_PATH}/mcp")
 """What is answered without a credential; `health` then says less."""
@@ -151,7 +153,7 @@ class Identity:
                 await self._refuse(scope, headers, send, error)
                 return
         if found is not None:
-            known = found.credential
+            known = scope[SEEN] = found.credential
             # What the SDK ties the sessions of MCP to: another caller's session does not exist.
             access = AccessToken(
                 token="", client_id=known.id, subject=f"{known.tenant}/{known.actor}",

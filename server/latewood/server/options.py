@@ -32,6 +32,7 @@ class ServerOptions:
         public_url: where it is reached from outside, as https://memory.example, for what names itself.
         rate: requests a second of one credential.
         at_once: requests of one credential at once.
+        log: write a line for each request.
     """
 
     trusted: TrustedDocuments | None = None
@@ -43,6 +44,7 @@ class ServerOptions:
     public_url: str | None = None
     rate: float = RATE_MAX
     at_once: int = AT_ONCE_MAX
+    log: bool = False
 
 
 def read_options(
@@ -73,4 +75,5 @@ def read_options(
         issuer=issuer, hosts=frozenset(one.strip().lower() for one in hosts),
         origins=frozenset(origin_of(one) for one in origins),
         public_url=None if public_url is None else origin_of(public_url), rate=RATE_MAX if rate is None else rate,
+        log=auth,
     )  # fmt: skip
