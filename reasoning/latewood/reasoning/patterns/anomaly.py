@@ -73,7 +73,12 @@ class _Table:
         return np.interp(x, _GRID, self.log_tail)
 
 
-_GRID: Final[Floats] = _TABLE_END * (np.linspace(0.0, 1.0, _TABLE_POINTS) ** 2)
+def _towards_zero(end: float, count: int, power: int) -> Floats:
+    """Return a grid from zero to *end* that is the finer the nearer to zero."""
+    return end * np.linspace(0.0, 1.0, count) ** power
+
+
+_GRID: Final = _towards_zero(_TABLE_END, _TABLE_POINTS, 2)
 
 
 def _above(pieces: Floats) -> Floats:
@@ -85,15 +90,15 @@ def _above(pieces: Floats) -> Floats:
 @lru_cache(maxsize=1)
 def _tables() -> tuple[_Table, ...]:
     """Integrate each shape once."""
-    wide: Floats = 2_000.0 * (np.linspace(0.0, 1.0, 400_001) ** 3)
+    wide = _towards_zero(2_000.0, 400_001, 3)
     made: list[_Table] = []
     for shape in _SHAPES:
         density: Floats = np.exp(shape(wide))
         pieces: Floats = (wide[1:] - wide[:-1]) * (density[1:] + density[:-1]) / 2
         above = _above(pieces)
-        half = float(np.interp(-above[0] / 2, -above, wide))
+        half = float(wide[np.searchsorted(-above, -above[0] / 2)])
         at: Floats = _GRID * half
-        tail: Floats = np.interp(at, wide, above / above[0])
+        tail = np.interp(at, wide, above / float(above[0]))
         log_density = shape(at) + math.log(half) - math.log(2 * above[0])
         made.append(_Table(log_density, np.log(np.maximum(tail, 1e-30))))
     return tuple(made)
