@@ -11,7 +11,7 @@ import asyncio
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
-from enum import StrEnum
+from hashlib import sha256
 from typing import Any, Final, cast
 
 from latewood.graph_schema.clock import NOW, AsOf, from_micros, iso
@@ -19,19 +19,18 @@ from latewood.graph_schema.commands import Assert, Command, End, Expect, Ref, So
 from latewood.graph_schema.decisions import ABOUT, STATUS, edge
 from latewood.graph_schema.errors import ConflictError, InvalidError, NotFoundError
 from latewood.graph_schema.model import Fact, Node, NodeKind
+from latewood.graph_schema.patterns import PatternKind, PatternReview, PatternStatus
 from latewood.graph_schema.values import Json, Scalar, Value
 from latewood.memory.api import Memory
 from latewood.memory.reader import Identified, Written
 from latewood.reasoning.patterns.looking import DETECTORS, Failed, Look, look
-from latewood.reasoning.patterns.port import Detector, Finding, PatternKind, Skipped
+from latewood.reasoning.patterns.port import Detector, Finding, Skipped
 from latewood.reasoning.patterns.reading import read_world
 from latewood.storage.port import PAGE_MAX, FactQuery, NodeQuery, Page
 
 __all__ = [
     "DetectReport",
     "Pattern",
-    "PatternReview",
-    "PatternStatus",
     "detect",
     "explain",
     "patterns",
@@ -48,26 +47,7 @@ _EVIDENCE_MAX: Final = 800
 _PATTERNS_MAX: Final = 100_000
 _READ_PATTERNS: Final = 50
 _LISTED_MAX: Final = 1_000
-
-
-class PatternStatus(StrEnum):
-    """Where a pattern stands.
-
-    Fading: it held at the look before and does not at this one. Withdrawn: evidence was taken back.
-    """
-
-    OPEN = "open"
-    FADING = "fading"
-    ENDED = "ended"
-    WITHDRAWN = "withdrawn"
-
-
-class PatternReview(StrEnum):
-    """What a person made of a pattern."""
-
-    ACCEPTED = "accepted"
-    MUTED = "muted"
-    REJECTED = "rejected"
+_WORDS_MAX: Final = 200
 
 
 @dataclass(frozen=True, slots=True)
@@ -155,8 +135,13 @@ class _Kept:
         return {} if fact is None or fact.value is None else cast("Mapping[str, Json]", fact.value.data)
 
 
-def _key(finding: Finding) -> str:
-    return f"{PATTERN}:{finding.kind.value}:{finding.scope}:{finding.predicate}"
+def _key(key: tuple[str, str, str]) -> str:
+    kind, scope, predicate = key
+    # What is long is named by its digest, which is as much the same for the same words.
+    scope, predicate = (
+        one if len(one) <= _WORDS_MAX else sha256(one.encode()).hexdigest() for one in (scope, predicate)
+    )
+    return f"{PATTERN}:{kind}:{scope}:{predicate}"
 
 
 def _rounded(value: float | None, digits: int = 2) -> float | None:
@@ -254,8 +239,8 @@ class _Writing:
     async def run(self) -> None:
         for finding in sorted(self._look.findings, key=lambda one: one.key):
             self._found(finding)
-        there = {_key(one) for one in (*self._look.findings, *self._look.fresh)}
-        fading = {f"{PATTERN}:{kind}:{scope}:{predicate}" for kind, scope, predicate in self._look.fading}
+        there = {_key(one.key) for one in (*self._look.findings, *self._look.fresh)}
+        fading = {_key(one) for one in self._look.fading}
         broken = {kind.value for one in self._look.failed for kind in one.kinds}
         for key, one in sorted(self._kept.items()):
             live = one.status in (PatternStatus.OPEN, PatternStatus.FADING)
@@ -269,7 +254,7 @@ class _Writing:
 
     def _found(self, finding: Finding) -> None:
         """Open, change or keep the pattern of *finding*."""
-        key, document = _key(finding), _document(finding)
+        key, document = _key(finding.key), _document(finding)
         kept = self._kept.get(key)
         name = f"{finding.kind.value}: {finding.statement.partition(' by ')[0]}"[:200]
         own = Ref(key=key, kind=NodeKind.PATTERN, type=finding.kind.value, name=name)

@@ -12,19 +12,18 @@ import pytest
 from latewood.graph_schema.clock import AsOf, to_micros
 from latewood.graph_schema.commands import Assert, Ref
 from latewood.graph_schema.errors import ConflictError, InvalidError, NotFoundError
+from latewood.graph_schema.patterns import PatternKind, PatternReview, PatternStatus
 from latewood.graph_schema.values import Value
 from latewood.memory import Memory
 from latewood.memory.patterns import (
     DetectReport,
     Pattern,
-    PatternReview,
-    PatternStatus,
     detect,
     explain,
     patterns,
     review,
 )
-from latewood.reasoning.patterns.port import Detector, Finding, PatternKind, Skipped, World
+from latewood.reasoning.patterns.port import Detector, Finding, Skipped, World
 from latewood.reasoning.patterns.worded import Reversals
 
 STORES = ("sqlite", "reference", "neo4j")

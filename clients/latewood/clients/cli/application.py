@@ -23,6 +23,7 @@ for _part in (
     "ledgers",
     "sources",
     "proposing",
+    "patterns",
     "portability",
     "rebuilding",
     "upgrading",

@@ -6,7 +6,7 @@ from typing import Final
 
 import typer
 
-__all__ = ["aliases", "app", "export", "ingest", "keys", "ledger", "neo4j", "proposals", "spaces"]
+__all__ = ["aliases", "app", "export", "ingest", "keys", "ledger", "neo4j", "patterns", "proposals", "spaces"]
 
 
 _ABOUT: Final = """A context graph: what was decided, why, what it rested on, and what was known when.
@@ -31,6 +31,7 @@ export: Final = _group("Write decisions out.")
 keys: Final = _group("Make and revoke the keys that `latewood serve --auth` asks for.")
 ledger: Final = _group("Look at the hash-chained ledger.")
 neo4j: Final = _group("Run a Neo4j of your own, without Docker.")
+patterns: Final = _group("What recurs, drifts, shifts, flips back or follows across sessions.")
 proposals: Final = _group("Settle what a model proposed.")
 spaces: Final = _group("List and make spaces.")
 
@@ -40,5 +41,6 @@ app.add_typer(export, name="export")
 app.add_typer(keys, name="keys")
 app.add_typer(ledger, name="ledger")
 app.add_typer(neo4j, name="neo4j")
+app.add_typer(patterns, name="patterns")
 app.add_typer(proposals, name="proposals")
 app.add_typer(spaces, name="spaces")

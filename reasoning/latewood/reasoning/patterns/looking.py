@@ -12,8 +12,9 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Final
 
+from latewood.graph_schema.patterns import PatternKind
 from latewood.reasoning.patterns.numeric import Changes, Recurrences
-from latewood.reasoning.patterns.port import Detector, Finding, PatternKind, Skipped, World
+from latewood.reasoning.patterns.port import Detector, Finding, Skipped, World
 from latewood.reasoning.patterns.worded import Reversals, Rules
 
 __all__ = ["DETECTORS", "Failed", "Look", "look"]

@@ -7,9 +7,10 @@ from typing import Final
 
 import numpy as np
 
+from latewood.graph_schema.patterns import PatternKind
 from latewood.reasoning.patterns.anomaly import anomaly_tests
 from latewood.reasoning.patterns.change import LENGTH_MAX, ChangeTest, Fitted, change_tests
-from latewood.reasoning.patterns.port import LEVELS, PEERS, Finding, Numbers, PatternKind, Skipped, World
+from latewood.reasoning.patterns.port import LEVELS, PEERS, Finding, Numbers, Skipped, World
 from latewood.reasoning.patterns.rates import q_values
 from latewood.reasoning.patterns.recurrence import RunTest, run_tests
 from latewood.reasoning.patterns.telling import amount, day, judged_words, versus

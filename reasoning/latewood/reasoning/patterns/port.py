@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from enum import StrEnum
 from typing import Final, Protocol
 
 from latewood.graph_schema.clock import Micros
+from latewood.graph_schema.patterns import PatternKind
 from latewood.graph_schema.values import Json
 from latewood.reasoning.patterns.rates import Floats
 
@@ -19,26 +19,12 @@ __all__ = [
     "Finding",
     "Numbers",
     "Occurrences",
-    "PatternKind",
     "Skipped",
     "World",
 ]
 
 PEERS: Final = "peers"
 """The scope of a series that is told against all of its kind at the same time."""
-
-
-class PatternKind(StrEnum):
-    """What sort of pattern it is."""
-
-    TREND = "trend"
-    SHIFT = "shift"
-    ANOMALY = "anomaly"
-    RECURRENCE = "recurrence"
-    REVERSAL = "reversal"
-    RULE = "rule"
-    STALENESS = "staleness"
-    CONTRADICTION = "contradiction"
 
 
 LEVELS: Final[Mapping[PatternKind, float]] = {

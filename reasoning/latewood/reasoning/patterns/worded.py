@@ -11,7 +11,8 @@ from typing import Final
 import numpy as np
 
 from latewood.graph_schema.clock import Micros
-from latewood.reasoning.patterns.port import LEVELS, Finding, Occurrences, PatternKind, Skipped, World
+from latewood.graph_schema.patterns import PatternKind
+from latewood.reasoning.patterns.port import LEVELS, Finding, Occurrences, Skipped, World
 from latewood.reasoning.patterns.rates import Floats, q_values
 from latewood.reasoning.patterns.reversal import reversal
 from latewood.reasoning.patterns.rule import KINDS_MAX, LAGS, RuleTest, rule_tests

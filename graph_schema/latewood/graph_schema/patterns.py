@@ -1,0 +1,38 @@
+"""The words of patterns: their kinds, where they stand, and what people make of them."""
+
+from __future__ import annotations
+
+from enum import StrEnum
+
+__all__ = ["PatternKind", "PatternReview", "PatternStatus"]
+
+
+class PatternKind(StrEnum):
+    """What sort of pattern it is."""
+
+    TREND = "trend"
+    SHIFT = "shift"
+    ANOMALY = "anomaly"
+    RECURRENCE = "recurrence"
+    REVERSAL = "reversal"
+    RULE = "rule"
+
+
+class PatternStatus(StrEnum):
+    """Where a pattern stands.
+
+    Fading: it held at the look before and does not at this one. Withdrawn: evidence was taken back.
+    """
+
+    OPEN = "open"
+    FADING = "fading"
+    ENDED = "ended"
+    WITHDRAWN = "withdrawn"
+
+
+class PatternReview(StrEnum):
+    """What a person made of a pattern."""
+
+    ACCEPTED = "accepted"
+    MUTED = "muted"
+    REJECTED = "rejected"
