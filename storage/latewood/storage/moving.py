@@ -122,14 +122,15 @@ def _carries(claims: Claims, places: Mapping[str, Place], ids: IdSource) -> list
     first: dict[tuple[object, ...], datetime] = {}
     for one in pointing:
         first[_tie(one)] = min(one.recorded_at, first.get(_tie(one), one.recorded_at))
+    pool = {one.id: one for one in (*claims.facts, *claims.others)}
     after = [
-        one for one in claims.others
+        one for one in pool.values()
         if one.id not in places and not one.erased and _tie(one) in first and one.recorded_at >= first[_tie(one)]
     ]  # fmt: skip
     if len(after) > _AGAIN_MAX and 1 < len(places) <= MOVED_A_UNIT:
         return _carries(claims, dict(list(places.items())[: len(places) // 2]), ids)
     again = {one.id: (one.subject_id, claims.object_of(one)) for one in after} | dict(places)
-    order = {one.id: number for number, one in enumerate(claims.others)}
+    order = {one.id: number for number, one in enumerate((*claims.facts, *claims.others))}
     # Facts of one key stand in both lists in the order of one unit; sorting keeps it.
     listed = sorted([*moving, *after], key=lambda fact: (fact.recorded_at, order.get(fact.id, -1)))
     return [Carry(ids.new(), one.id, *again[one.id], _ends(claims, one)) for one in listed]
