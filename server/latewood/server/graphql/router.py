@@ -15,7 +15,6 @@ from starlette.responses import HTMLResponse, Response
 from starlette.websockets import WebSocket
 from strawberry.asgi import ASGIWebSocketAdapter
 from strawberry.exceptions import ConnectionRejectionError, MissingQueryError
-from strawberry.fastapi import GraphQLRouter
 from strawberry.http import GraphQLRequestData
 from strawberry.http.base import BaseRequestProtocol
 from strawberry.http.exceptions import NonJsonMessageReceived
@@ -29,6 +28,7 @@ from latewood.graph_schema.errors import LatewoodError, NotFoundError
 from latewood.memory.keys import Keys
 from latewood.server.graphql.context import Context
 from latewood.server.graphql.documents import TrustedDocuments
+from latewood.server.graphql.pushing import PushingRouter
 from latewood.server.graphql.schema import schema
 from latewood.server.guard import error_body
 from latewood.server.identity import Callers, bearer_of, caller
@@ -90,7 +90,7 @@ def _is_message(message: object) -> bool:
     return words and isinstance(given.get("variables"), dict | None)
 
 
-class Router(GraphQLRouter[Context, None]):
+class Router(PushingRouter):
     """The endpoint: queries by GET and POST, mutations by POST, subscriptions by WebSocket or server-sent events."""
 
     websocket_adapter_class = _Socket
