@@ -47,6 +47,7 @@ from latewood.memory.opening import Engine, open_engine
 from latewood.memory.reader import Identified, Reader, Written, micros_or_none, said
 from latewood.memory.reindexing import ReindexReport, reindex
 from latewood.memory.settings import Sync
+from latewood.memory.spans import spanned
 from latewood.storage.names import session_key
 from latewood.storage.port import FactQuery, GraphStore
 
@@ -217,6 +218,7 @@ class Memory(Reader):
     def _expect(self, node: Identified, version: int | None) -> tuple[Expect, ...]:
         return () if version is None else (Expect(_ref(node), version),)
 
+    @spanned("create_memory")
     async def decide(
         self, choice: str, *, because: str | None, title: str | None = None, question: str | None = None,
         about: Sequence[Identified] = (), evidence: Sequence[Identified] = (), trigger: Sequence[Identified] = (),
@@ -272,6 +274,7 @@ class Memory(Reader):
         )
         return Written(receipt.subject or decision_id, receipt)
 
+    @spanned("create_memory")
     async def observe(
         self, subject: Identified, predicate: str, value: Scalar, *, unit: str | None = None,
         valid_from: datetime | None = None, valid_to: datetime | None = None, as_written: str | None = None,
@@ -300,6 +303,7 @@ class Memory(Reader):
             expects=self._expect(subject, expected_version), idempotency_key=idempotency_key,
         )  # fmt: skip
 
+    @spanned("create_memory")
     async def relate(
         self, subject: Identified, predicate: str, target: Identified, *, valid_from: datetime | None = None,
         valid_to: datetime | None = None, quote: str | None = None, by: str | None = None, session: str | None = None,
@@ -311,20 +315,14 @@ class Memory(Reader):
             self._engine.ids.new(), _ref(subject), predicate, object=_ref(target), relation=True,
             valid_from=micros_or_none(valid_from), valid_to=micros_or_none(valid_to), quote=quote,
         )  # fmt: skip
-        body = [
-            "relate",
-            said(subject),
-            predicate,
-            said(target),
-            micros_or_none(valid_from),
-            micros_or_none(valid_to),
-            quote,
-        ]
+        period = [micros_or_none(valid_from), micros_or_none(valid_to)]
+        body = ["relate", said(subject), predicate, said(target), *period, quote]
         return await self._one(
             command, body, by=by, session=session, source=source, trust=trust,
             expects=self._expect(subject, expected_version), idempotency_key=idempotency_key,
         )  # fmt: skip
 
+    @spanned("update_memory")
     async def correct(
         self, fact: Identified, value: Scalar | None = None, *, target: Identified | None = None,
         unit: str | None = None, valid_from: datetime | None = None, valid_to: datetime | None = None,
@@ -359,6 +357,7 @@ class Memory(Reader):
         )
         return Written(receipt.facts[0], receipt)
 
+    @spanned("update_memory")
     async def end(
         self, fact: Identified, *, at: datetime | None = None, because: str | None = None, by: str | None = None,
         session: str | None = None, source: str | SourceSpec | None = None, idempotency_key: str | None = None,
@@ -374,6 +373,7 @@ class Memory(Reader):
             idempotency_key=idempotency_key,
         )  # fmt: skip
 
+    @spanned("update_memory")
     async def retract(
         self, fact: Identified, *, because: str | None = None, by: str | None = None, session: str | None = None,
         source: str | SourceSpec | None = None, idempotency_key: str | None = None,
@@ -390,6 +390,7 @@ class Memory(Reader):
         )  # fmt: skip
         return Written(said(fact), receipt)
 
+    @spanned("delete_memory")
     async def erase(
         self, target: Identified, *, reason: str, by: str | None = None, session: str | None = None,
         source: str | SourceSpec | None = None, idempotency_key: str | None = None,
@@ -426,6 +427,7 @@ class Memory(Reader):
     duplicates = looking.duplicates
     propose_merges = looking.propose_merges
 
+    @spanned("update_memory")
     async def supersede(
         self, old: Identified, new: Identified, *, at: datetime | None = None, by: str | None = None,
         session: str | None = None, source: str | SourceSpec | None = None, idempotency_key: str | None = None,

@@ -16,6 +16,7 @@ from latewood.graph_schema.ledger import Verdict
 from latewood.graph_schema.model import Decision, DecisionStatus, Fact, LedgerName, Node, NodeKind, Trust
 from latewood.graph_schema.values import normal_key
 from latewood.memory.rebuilding import RebuildReport, rebuild
+from latewood.memory.spans import spanned
 from latewood.reasoning.brief import Brief, brief
 from latewood.reasoning.changes import Axis, Difference, difference
 from latewood.reasoning.conflicts import Disputed, conflicts
@@ -223,6 +224,7 @@ class Reader:
         ranked = sorted(found, key=lambda one: (bool(one.superseded_by), -to_micros(one.decided_at)))
         return tuple([await why_decision(self._store, self._space, one, at) for one in ranked[:first]])
 
+    @spanned("search_memory")
     async def recall(
         self, query: str, *, limit: int = LIMIT_DEFAULT, budget_tokens: int | None = None,
         kinds: Sequence[NodeKind] | None = None, types: Sequence[str] | None = None,
@@ -257,6 +259,7 @@ class Reader:
         question = Question(query, scope, limit, budget_tokens, past)
         return await recall(self._store, self._space, question, at, self._embed)
 
+    @spanned("search_memory")
     async def precedents(self, text: str, *, first: int = 5, at: AsOf = NOW) -> tuple[Precedent, ...]:
         """Return the decisions most like the one that *text* describes, those whose outcome is known first.
 
@@ -347,6 +350,7 @@ class Reader:
             self._store, self._space, since, until, axis=axis, subjects=subjects, first=first, after=after
         )
 
+    @spanned("search_memory")
     async def find(
         self, text: str, *, kinds: Sequence[NodeKind] | None = None, first: int = 20, at: AsOf = NOW
     ) -> tuple[Hit, ...]:
