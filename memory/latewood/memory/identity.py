@@ -232,7 +232,7 @@ async def _sweep_to(
             receipts.append(receipt)
     raise LimitError(
         f"{said_of(one)} still has facts after {_SWEEPS_MAX} units; merge again to go on",
-        limit="_SWEEPS_MAX", maximum=_SWEEPS_MAX,
+        limit="SWEEPS_MAX", maximum=_SWEEPS_MAX,
     )  # fmt: skip
 
 
@@ -341,7 +341,7 @@ async def _sweep_back(
             receipts.append(receipt)
     raise LimitError(
         f"{said_of(other)} still has facts of {said_of(one)} after {_SWEEPS_MAX} units; split again to go on",
-        limit="_SWEEPS_MAX", maximum=_SWEEPS_MAX,
+        limit="SWEEPS_MAX", maximum=_SWEEPS_MAX,
     )  # fmt: skip
 
 

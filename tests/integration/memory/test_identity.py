@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import AsyncIterator
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -314,3 +315,46 @@ async def test_questions_about_duplicates_that_make_no_sense_are_refused(memory:
         with pytest.raises(InvalidError) as error:
             await memory.duplicates(signals=signals, score_min=score_min, first=first)
         assert error.value.code == "query.invalid"
+
+
+async def test_what_is_written_while_it_is_merged_comes_along(memory: Memory, clock: ManualClock) -> None:
+    await two_carriers(memory, clock)
+
+    async def write(place: int) -> None:
+        await memory.observe("carrier:ACME Inc.", f"p{place}", place)
+        await memory.relate(f"lane:{place}", "served_by", "carrier:ACME Inc.")
+
+    merging = asyncio.create_task(memory.merge("carrier:ACME Inc.", "carrier:acme", reason="one company"))
+    await asyncio.gather(*(write(n) for n in range(40)))
+    done = await merging
+    again = await memory.merge("carrier:ACME Inc.", "carrier:acme", reason="one company")
+
+    assert (again.before, again.moved) == (True, 0)
+    found = await memory.entity("carrier:acme")
+    assert {f"p{place}" for place in range(40)} <= {fact.predicate for fact in found.facts}
+    lanes = [fact.object_id for fact in await memory.facts_of([(await memory.node("lane:7")).id])]
+    assert lanes == [done.into.id]
+
+
+async def test_what_cannot_be_moved_is_listed(memory: Memory, clock: ManualClock) -> None:
+    await two_carriers(memory, clock)
+    note = await memory.observe("carrier:ACME Inc.", "note", "secret")
+    await memory.within(by="human:bea").erase(note, reason="asked for")
+    done = await memory.merge("carrier:ACME Inc.", "carrier:acme", reason="one company")
+
+    assert done.left == (note.id,)
+    assert done.moved == 3
+    assert (await memory.merge("carrier:ACME Inc.", "carrier:acme", reason="one company")).receipts == ()
+
+
+async def test_words_that_moved_are_recalled_by_meaning_at_once(tmp_path: Path) -> None:
+    async with Memory.open(str(tmp_path / "v.db"), by="human:ada", embedder="light") as memory:
+        await memory.observe("carrier:A", "note", "the trucks are always late in winter")
+        await memory.observe("carrier:B", "note", "paid by bank transfer")
+        done = await memory.merge("carrier:A", "carrier:B", reason="one")
+        (generation,) = await memory.store.generations("default")
+        missing = await memory.store.unembedded("default", generation.name)
+
+        assert missing.items == ()
+        found = await memory.recall("lorry delays in cold months", about=["carrier:A"])
+        assert {hit.fact.subject_id for hit in found.hits} == {done.into.id}
