@@ -31,7 +31,7 @@ from latewood.graph_schema.errors import (
     UnavailableError,
 )
 from latewood.graph_schema.model import Alternative, DecisionStatus, NodeKind
-from latewood.memory import Memory
+from latewood.memory import Memory, duplicates, identity
 from latewood.memory.json import as_json
 from latewood.reasoning import brief, changes, conflicts, fusion, precedents, recalled, stale, why
 from latewood.server.app import create_app
@@ -165,6 +165,27 @@ async def test_errors_are_those_that_python_raises(remote: RemoteMemory) -> None
         with pytest.raises(LatewoodError) as raised:
             await work()
         assert (type(raised.value), raised.value.code) == (kind, code), raised.value
+
+
+async def test_merging_and_splitting(server: Server, remote: RemoteMemory) -> None:
+    await remote.observe("carrier:Acme", "rate", 0.8, valid_from=DAY)
+    await remote.observe("carrier:ACME Ltd", "fleet", 3, valid_from=DAY)
+    memory = server.memory
+    assert as_json(await remote.duplicates()) == as_json(await memory.duplicates())
+    trial = await remote.merge("carrier:ACME Ltd", "carrier:Acme", reason="one firm", dry_run=True)
+    server.lossy.loses = 1
+    merged = await remote.merge("carrier:ACME Ltd", "carrier:Acme", reason="one firm")
+    one = await remote.absorbed("carrier:Acme")
+    split = await remote.split("carrier:ACME Ltd", reason="two firms")
+
+    assert (trial.dry_run, trial.moved, trial.receipts) == (True, 1, ())
+    assert merged.into.key == "carrier:Acme"
+    assert [node.key for node in one] == ["carrier:ACME Ltd"]
+    assert (split.moved, split.node.key) == (1, "carrier:ACME Ltd")
+    assert await remote.absorbed("carrier:Acme") == await memory.absorbed("carrier:Acme") == ()
+    with pytest.raises(InvalidError) as not_merged:
+        await remote.split("carrier:ACME Ltd", reason="again")
+    assert not_merged.value.code == "merge.invalid"
 
 
 async def test_a_write_whose_answer_was_lost_is_written_once(server: Server, remote: RemoteMemory) -> None:
@@ -313,7 +334,8 @@ SAME: list[tuple[type, type]] = [
     (answers.Difference, changes.Difference), (answers.Disputed, conflicts.Disputed), (answers.Hit, port.Hit),
     (answers.Line, why.Line), (answers.Moved, stale.Moved), (answers.Precedent, precedents.Precedent),
     (answers.Recall, recalled.Recall), (answers.Recalled, recalled.Recalled), (answers.Space, port.Space),
-    (answers.Stale, stale.Stale), (answers.Why, why.Why), (answers.Page, port.Page), (answers.Scrub, port.Scrub),
+    (answers.Merge, identity.Merge), (answers.Split, identity.Split), (answers.Duplicate, duplicates.Duplicate),
+    (answers.Duplicates, duplicates.Duplicates), (answers.Stale, stale.Stale), (answers.Why, why.Why), (answers.Page, port.Page), (answers.Scrub, port.Scrub),
 ]  # fmt: skip
 
 

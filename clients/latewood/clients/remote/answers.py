@@ -14,12 +14,15 @@ from latewood.graph_schema.model import Decision, DecisionStatus, Evidence, Fact
 from latewood.graph_schema.values import Json
 
 __all__ = [
+    "Absorbed",
     "Axis",
     "Brief",
     "BriefLine",
     "Clue",
     "Difference",
     "Disputed",
+    "Duplicate",
+    "Duplicates",
     "Entity",
     "Entry",
     "ErasedRow",
@@ -29,6 +32,7 @@ __all__ = [
     "Hit",
     "Line",
     "MadeSpace",
+    "Merge",
     "Moved",
     "Page",
     "Precedent",
@@ -37,6 +41,7 @@ __all__ = [
     "Recalled",
     "Scrub",
     "Space",
+    "Split",
     "Stale",
     "Why",
     "Word",
@@ -197,6 +202,61 @@ class Disputed:
 
     entity: Node
     facts: tuple[Fact, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Absorbed:
+    """What was merged into a node."""
+
+    absorbed: tuple[Node, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Merge:
+    """What a merge did: *moved* counts the facts, *left* are those that stay, *before* that it was done already."""
+
+    absorbed: Node
+    into: Node
+    fact_id: str | None
+    moved: int
+    meets: tuple[str, ...]
+    left: tuple[str, ...]
+    dry_run: bool
+    before: bool
+    receipts: tuple[Receipt, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Split:
+    """What a split did: *stays* are facts that were written while the two were one."""
+
+    node: Node
+    into: Node
+    moved: int
+    stays: tuple[str, ...]
+    stays_count: int
+    dry_run: bool
+    receipts: tuple[Receipt, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Duplicate:
+    """Two entities that may be one, by which signal, and how alike."""
+
+    absorbed: Node
+    into: Node
+    signal: str
+    score: float
+
+
+@dataclass(frozen=True, slots=True)
+class Duplicates:
+    """The surest pairs, how many there are, and among how many entities was looked."""
+
+    items: tuple[Duplicate, ...]
+    total: int
+    looked_at: int
+    bounded: bool
 
 
 @dataclass(frozen=True, slots=True)

@@ -8,7 +8,7 @@ from datetime import datetime
 from types import TracebackType
 from typing import Self, TypeVar, cast
 
-from latewood.clients.remote.answers import ErasureReport, MadeSpace, Space, Written
+from latewood.clients.remote.answers import ErasureReport, MadeSpace, Merge, Space, Split, Written
 from latewood.clients.remote.calls import Call, valued
 from latewood.clients.remote.reading import Identified, RemoteReader, said
 from latewood.clients.remote.shapes import camel, decode
@@ -207,6 +207,22 @@ class RemoteMemory(RemoteReader):
         return await self._write(
             "erase", ErasureReport, {**given, **self._writer(by, session, source, idempotency_key)}
         )  # fmt: skip
+
+    async def merge(
+        self, absorbed: Identified, into: Identified, *, reason: str, dry_run: bool = False, by: str | None = None,
+        session: str | None = None, idempotency_key: str | None = None,
+    ) -> Merge:  # fmt: skip
+        """Say that *absorbed* is *into* under another name: its facts move there. `split` undoes it."""
+        given = {"absorbed": said(absorbed), "into": said(into), "reason": reason, "dry_run": dry_run}
+        return await self._write("merge", Merge, {**given, **self._writer(by, session, None, idempotency_key)})
+
+    async def split(
+        self, absorbed: Identified, *, reason: str, dry_run: bool = False, by: str | None = None,
+        session: str | None = None, idempotency_key: str | None = None,
+    ) -> Split:  # fmt: skip
+        """Undo a merge: *absorbed* is one of its own again."""
+        given = {"absorbed": said(absorbed), "reason": reason, "dry_run": dry_run}
+        return await self._write("split", Split, {**given, **self._writer(by, session, None, idempotency_key)})
 
     async def accept(self, proposal: Identified, *, by: str | None = None, session: str | None = None) -> Written:
         """Write what a proposal says, and settle it. Raises ConflictError (``proposal.settled``)."""

@@ -10,10 +10,12 @@ from typing import Any, Final, Protocol, TypeAlias, TypeVar, cast
 import httpx
 
 from latewood.clients.remote.answers import (
+    Absorbed,
     Axis,
     Brief,
     Difference,
     Disputed,
+    Duplicates,
     Entity,
     Entry,
     Hit,
@@ -139,6 +141,20 @@ class RemoteReader:
         return await self._ask(
             "entities", Page[Node], kind=("NodeKind", kind), type=("String", type_), first=("Int", first),
             after=("String", after), newest=("Boolean!", newest), asOf=("AsOf", instants(at)),
+        )  # fmt: skip
+
+    async def absorbed(self, thing: Identified, at: AsOf = NOW) -> tuple[Node, ...]:
+        """Return the nodes that were merged into this one. Raises NotFoundError."""
+        given = {"key": ("String!", said(thing)), "asOf": ("AsOf", instants(at))}
+        return (await self._found(thing, "entity", Absorbed, **given)).absorbed
+
+    async def duplicates(
+        self, *, type_: str | None = None, signals: Sequence[str] = (), score_min: float = 0.0, first: int = 100
+    ) -> Duplicates:
+        """List pairs of entities that may be one, of one type each, the surest first."""
+        return await self._ask(
+            "duplicates", Duplicates, type=("String", type_), signals=("[String!]", list(signals) or None),
+            scoreMin=("Float", score_min), first=("Int", first),
         )  # fmt: skip
 
     async def fact(self, fact_id: str, *, known_at: datetime | None = None) -> Fact:
