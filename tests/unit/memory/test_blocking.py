@@ -17,7 +17,18 @@ from latewood.graph_schema.ids import SequentialIds
 from latewood.memory import Alternative, BlockingMemory, Memory
 from latewood.memory.json import as_json
 
-NOT_BLOCKING = {"ids", "store", "unit", "submit", "submit_many", "space", "waiting", "default_actor", "names_actor"}
+NOT_BLOCKING = {
+    "embed",
+    "ids",
+    "store",
+    "unit",
+    "submit",
+    "submit_many",
+    "space",
+    "waiting",
+    "default_actor",
+    "names_actor",
+}
 """What ingestion and `doctor` need of Memory, and what never waits."""
 
 
