@@ -10,6 +10,7 @@ from typing import Any, cast
 import pytest
 import websockets
 
+from latewood.memory import Memory
 from latewood.memory.json import as_json
 
 CHANGES = """subscription($after: BigInt, $space: String) {
@@ -73,6 +74,37 @@ async def test_a_feed_goes_on_behind_the_row_it_has(served: Any) -> None:
         (message,) = await following(connection, 1)
 
     assert message["payload"]["data"]["changes"]["event"]["id"] == second.id
+
+
+async def test_a_client_that_was_away_gets_each_change_once_and_hears_that_it_missed_them(
+    tmp_path: Any, serve: Any
+) -> None:
+    query = "subscription($after: BigInt) { changes(after: $after) { seq missed event { id } } }"
+    seen: list[dict[str, Any]] = []
+    written: list[str] = []
+    for visit in range(3):
+        async with Memory.open(str(tmp_path / "t.db"), by="agent:test", sync="normal", embedder="none") as memory:
+            if visit:
+                written += [(await memory.observe("a:1", "p", 10 * visit + number)).id for number in range(5)]
+            async with serve(memory) as served, served.socket() as connection:
+                behind = seen[-1]["seq"] if seen else 0
+                await subscribe(connection, "1", query, after=behind)
+                (space,) = await memory.spaces()
+                gap = space.seq["knowledge"] - behind
+                assert gap >= 5 * bool(visit)
+                missed = [one["payload"]["data"]["changes"] for one in await following(connection, gap)]
+                assert all(row["missed"] for row in missed)
+                await asyncio.sleep(0.1)
+                if not visit:
+                    continue
+                last = await memory.observe("a:1", "p", 10 * visit + 9)
+                written.append(last.id)
+                (message,) = await following(connection, 1)
+                assert message["payload"]["data"]["changes"]["missed"] is False
+                seen += [*missed, message["payload"]["data"]["changes"]]
+
+    assert [row["event"]["id"] for row in seen if row["event"]["id"] in written] == written
+    assert [row["seq"] for row in seen] == list(range(1, len(seen) + 1))
 
 
 async def test_operations_on_one_socket_do_not_mix(served: Any) -> None:

@@ -418,6 +418,10 @@ def _hash(root: strawberry.Parent[events.LedgerEntry]) -> str:
     return root.hash.hex()
 
 
+def _missed(root: events.LedgerEntry, info: Info) -> bool:
+    return root.seq <= info.context.head
+
+
 @strawberry.type(description="One row of a ledger.")
 class LedgerEntry:
     """One row of a ledger."""
@@ -431,3 +435,4 @@ class LedgerEntry:
     digest: str = field("The salted sha256 of its payload, in hex.", _digest)
     hash: str = field("The hash that chains it to the row before, in hex.", _hash)
     erased: bool = field("Its payload was erased.")
+    missed: bool = field("It was there when the subscription began: it came while you were away.", _missed)

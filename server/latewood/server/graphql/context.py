@@ -138,6 +138,8 @@ class Context(BaseContext):
         super().__init__()
         self._memory = memory
         self.keys = keys
+        self.head = 0
+        """The last row that a subscription found already written; it has a context of its own."""
         self._trusted = trusted
         self._who = who
         self._views: dict[str | int, View] = {}

@@ -37,7 +37,10 @@ class Subscription:
         if seq < 0:
             raise InvalidError(f"after is {seq}; a ledger begins behind 0", code="cursor.invalid")
         view = info.context.look(info, space)
-        async for entry in view.memory.watch(seq, ledger="execution" if ledger is Ledger.EXECUTION else "knowledge"):
+        named = "execution" if ledger is Ledger.EXECUTION else "knowledge"
+        heads = {one.name: one.seq[named] for one in await view.memory.spaces()}
+        info.context.head = heads.get(view.memory.space, 0)
+        async for entry in view.memory.watch(seq, ledger=named):
             if not await info.context.still():
                 raise ForbiddenError("the credential of this subscription counts no more", code="credential.expired")
             yield entry
