@@ -18,7 +18,7 @@ from latewood.memory.json import as_json
 from latewood.reasoning.tokens import tokens_of
 from latewood.server.mcp.answers import NOTICE, pruned
 
-TOOLS = ["recall", "brief", "get", "why", "timeline", "diff", "review", "decide", "record", "amend"]
+TOOLS = ["recall", "brief", "get", "why", "timeline", "diff", "review", "patterns", "decide", "record", "amend"]
 MODES = ["auto", "legacy"]
 
 

@@ -60,6 +60,8 @@ def test_the_verbs_are_all_there() -> None:
         "find",
         "stale",
         "brief",
+        "pattern",
+        "patterns",
         "proposals",
         "receipt",
         "spaces",
@@ -67,7 +69,7 @@ def test_the_verbs_are_all_there() -> None:
     } <= set(schema.query_type.fields)
     assert set(schema.mutation_type.fields) == {
         "decide", "observe", "relate", "correct", "end", "retract", "erase", "supersede", "merge", "split", "createSpace",
-        "acceptProposal", "rejectProposal", "createKey", "rotateKey", "revokeKey",
+        "acceptProposal", "rejectProposal", "detectPatterns", "reviewPattern", "createKey", "rotateKey", "revokeKey",
     }  # fmt: skip
     assert set(schema.subscription_type.fields) == {"changes"}
 

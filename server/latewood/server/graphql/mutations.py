@@ -34,6 +34,7 @@ from latewood.server.graphql.inputs import (
 )
 from latewood.server.graphql.keys import KeyMutation
 from latewood.server.graphql.merging import MergeMutation
+from latewood.server.graphql.patterns import PatternMutation
 from latewood.storage import port
 
 __all__ = ["Mutation"]
@@ -42,7 +43,7 @@ SpaceArgument = Annotated[str | None, strawberry.argument(description="The space
 
 
 @strawberry.type(description="Every verb that writes.")
-class Mutation(KeyMutation, MergeMutation):
+class Mutation(KeyMutation, MergeMutation, PatternMutation):
     """Every verb that writes."""
 
     @strawberry.mutation(graphql_type=DecisionPayload, description="Record a decision with its reasons.")

@@ -12,8 +12,11 @@ from latewood.graph_schema.clock import AsOf
 from latewood.graph_schema.errors import InvalidError, NotFoundError
 from latewood.graph_schema.ids import is_id
 from latewood.graph_schema.model import NodeKind
+from latewood.graph_schema.patterns import PatternKind, PatternStatus
 from latewood.graph_schema.values import Json
 from latewood.memory import Axis, Memory
+from latewood.memory.patterns import explain
+from latewood.memory.patterns import patterns as listed
 from latewood.memory.proposals import proposals
 from latewood.reasoning.brief import BUDGET_MIN
 from latewood.reasoning.recall import LIMIT_MAX
@@ -208,5 +211,39 @@ def _looking(tool: Tool, memory: Memory) -> None:
             if what == "stale":
                 return await handle.stale(first=first, after=after)
             return await handle.missing_decisions(first=min(first, 20), after=after)
+
+        return await answered(paged(read, cursor, budget_tokens))
+
+    @tool(READS)
+    async def patterns(
+        pattern: Annotated[str | None, Field(description="One, by id or key, with its evidence; else a list.")] = None,
+        kind: Annotated[
+            Literal["trend", "shift", "anomaly", "recurrence", "reversal", "rule"] | None,
+            Field(description="Only this kind."),
+        ] = None,
+        about: Annotated[str | None, Field(description="Only of this entity, by id or key.")] = None,
+        ended: Annotated[bool | None, Field(description="Those too that no longer hold.")] = None,
+        cursor: Cursor = None, budget_tokens: Budget = 1_500, space: Space = None, valid_at: ValidAt = None,
+        known_at: KnownAt = None,
+    ) -> Answer:  # fmt: skip
+        """List what recurs, drifts, shifts, flips back or follows across sessions, each with its size and error rate.
+
+        Give a pattern's id as evidence when you decide on it.
+        """
+        handle, at = memory.within(space=space), AsOf(valid_at, known_at)
+        status = tuple(PatternStatus) if ended else (PatternStatus.OPEN, PatternStatus.FADING)
+        if pattern is not None:
+            one = pattern
+
+            async def read_one() -> Answer:
+                return whole(await explain(handle, one, at=at), budget_tokens)
+
+            return await answered(read_one())
+
+        async def read(first: int, after: str | None) -> Page[Any]:
+            return await listed(
+                handle, status=status, kind=None if kind is None else PatternKind(kind), about=about, first=first,
+                after=after, at=at,
+            )  # fmt: skip
 
         return await answered(paged(read, cursor, budget_tokens))
