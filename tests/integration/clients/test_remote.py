@@ -33,8 +33,10 @@ from latewood.graph_schema.errors import (
 from latewood.graph_schema.model import Alternative, DecisionStatus, NodeKind
 from latewood.memory import Memory, duplicates, identity
 from latewood.memory.json import as_json
+from latewood.memory.keys import Keys
 from latewood.reasoning import brief, changes, conflicts, fusion, precedents, recalled, stale, why
 from latewood.server.app import create_app
+from latewood.server.options import ServerOptions
 from latewood.server.serve import bind
 from latewood.storage import port
 
@@ -78,8 +80,8 @@ class Server:
 
 
 @asynccontextmanager
-async def running(memory: Memory, listener: Any = None) -> AsyncIterator[Server]:
-    lossy = Lossy(create_app(memory))
+async def running(memory: Memory, listener: Any = None, options: ServerOptions | None = None) -> AsyncIterator[Server]:
+    lossy = Lossy(create_app(memory, options=options))
     listener = listener or bind("127.0.0.1", 0)
     config = uvicorn.Config(lossy, log_level="critical", access_log=False, timeout_graceful_shutdown=1, lifespan="on")
     server = uvicorn.Server(config)
@@ -213,6 +215,36 @@ async def test_patience_ends(server: Server, remote: RemoteMemory) -> None:
         await remote.decisions()
 
     assert server.lossy.seen == SOON.tries
+
+
+async def test_a_credential_says_who_writes(tmp_path: Path) -> None:
+    options = ServerOptions(auth=True)
+    async with (
+        Memory.open(str(tmp_path / "t.db"), sync="normal") as memory, running(memory, options=options) as up,
+        RemoteMemory.open(up.url, patience=SOON) as stranger,
+    ):  # fmt: skip
+        keys = Keys(memory)
+        writes = await keys.create("w", tenant="acme", actor="agent:w", scopes=["read", "write"], by="human:root")
+        reads = await keys.create("r", tenant="acme", actor="agent:r", scopes=["read"], by="human:root")
+        async with RemoteMemory.open(up.url, token=writes.secret, patience=SOON) as writer:
+            rate = await writer.observe("carrier:A", "rate", 1)
+            mine = (await writer.fact(rate.id)).source
+            codes = [await refusal(stranger.decisions()), await refusal(writer.erase(rate, reason="x"))]
+            assert mine is not None
+            assert (await writer.node(mine.actor_id)).key == "agent:w"
+        async with RemoteMemory.open(up.url, token=reads.secret, patience=SOON) as reader:
+            assert (await reader.fact(rate.id)).id == rate.id
+            codes.append(await refusal(reader.observe("carrier:A", "rate", 2)))
+        async with RemoteMemory.open(up.url, token="lw_wrong", patience=SOON) as forged:  # noqa: S106
+            codes.append(await refusal(forged.decisions()))
+
+    assert codes == ["credential.missing", "credential.scope", "credential.scope", "credential.invalid"]
+
+
+async def refusal(work: Any) -> str:
+    with pytest.raises(ForbiddenError) as refused:
+        await work
+    return refused.value.code
 
 
 async def test_nobody_there_is_said_so() -> None:
