@@ -15,6 +15,8 @@ from latewood.graph_schema.identity import MOVED_REASON
 from latewood.graph_schema.model import DecisionStatus, NodeKind, Trust
 from latewood.memory import Memory
 from latewood.memory import identity as verbs
+from latewood.memory.json import as_json
+from latewood.memory.portability import export_space, import_space
 from latewood.memory.proposals import ProposalRule, accept, accept_by_rule, proposals, reject
 from latewood.storage.port import PAGE_MAX
 
@@ -334,6 +336,24 @@ async def test_what_is_written_while_it_is_merged_comes_along(memory: Memory, cl
     assert {f"p{place}" for place in range(40)} <= {fact.predicate for fact in found.facts}
     lanes = [fact.object_id for fact in await memory.facts_of([(await memory.node("lane:7")).id])]
     assert lanes == [done.into.id]
+
+
+async def test_a_merged_space_is_exported_and_imported(memory: Memory, clock: ManualClock, tmp_path: Path) -> None:
+    known = await two_carriers(memory, clock)
+    await memory.merge("carrier:ACME Inc.", "carrier:acme", reason="one company")
+    await memory.alias("carrier:acme", "the acme people")
+    out = await export_space(memory, tmp_path / "out.jsonl")
+    async with Memory.open(str(tmp_path / "to.db"), by="human:ada", clock=clock, embedder="none") as other:
+        done = await import_space(other, tmp_path / "out.jsonl")
+        assert done.rows == out.rows
+        for at in (AsOf(), AsOf(None, known)):
+            for key in ("carrier:ACME Inc.", "carrier:acme", "lane:12"):
+                assert as_json(await other.entity(key, at=at)) == as_json(await memory.entity(key, at=at))
+        assert await other.absorbed("the acme people") == await memory.absorbed("the acme people")
+        again = await export_space(other, tmp_path / "again.jsonl")
+        assert again.fingerprint == out.fingerprint
+        await other.split("carrier:ACME Inc.", reason="two")
+        assert (await other.rebuild(dry_run=True)).found == ()
 
 
 async def test_what_cannot_be_moved_is_listed(memory: Memory, clock: ManualClock) -> None:
