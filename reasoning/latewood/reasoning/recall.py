@@ -323,7 +323,7 @@ class _Search:
         return sorted((one for one in best if self._tells(self._facts[one.fact])), key=lambda one: one.order)
 
     def _tells(self, fact: Fact) -> bool:
-        """Tell whether *fact* is knowledge. Marks, steps and what is only proposed are found where one asks for them."""
+        """Tell whether *fact* is knowledge; marks, steps and what is only proposed are found by asking for them."""
         scope, subject = self._scope, self._nodes.get(fact.subject_id)
         if scope.predicates is not None or scope.kinds is not None or scope.types is not None or subject is None:
             return True
