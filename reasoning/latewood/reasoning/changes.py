@@ -9,6 +9,7 @@ from enum import StrEnum
 
 from latewood.graph_schema.clock import from_micros, to_micros
 from latewood.graph_schema.events import EventKind
+from latewood.graph_schema.identity import MOVED_REASON
 from latewood.graph_schema.model import Fact, Node
 from latewood.storage.port import Change, GraphStore, Page, Point
 
@@ -31,6 +32,7 @@ class DifferenceKind(StrEnum):
     ENDED = "ended"
     RETRACTED = "retracted"
     ARRIVED_LATE = "arrived_late"
+    MOVED = "moved"
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,7 +57,9 @@ class Difference:
     target: Node | None = None
 
 
-def _kind(change: Change, before: Fact | None, now: Fact | None) -> DifferenceKind:
+def _kind(change: Change, before: Fact | None, now: Fact | None, axis: Axis) -> DifferenceKind:
+    if axis is Axis.KNOWN and change.fact.carried is not None and change.kind is not EventKind.RETRACTED:
+        return DifferenceKind.MOVED
     if change.kind is EventKind.RETRACTED:
         return DifferenceKind.RETRACTED
     if change.kind is EventKind.ABSENT:
@@ -73,12 +77,12 @@ async def difference(
 ) -> Page[Difference]:  # fmt: skip
     """List the changes in (since, until] in order. Four reads a page.
 
-    A correction shows once, as the new assertion with the old one before it.
+    A correction shows once, as the new assertion with the old one before it; so does what a merge or a split moved.
     """
     page = await store.changes(
         space, to_micros(since), to_micros(until), axis=axis.value, subjects=subjects, first=first, after=after
     )
-    kept = [change for change in page.items if change.replaced_by is None]
+    kept = [one for one in page.items if one.replaced_by is None and one.reason != MOVED_REASON]
     points: list[Point] = []
     for change in kept:
         start = to_micros(change.fact.valid_from)
@@ -97,7 +101,7 @@ async def difference(
         left = now if gone and now is not None and not now.absent else None
         found.append(
             Difference(
-                _kind(change, before, now), nodes[change.fact.subject_id], change.fact.predicate,
+                _kind(change, before, now, axis), nodes[change.fact.subject_id], change.fact.predicate,
                 before if before is None or not before.absent else None,
                 left if gone else (None if change.kind is EventKind.ABSENT else change.fact),
                 change.fact.valid_from, from_micros(change.recorded_at), change.seq, change.reason,

@@ -356,6 +356,18 @@ async def test_a_merged_space_is_exported_and_imported(memory: Memory, clock: Ma
         assert (await other.rebuild(dry_run=True)).found == ()
 
 
+async def test_a_diff_shows_a_merge_and_once_what_it_moved(memory: Memory, clock: ManualClock) -> None:
+    known = await two_carriers(memory, clock)
+    await memory.merge("carrier:ACME Inc.", "carrier:acme", reason="one company")
+    page = await memory.diff(known, await memory.now())
+
+    shown = [(one.kind.value, one.subject.key, one.predicate) for one in page.items]
+    assert shown[0] == ("appeared", "carrier:ACME Inc.", "merged_into")
+    assert sorted(shown[1:]) == [
+        ("moved", "adr:1", "about"), ("moved", "carrier:acme", "rate"), ("moved", "lane:12", "served_by")
+    ]  # fmt: skip
+
+
 async def test_what_cannot_be_moved_is_listed(memory: Memory, clock: ManualClock) -> None:
     await two_carriers(memory, clock)
     note = await memory.observe("carrier:ACME Inc.", "note", "secret")

@@ -158,6 +158,7 @@ describe(
         DifferenceKind.ENDED: "It stopped being true, and nothing followed.",
         DifferenceKind.RETRACTED: "It was never true.",
         DifferenceKind.ARRIVED_LATE: "Learned now of a time that something later already covers.",
+        DifferenceKind.MOVED: "Said of another node from then on: two were merged, or a merge was undone.",
     },
 )
 describe(
