@@ -5,14 +5,17 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Callable
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from typing import Any, cast
 
 import pytest
 from mcp import Client
 from mcp.types import ElicitResult
 
-from latewood.graph_schema.model import Trust
+from latewood.graph_schema.clock import to_micros
+from latewood.graph_schema.commands import Assert, Ref
+from latewood.graph_schema.model import NodeKind, Trust
+from latewood.graph_schema.values import Value
 from latewood.ingestion.extraction.answers import Draft
 from latewood.ingestion.extraction.turns import Turn
 from latewood.memory import AsOf, DecisionStatus, Memory
@@ -140,6 +143,52 @@ async def test_conflicts_are_listed_to_their_end_within_the_budget(served: Any) 
     assert names == [f"carrier:{number}" for number in reversed(range(0, 40, 4))]
     early = await served.memory.conflicts(at=AsOf(known_at=datetime(2020, 1, 1, tzinfo=UTC)))
     assert early.items == ()
+
+
+async def test_no_decision_in_words_is_passed_over(served: Any) -> None:
+    memory: Memory = served.memory
+    for session in ("s-1", "s-2", "s-3"):
+        for number in range(9):
+            words = {"speaker": "ada", "text": f"We decided to use tool {number} of {session} from now on."}
+            said = Assert(
+                memory.ids.new(), Ref(key=f"session:{session}", kind=NodeKind.SESSION, type="session", name=session), "said",
+                Value.of(words), relation=True, valid_from=to_micros(DAY + timedelta(minutes=number)),
+            )  # fmt: skip
+            await memory.write([said], ["said", session, number])
+    whole = await memory.missing_decisions(first=20)
+    async with client_of(served) as client:
+        pages = 0
+        seen: list[str] = []
+        cursor: dict[str, str] = {}
+        while True:
+            page = await call(client, "review", what="missing_decisions", budget_tokens=1_100, **cursor)
+            assert tokens_of(json.dumps(page, ensure_ascii=False)) <= 1_100
+            pages += 1
+            seen += [turn["turn"] for one in page["items"] for turn in one["turns"]]
+            if "cursor" not in page:
+                break
+            cursor = {"cursor": page["cursor"]}
+
+    assert pages > 1
+    assert len(whole.items) > 10
+    assert seen == [one.turn.id for one in whole.items]
+
+
+async def test_what_is_settled_meanwhile_makes_the_list_skip_nothing(served: Any) -> None:
+    keys = [await proposed(served.memory, number / 100) for number in range(12)]
+    async with client_of(served) as client:
+        seen: list[str] = []
+        cursor: dict[str, str] = {}
+        while True:
+            page = await call(client, "review", what="proposals", budget_tokens=900, **cursor)
+            for one in page["items"]:
+                seen.append(one["key"])
+                await call(client, "amend", action="reject", target=one["key"], because="told already")
+            if "cursor" not in page:
+                break
+            cursor = {"cursor": page["cursor"]}
+
+    assert seen == list(reversed(keys))
 
 
 def answering(action: str, content: dict[str, Any] | None = None) -> tuple[list[str], Callable[..., Any]]:

@@ -155,5 +155,6 @@ def _join(
             found.append(_Item(own or _Cursor(start, count, name(item)).write(), item))
         else:
             more = page.next is not None
-    ends = (found[0].cursor, found[-1].cursor) if found else (None, None)
+    # A page that found nothing may still have looked at a part of the list: one goes on behind that part.
+    ends = (found[0].cursor, found[-1].cursor) if found else (None, parts[-1][2].next)
     return Paged(tuple(found), _Place(more, previous, *ends))

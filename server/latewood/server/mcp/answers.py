@@ -95,7 +95,8 @@ async def paged(
 ) -> Answer:  # fmt: skip
     """Return as many items of a list as the budget holds, and the cursor that goes on behind the last of them.
 
-    An item that alone is too large has its texts cut, so that a list never stands still.
+    An item that alone is too large has its texts cut, so that a list never stands still. *read* yields at most one item
+    for each place that it looks at, so that a shorter page is the beginning of a longer one.
     """
     page = await read(_FIRST, cursor)
     answer: Answer = {"notice": NOTICE, **cast("Answer", pruned(dict(more))), "items": []}
@@ -114,7 +115,8 @@ async def paged(
         spare -= cost
     following = page.next
     if kept < len(page.items):
-        # Lists that look further than they find may find less when asked for less: shown is what the cursor is behind.
+        # The store's own cursor holds whatever joins or leaves the list meanwhile. Lists that look further than they
+        # find may find less when asked for less: shown is what the cursor is behind.
         shorter = await read(kept, cursor)
         following = shorter.next
         answer["items"] = answer["items"][: len(shorter.items)]

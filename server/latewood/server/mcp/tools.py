@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from datetime import datetime
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Final, Literal
 
 from mcp.server import MCPServer
 from pydantic import Field
@@ -19,6 +19,7 @@ from latewood.memory.patterns import explain
 from latewood.memory.patterns import patterns as listed
 from latewood.memory.proposals import proposals
 from latewood.reasoning.brief import BUDGET_MIN
+from latewood.reasoning.missing import MissingDecision
 from latewood.reasoning.recall import LIMIT_MAX
 from latewood.server.mcp.answers import Answer, Budget, answered, paged, told, whole
 from latewood.server.mcp.arguments import READS, Cursor, KnownAt, Space, Text, Tool, ValidAt, tool_of
@@ -27,6 +28,8 @@ from latewood.server.mcp.writing import add_writing
 from latewood.storage.port import Page
 
 __all__ = ["add_tools"]
+
+_SESSIONS: Final = 20
 
 
 def add_tools(server: MCPServer[Any], memory: Memory) -> None:
@@ -146,6 +149,18 @@ def _reading(tool: Tool, memory: Memory) -> None:
         return await answered(read())
 
 
+def _by_session(page: Page[MissingDecision]) -> Page[dict[str, Any]]:
+    """Group turns by their session, which is how they are looked for: an item of the list is a session."""
+    sessions: dict[str, dict[str, Any]] = {}
+    for one in page.items:
+        found = sessions.setdefault(one.session.id, {"session": one.session, "turns": []})
+        found["turns"].append({
+            "turn": one.turn.id, "speaker": one.speaker, "said_at": one.said_at, "cue": one.cue,
+            "sentence": one.sentence,
+        })  # fmt: skip
+    return Page(tuple(sessions.values()), page.next)
+
+
 def _passed(cursor: str | None) -> int:
     """Return how many of the best memories the answers before this one showed."""
     if cursor is None:
@@ -210,7 +225,7 @@ def _looking(tool: Tool, memory: Memory) -> None:
                 return await proposals(handle, first=first, after=after)
             if what == "stale":
                 return await handle.stale(first=first, after=after)
-            return await handle.missing_decisions(first=min(first, 20), after=after)
+            return _by_session(await handle.missing_decisions(first=min(first, _SESSIONS), after=after))
 
         return await answered(paged(read, cursor, budget_tokens))
 
