@@ -174,8 +174,9 @@ async def merge_with(
                 raise
             continue
         moved, rest = await _sweep_to(self, one, other, by, session)
+        moved += 0 if first.replayed else len(moves)
         return Merge(
-            await self.node_itself(one.id), await self.node(other.id), first.facts[0], len(moves) + moved, meets,
+            await self.node_itself(one.id), await self.node(other.id), first.facts[0], moved, meets,
             claims.left, dry_run=False, before=False, receipts=(first, *rest),
         )  # fmt: skip
     msg = f"{said(absorbed)} was written to {_TRIES_MAX} times while it was read; merge it when it is quieter"
@@ -211,6 +212,10 @@ async def _meets(self: Writer, claims: Claims, one: str, other: str) -> tuple[st
     return tuple(sorted({fact.predicate for fact in theirs}))
 
 
+async def _is_merged(self: Writer, one: Node) -> bool:
+    return isinstance((await self.node_itself(one.id)).attributes.get(MERGED_INTO), str)
+
+
 async def _merged(self: Writer, node: str) -> str | None:
     facts = await self.store.facts(self.space, FactQuery(subjects=[node], predicates=[MERGED_INTO]))
     return facts[0].id if facts else None
@@ -222,6 +227,9 @@ async def _sweep_to(
     """Move what still counts of a merged node: what no longer fitted in a unit, or came in between."""
     moved, receipts = 0, list[Receipt]()
     for _ in range(_SWEEPS_MAX):
+        if not await _is_merged(self, one):
+            # The merge is undone: somebody split the two meanwhile, or its idempotency key is of an earlier one.
+            return moved, tuple(receipts)
         claims = await claims_of(self.store, self.space, one.id)
         moves = carries_to(claims, one.id, other.id, self.ids, MOVED_A_UNIT)
         if not moves:
@@ -290,8 +298,9 @@ async def split(
                 raise
             continue
         moved, rest = await _sweep_back(self, one, other, fact, by, session)
+        moved += 0 if first.replayed else len(moves)
         return Split(
-            await self.node_itself(one.id), await self.node(other.id), len(moves) + moved, stays[:_LISTED_MAX],
+            await self.node_itself(one.id), await self.node(other.id), moved, stays[:_LISTED_MAX],
             len(stays), dry_run=False, receipts=(first, *rest),
         )  # fmt: skip
     msg = f"what {said(absorbed)} was merged into was written to {_TRIES_MAX} times meanwhile; try when it is quieter"
@@ -329,6 +338,9 @@ async def _sweep_back(
     """Move back what no longer fitted in a unit."""
     moved, receipts = 0, list[Receipt]()
     for _ in range(_SWEEPS_MAX):
+        if await _is_merged(self, one):
+            # Merged again meanwhile, or the idempotency key is of an earlier split.
+            return moved, tuple(receipts)
         claims = await claims_of(self.store, self.space, other.id)
         moves = await carries_back(
             self.store, self.space, one.id, claims, merged.recorded_at, self.ids, MOVED_A_UNIT

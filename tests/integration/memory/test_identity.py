@@ -368,6 +368,22 @@ async def test_a_diff_shows_a_merge_and_once_what_it_moved(memory: Memory, clock
     ]  # fmt: skip
 
 
+async def test_an_idempotency_key_of_before_moves_nothing(memory: Memory, clock: ManualClock) -> None:
+    await two_carriers(memory, clock)
+    one, other = "carrier:ACME Inc.", "carrier:acme"
+    first = await memory.merge(one, other, reason="one", idempotency_key="m-1")
+    undone = await memory.split(one, reason="two", idempotency_key="s-1")
+    again = await memory.merge(one, other, reason="one", idempotency_key="m-1")
+
+    assert (again.moved, again.receipts[0].replayed, again.receipts[0].id) == (0, True, first.receipts[0].id)
+    assert (await memory.entity(one)).node.key == one
+    assert [fact.predicate for fact in (await memory.entity(one)).facts] == ["rate"]
+    await memory.merge(one, other, reason="one", idempotency_key="m-2")
+    late = await memory.split(one, reason="two", idempotency_key="s-1")
+    assert (late.moved, late.receipts[0].id) == (0, undone.receipts[0].id)
+    assert (await memory.entity(one)).node.key == other
+
+
 async def test_what_cannot_be_moved_is_listed(memory: Memory, clock: ManualClock) -> None:
     await two_carriers(memory, clock)
     note = await memory.observe("carrier:ACME Inc.", "note", "secret")
