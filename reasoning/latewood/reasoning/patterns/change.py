@@ -28,6 +28,10 @@ _EDGE: Final = 5
 _STEPS_MAX: Final = 96
 _NULLS: Final = 12_000
 """Resamples over all series of about one length; few of each, as they are judged together."""
+_NULLS_MAX: Final = 48_000
+"""Most resamples over all series of about one length."""
+_CELLS_MAX: Final = 4_000_000
+"""Most numbers of one batch of resamples, so that memory does not grow with the space."""
 _EACH_MIN: Final = 12
 _EACH_MAX: Final = 600
 _CLIP: Final = 4.0
@@ -105,6 +109,10 @@ class _Stats:
     step_effect: Floats
     step_error: Floats
     lean: Floats
+
+    def every(self, stride: int) -> _Stats:
+        """Return every so many-th row."""
+        return self if stride == 1 else _Stats(**{name: getattr(self, name)[::stride] for name in self.__slots__})
 
 
 @lru_cache(maxsize=256)
@@ -314,16 +322,22 @@ def _band(
     for place in members:
         lengths.setdefault(min(len(series[place]), LENGTH_MAX), []).append(place)
     each = int(np.clip(-(-_NULLS // len(members)), _EACH_MIN, _EACH_MAX))
+    # Of very many series some speak for all: the null is of the family, not of each.
+    stride = -(-len(members) * each // _NULLS_MAX)
     seen: list[tuple[list[int], Floats, _Stats]] = []
-    nulls: list[_Stats] = []
+    nulls: list[tuple[Floats, Floats, Floats]] = []
     for length, places in sorted(lengths.items()):
         # The order of the resamples must not depend on that of the series.
         places.sort(key=lambda place: series[place].tobytes())
-        rows, spread = _standard(np.vstack([series[place][-length:] for place in places]))
-        stats = _stats(rows)
-        random = np.random.default_rng((seed, length))
-        nulls.append(_stats(_standard(_resampled(stats, each, random))[0]))
-        seen.append((places, spread, stats))
+        step = max(1, _CELLS_MAX // (length * each))
+        for start in range(0, len(places), step):
+            part = places[start : start + step]
+            rows, spread = _standard(np.vstack([series[place][-length:] for place in part]))
+            stats = _stats(rows)
+            random = np.random.default_rng((seed, length, start))
+            one = _stats(_standard(_resampled(stats.every(stride), each, random))[0])
+            nulls.append((one.phi, one.line, one.step))
+            seen.append((part, spread, stats))
     null = _Null.of(nulls)
     for places, spread, stats in seen:
         p = null.p(stats)
@@ -341,11 +355,9 @@ class _Null:
     scores: tuple[Floats, ...]
 
     @classmethod
-    def of(cls, nulls: Sequence[_Stats]) -> _Null:
-        """Gather the resamples of one band of lengths."""
-        phi = np.concatenate([one.phi for one in nulls])
-        line = np.concatenate([one.line for one in nulls])
-        step = np.concatenate([one.step for one in nulls])
+    def of(cls, nulls: Sequence[tuple[Floats, Floats, Floats]]) -> _Null:
+        """Gather the resamples of one band of lengths: autocorrelation, gain of a line, gain of a step."""
+        phi, line, step = (np.concatenate([one[part] for one in nulls]) for part in range(3))
         cuts = np.unique(np.quantile(phi, np.linspace(0, 1, _CLASSES + 1)[1:-1]))
         cuts = cuts[cuts > phi.min()]
         which = np.searchsorted(cuts, phi, side="right")
