@@ -6,6 +6,7 @@ A credential says whose data (tenant), who acts (actor, perhaps on behalf of som
 
 from __future__ import annotations
 
+import contextlib
 import re
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -15,12 +16,12 @@ from typing import Any, Final, Protocol, cast
 
 from latewood.graph_schema.clock import Clock
 from latewood.graph_schema.commands import ActorSpec, Command, Expect, History, SourceSpec, Unit
-from latewood.graph_schema.errors import ForbiddenError, InvalidError
+from latewood.graph_schema.errors import ForbiddenError, InvalidError, LatewoodError
 from latewood.graph_schema.events import Receipt
 from latewood.graph_schema.model import Trust
 from latewood.memory.api import Memory
 from latewood.storage.erasing import erases
-from latewood.storage.port import GraphStore
+from latewood.storage.port import GraphStore, Refusal
 
 __all__ = [
     "LOCAL_TENANT",
@@ -217,24 +218,39 @@ class BoundMemory(Memory):
         source: str | SourceSpec | None = None, trust: Trust | None = None, expects: Sequence[Expect] = (),
         idempotency_key: str | None = None, history: History | None = None,
     ) -> Unit:  # fmt: skip
-        """Make a unit in the credential's name. Raises ForbiddenError (``credential.actor``) for another name."""
-        self._check_actor(by or self._by)
+        """Make a unit; one in another name than the credential's is refused when it is handed in."""
         made = super().unit(
-            commands, body, session=session, source=source, trust=trust, expects=expects,
+            commands, body, by=by, session=session, source=source, trust=trust, expects=expects,
             idempotency_key=idempotency_key, history=history,
         )  # fmt: skip
-        return replace(made, actor=ActorSpec(self._credential.actor, self._credential.on_behalf_of))
+        return replace(made, actor=ActorSpec(made.actor.key, self._credential.on_behalf_of))
 
     async def submit(self, unit: Unit) -> Receipt:
-        """Keep a unit. Raises as `Memory.submit` and `unit` do, and ForbiddenError (``credential.scope``)."""
-        self._check_unit(unit)
+        """Keep a unit.
+
+        Raises:
+            ForbiddenError: codes ``credential.scope``, ``credential.actor``; ``details["receipt"]`` names the refusal.
+            RefusedError, UnavailableError: as `Memory.submit` does.
+        """
+        await self._admit(unit)
         return await self._engine.submit(self._whole, unit)
 
     async def submit_many(self, units: Sequence[Unit]) -> tuple[Receipt, ...]:
         """Keep units in order. Raises as `submit` does."""
         for unit in units:
-            self._check_unit(unit)
+            await self._admit(unit)
         return await self._engine.submit_many(self._whole, units)
+
+    async def _admit(self, unit: Unit) -> None:
+        """Refuse a unit that the credential does not allow, and keep that it was tried, as far as that can be kept."""
+        try:
+            self._check_unit(unit)
+        except ForbiddenError as error:
+            error.details.setdefault("receipt", unit.id)
+            tried = Refusal(unit.id, unit.space, error.code, self._credential.actor, unit.body, error.message)
+            with contextlib.suppress(LatewoodError):
+                await self._whole.refuse(tried)
+            raise
 
     def reporter(self, *, space: str | None = None) -> Reporter:
         """Return a handle that records what others did, as an agent framework's telemetry tells it.

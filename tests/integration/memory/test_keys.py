@@ -200,6 +200,18 @@ async def test_a_handle_does_what_its_scopes_say_and_nothing_else() -> None:
             _ = reader.store.commit
 
 
+async def test_what_a_credential_does_not_allow_leaves_a_refusal_to_ask_after() -> None:
+    async with Memory.open("reference:", by="human:root", embedder="none") as memory:
+        reader, writer = bound(memory, Scope.READ), bound(memory, Scope.WRITE)
+        for handle, by, code in ((reader, None, "credential.scope"), (writer, "human:root", "credential.actor")):
+            with pytest.raises(ForbiddenError) as caught:
+                await handle.observe("carrier:A", "rate", 1, by=by)
+            kept = await handle.receipt(str(caught.value.details["receipt"]))
+            assert (kept.state, kept.code) == ("failed", code)
+        with pytest.raises(NotFoundError):
+            await bound(memory, Scope.READ, tenant="blue").receipt(kept.id)
+
+
 async def test_a_handle_writes_as_its_actor_for_its_tenant_only() -> None:
     async with Memory.open("reference:", by="human:root", embedder="none") as memory:
         one = BoundMemory(

@@ -19,6 +19,8 @@ from graphql import (
 )
 from graphql.language import FieldNode, FragmentSpreadNode, InlineFragmentNode, IntValueNode, VariableNode
 
+from latewood.storage.port import PAGE_MAX
+
 __all__ = ["COST_MAX", "cost_of"]
 
 COST_MAX: Final = 250_000
@@ -79,7 +81,7 @@ class _Estimate:
             if argument.name.value == "first":
                 asked = self._value(argument.value)
         # What is no number, or none that a list may be asked for, is refused where the list is read.
-        return max(asked, 1) if isinstance(asked, int) else 1
+        return min(max(asked, 1), PAGE_MAX) if isinstance(asked, int) else 1
 
     def _value(self, value: Any) -> object:
         if isinstance(value, IntValueNode):
