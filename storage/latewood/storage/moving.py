@@ -25,6 +25,8 @@ CLAIMS_MAX: Final = 10_000
 """Most facts that one merge or split moves."""
 MOVED_A_UNIT: Final = 900
 """Most facts that one unit of a merge or a split moves."""
+_BESIDE: Final = 500
+"""Of so many who point at a node, all that they say by the same predicates is read at once."""
 _AGAIN_MAX: Final = COMMANDS_MAX - MOVED_A_UNIT - 10
 """Most facts that a unit says again where they are."""
 
@@ -52,9 +54,9 @@ class Claims:
         return None if said is None else said.object_id
 
 
-def _parts(ids: Iterable[str]) -> list[list[str]]:
+def _parts(ids: Iterable[str], size: int = IDS_MAX) -> list[list[str]]:
     listed = list(dict.fromkeys(ids))
-    return [listed[begin : begin + IDS_MAX] for begin in range(0, len(listed), IDS_MAX)]
+    return [listed[begin : begin + size] for begin in range(0, len(listed), size)]
 
 
 async def _by_id(store: GraphStore, space: str, ids: Iterable[str]) -> dict[str, Fact]:
@@ -72,7 +74,7 @@ async def claims_of(store: GraphStore, space: str, node: str) -> Claims:
     # An absence has no object of its own: those of what points here are found among those of whoever points.
     beside = [
         fact
-        for part in _parts(others)
+        for part in _parts(others, _BESIDE)
         for fact in await store.facts(
             space, FactQuery(subjects=part, predicates=sorted({one.predicate for one in pointing}), standing=True)
         )
