@@ -11,11 +11,15 @@ from __future__ import annotations
 import argparse
 import asyncio
 import json
+import os
 import sys
 import tempfile
 import time
 from pathlib import Path
 from typing import Any
+
+# One core: on a busy machine the threads of a matrix product wait for each other, and their waiting counts as CPU time.
+os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
 
 from latewood.graph_schema.clock import parse_instant, to_micros
 from latewood.graph_schema.commands import Assert, Ref

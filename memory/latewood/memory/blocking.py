@@ -184,6 +184,7 @@ class BlockingMemory:
     recall = _blocking(Memory.recall)
     precedents = _blocking(Memory.precedents)
     stale = _blocking(Memory.stale)
+    patterns = _blocking(Memory.patterns)
     conflicts = _blocking(Memory.conflicts)
     brief = _blocking(Memory.brief)
     missing_decisions = _blocking(Memory.missing_decisions)

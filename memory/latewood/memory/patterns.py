@@ -22,13 +22,14 @@ from latewood.graph_schema.model import Fact, Node, NodeKind
 from latewood.graph_schema.patterns import PatternKind, PatternReview, PatternStatus
 from latewood.graph_schema.values import Json, Scalar, Value
 from latewood.memory.api import Memory
-from latewood.memory.reader import Identified, Written
+from latewood.memory.reader import Identified, Reader, Written
 from latewood.reasoning.patterns.looking import DETECTORS, Failed, Look, look
 from latewood.reasoning.patterns.port import Detector, Finding, Skipped
 from latewood.reasoning.patterns.reading import read_world
 from latewood.storage.port import PAGE_MAX, FactQuery, NodeQuery, Page
 
 __all__ = [
+    "HOLDING",
     "DetectReport",
     "Pattern",
     "detect",
@@ -37,6 +38,8 @@ __all__ = [
     "review",
 ]
 
+HOLDING: Final = (PatternStatus.OPEN, PatternStatus.FADING)
+"""Where a pattern stands that is listed unless one asks otherwise."""
 PATTERN: Final = "pattern"
 EVIDENCED_BY: Final = "evidenced_by"
 REVIEW: Final = "review"
@@ -197,7 +200,7 @@ async def detect(
     return writing.report()
 
 
-async def _kept(memory: Memory, ids: Sequence[str] | None = None, at: AsOf = NOW) -> dict[str, _Kept]:
+async def _kept(memory: Reader, ids: Sequence[str] | None = None, at: AsOf = NOW) -> dict[str, _Kept]:
     """Read the patterns by their keys: all, or those with these *ids*."""
     nodes: list[Node] = []
     if ids is not None:
@@ -352,7 +355,7 @@ def _pattern(one: _Kept, *, whole: bool = False) -> Pattern | None:
 
 
 async def patterns(
-    memory: Memory, *, status: Sequence[PatternStatus] = (PatternStatus.OPEN, PatternStatus.FADING),
+    memory: Reader, *, status: Sequence[PatternStatus] = HOLDING,
     kind: PatternKind | None = None, about: Identified | None = None, hidden: bool = False, first: int = 50,
     after: str | None = None, at: AsOf = NOW,
 ) -> Page[Pattern]:  # fmt: skip
@@ -376,7 +379,7 @@ async def patterns(
     return Page(tuple(one for one in found if one is not None and (hidden or one.review not in left_out)), page.next)
 
 
-async def explain(memory: Memory, thing: Identified, *, at: AsOf = NOW) -> Pattern:
+async def explain(memory: Reader, thing: Identified, *, at: AsOf = NOW) -> Pattern:
     """Return one pattern with the ids of its evidence. Raises NotFoundError."""
     node = await memory.node(thing, at)
     kept = await _kept(memory, [node.id], at) if node.kind is NodeKind.PATTERN else {}

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime
-from typing import Final, TypeAlias
+from typing import TYPE_CHECKING, Final, TypeAlias
 
 from latewood.graph_schema.clock import NOW, AsOf, from_micros, iso, to_micros
 from latewood.graph_schema.decisions import ABOUT, STATUS
@@ -14,6 +14,7 @@ from latewood.graph_schema.events import LedgerEntry, Receipt
 from latewood.graph_schema.ids import is_id, normal_id
 from latewood.graph_schema.ledger import Verdict
 from latewood.graph_schema.model import Decision, DecisionStatus, Fact, LedgerName, Node, NodeKind, Trust
+from latewood.graph_schema.patterns import PatternKind, PatternStatus
 from latewood.graph_schema.values import normal_key
 from latewood.memory.rebuilding import RebuildReport, rebuild
 from latewood.memory.spans import spanned
@@ -30,6 +31,9 @@ from latewood.reasoning.stale import Stale, stale_decisions
 from latewood.reasoning.why import Why, why_decision
 from latewood.storage.names import session_key
 from latewood.storage.port import FactQuery, GraphStore, Hit, NodeQuery, Page, Scope, Space, StoreInfo
+
+if TYPE_CHECKING:
+    from latewood.memory.patterns import Pattern
 
 __all__ = ["Entity", "Identified", "Reader", "Written", "micros_or_none", "said"]
 
@@ -279,6 +283,26 @@ class Reader:
         while `next` goes on.
         """
         return await conflicts(self._store, self._space, first=first, after=after, at=at)
+
+    async def patterns(
+        self, *, status: Sequence[PatternStatus] | None = None, kind: PatternKind | None = None,
+        about: Identified | None = None, hidden: bool = False, first: int = 50, after: str | None = None,
+        at: AsOf = NOW,
+    ) -> Page[Pattern]:  # fmt: skip
+        """List what recurs, drifts, shifts, flips back or follows, the latest first: open and fading ones, or *status*.
+
+        `latewood.memory.patterns` has the rest: `detect`, `explain` and `review`.
+
+        Args:
+            about: only those about this entity.
+            hidden: those too that a person muted or rejected.
+        """
+        from latewood.memory.patterns import HOLDING, patterns  # which itself builds on what is here
+
+        wanted = HOLDING if status is None else status
+        return await patterns(
+            self, status=wanted, kind=kind, about=about, hidden=hidden, first=first, after=after, at=at
+        )
 
     async def missing_decisions(
         self, session: str | None = None, *, first: int = 20, after: str | None = None, at: AsOf = NOW

@@ -177,7 +177,8 @@ async def test_one_more_week_strengthens_and_a_recovery_ends(tmp_path: Path) -> 
         new = next(one for one in mended if one.value is not None and one.value.data == "C")
         await memory.correct(new, "A")
         assert len((await detect(memory)).opened) == 1
-        assert [page.id for page in (await patterns(memory)).items] == [one.id]
+        assert [page.id for page in (await memory.patterns(kind=PatternKind.REVERSAL)).items] == [one.id]
+        assert (await memory.patterns(status=[PatternStatus.ENDED])).items == ()
 
 
 async def test_erased_evidence_withdraws(tmp_path: Path) -> None:
@@ -199,6 +200,7 @@ async def test_a_person_reviews_and_a_decision_rests_on_a_pattern(tmp_path: Path
         piece = (await memory.why(choice)).decision.evidence[0]
         assert piece.node is not None
         assert piece.node.id == one.id
+        assert any("went back and forth" in line.text for line in (await memory.why(choice)).lines)
         with pytest.raises(InvalidError):
             await review(memory, one.key, PatternReview.MUTED, because=" ")
         await review(memory, one.key, PatternReview.MUTED, because="known and planned")

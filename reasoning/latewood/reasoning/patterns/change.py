@@ -30,7 +30,7 @@ _NULLS: Final = 12_000
 """Resamples over all series of about one length; few of each, as they are judged together."""
 _NULLS_MAX: Final = 48_000
 """Most resamples over all series of about one length."""
-_CELLS_MAX: Final = 4_000_000
+_CELLS_MAX: Final = 1_000_000
 """Most numbers of one batch of resamples, so that memory does not grow with the space."""
 _EACH_MIN: Final = 12
 _EACH_MAX: Final = 600

@@ -30,10 +30,11 @@ PEERS: Final = "peers"
 LEVELS: Final[Mapping[PatternKind, float]] = {
     PatternKind.TREND: 0.05,
     PatternKind.SHIFT: 0.05,
-    PatternKind.RECURRENCE: 0.05,
     PatternKind.RULE: 0.05,
+    # A dozen periods say little; one run in ten that is none costs less than one in five that is missed.
+    PatternKind.RECURRENCE: 0.10,
     # A single odd value asks for a look, nothing more, and a missed one is not seen again.
-    PatternKind.ANOMALY: 0.15,
+    PatternKind.ANOMALY: 0.20,
 }
 """The false discovery rate that each kind's family is held to; the others are counted, not tested."""
 
