@@ -171,7 +171,7 @@ class Proposal:
 
     id: strawberry.ID = field("Its id.")
     key: str = field("Its key.")
-    kind: str = field("decision, fact or relation.")
+    kind: str = field("decision, fact or relation; merge, of two entities that look alike.")
     status: DecisionStatus = field("proposed, accepted or rejected.")
     document: JSON = field("The arguments of the verb that accepting it amounts to.")
     quote: str | None = field("The words that it rests on.")
