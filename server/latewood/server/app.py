@@ -29,7 +29,7 @@ from latewood.server.mcp.service import make_mcp
 from latewood.server.observing import Metrics, Observed
 from latewood.server.options import ServerOptions
 from latewood.server.telemetry import TracesIn
-from latewood.server.throttle import Throttle
+from latewood.server.throttle import Accounts, Throttle
 from latewood.storage.journal import QUEUE_UNITS_MAX
 
 __all__ = ["create_app", "health"]
@@ -101,7 +101,8 @@ def create_app(
     # FastAPI's own pages describe REST and fetch their scripts from the net; GraphQL describes itself.
     app = FastAPI(title="Latewood", version=version("latewood"), lifespan=lifespan, openapi_url=None)
     app.router.routes.extend(spoken.routes)
-    app.include_router(Router(callers, keys, set_up.trusted), prefix="/graphql")
+    accounts = Accounts(set_up.rate)
+    app.include_router(Router(callers, keys, set_up.trusted, accounts.take), prefix="/graphql")
 
     metrics = Metrics(lambda: memory.waiting)
     _add_pages(app, memory, callers, metrics, set_up)
@@ -111,7 +112,7 @@ def create_app(
         return JSONResponse({"errors": [{"message": message, "extensions": extensions}]}, 500)
 
     app.add_exception_handler(Exception, fault)
-    _stand_guard(app, callers, metrics, set_up)
+    _stand_guard(app, callers, metrics, accounts, set_up)
     return app
 
 
@@ -154,10 +155,10 @@ def _add_pages(app: FastAPI, memory: Memory, callers: Callers, metrics: Metrics,
     app.add_api_route("/health", show_health, methods=["GET"])
 
 
-def _stand_guard(app: FastAPI, callers: Callers, metrics: Metrics, set_up: ServerOptions) -> None:
+def _stand_guard(app: FastAPI, callers: Callers, metrics: Metrics, accounts: Accounts, set_up: ServerOptions) -> None:
     """Put what every request goes through before the application."""
     # The last one stands outermost.
-    app.add_middleware(Throttle, rate=set_up.rate, at_once=set_up.at_once)
+    app.add_middleware(Throttle, accounts=accounts, at_once=set_up.at_once)
     app.add_middleware(Identity, callers=callers, public_url=set_up.public_url)
     if set_up.origins:
         app.add_middleware(

@@ -15,7 +15,7 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 from latewood.server.guard import answer, error_body
 from latewood.server.identity import caller
 
-__all__ = ["AT_ONCE_MAX", "RATE_MAX", "REQUEST_S", "Throttle"]
+__all__ = ["AT_ONCE_MAX", "RATE_MAX", "REQUEST_S", "Accounts", "Throttle"]
 
 RATE_MAX: Final = 100.0
 """Requests a second of one credential, on average; twice as many may come in one second after a pause."""
@@ -35,6 +35,38 @@ class _Account:
     running: int = 0
 
 
+class Accounts:
+    """What each caller has left, over HTTP and over sockets together."""
+
+    def __init__(self, rate: float = RATE_MAX, clock: Callable[[], float] = time.monotonic) -> None:
+        """Let each caller have *rate* requests a second."""
+        self.rate = rate
+        self._clock = clock
+        self._known: OrderedDict[str, _Account] = OrderedDict()
+
+    def of(self, name: str) -> _Account:
+        """Return a caller's account as it stands now."""
+        now = self._clock()
+        found = self._known.get(name)
+        if found is None:
+            # Those that are longest unused and idle have full buckets by now: forgetting them gives nobody more.
+            while len(self._known) >= _CALLERS_MAX:
+                self._known.popitem(last=False)
+            found = self._known[name] = _Account(2 * self.rate, now)
+        self._known.move_to_end(name)
+        found.left = min(2 * self.rate, found.left + (now - found.filled_at) * self.rate)
+        found.filled_at = now
+        return found
+
+    def take(self, name: str) -> int | None:
+        """Take one request of a caller's; return in how many seconds to come back where none is left."""
+        account = self.of(name)
+        if account.left < 1:
+            return max(1, math.ceil((1 - account.left) / self.rate))
+        account.left -= 1
+        return None
+
+
 class Throttle:
     """Answers 429 to who asks too much, with Retry-After, and 503 to what takes too long.
 
@@ -43,29 +75,14 @@ class Throttle:
     """
 
     def __init__(
-        self, app: ASGIApp, *, rate: float = RATE_MAX, at_once: int = AT_ONCE_MAX, request_s: float = REQUEST_S,
-        clock: Callable[[], float] = time.monotonic,
+        self, app: ASGIApp, *, accounts: Accounts | None = None, at_once: int = AT_ONCE_MAX,
+        request_s: float = REQUEST_S,
     ) -> None:  # fmt: skip
         """Stand before *app*."""
         self._app = app
-        self._rate = rate
+        self._accounts = accounts or Accounts()
         self._at_once = at_once
         self._request_s = request_s
-        self._clock = clock
-        self._accounts: OrderedDict[str, _Account] = OrderedDict()
-
-    def _account(self, name: str) -> _Account:
-        now = self._clock()
-        found = self._accounts.get(name)
-        if found is None:
-            # Those that are longest unused and idle have full buckets by now: forgetting them gives nobody more.
-            while len(self._accounts) >= _CALLERS_MAX:
-                self._accounts.popitem(last=False)
-            found = self._accounts[name] = _Account(2 * self._rate, now)
-        self._accounts.move_to_end(name)
-        found.left = min(2 * self._rate, found.left + (now - found.filled_at) * self._rate)
-        found.filled_at = now
-        return found
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Answer a request that is one too many, or pass it on."""
@@ -76,16 +93,11 @@ class Throttle:
         if known is None:
             await self._pass(scope, receive, send, lambda: None)
             return
-        account = self._account(known.credential.id)
-        wait = None
-        if account.left < 1:
-            wait = (1 - account.left) / self._rate
-        elif account.running >= self._at_once:
-            wait = 1.0
+        account = self._accounts.of(known.credential.id)
+        wait = 1 if account.running >= self._at_once else self._accounts.take(known.credential.id)
         if wait is not None:
             await self._refuse(scope, send, wait)
             return
-        account.left -= 1
         account.running += 1
         released = False
 
@@ -128,10 +140,11 @@ class Throttle:
             )
             await answer(send, 503, error_body(msg, "request.timeout"), {"retry-after": "5"})
 
-    async def _refuse(self, scope: Scope, send: Send, wait: float) -> None:
+    async def _refuse(self, scope: Scope, send: Send, seconds: int) -> None:
         if scope["type"] == "websocket":
             await send({"type": "websocket.close", "code": 1013, "reason": ""})
             return
-        seconds = max(1, math.ceil(wait))
-        msg = f"more than {self._rate:g} requests a second, or {self._at_once} at once; come back in {seconds} s"
+        msg = (
+            f"more than {self._accounts.rate:g} requests a second, or {self._at_once} at once; come back in {seconds} s"
+        )
         await answer(send, 429, error_body(msg, "rate.exceeded", retryAfter=seconds), {"retry-after": str(seconds)})

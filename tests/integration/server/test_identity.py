@@ -211,6 +211,25 @@ async def test_a_caller_that_asks_too_much_is_told_when_to_come_back(tmp_path: P
         assert (await asked.post(key, SPACES)).status_code == 200
 
 
+async def test_a_socket_spends_from_the_same_account(tmp_path: Path) -> None:
+    async with guarded(tmp_path, rate=2.0) as asked:
+        key = await asked.key("read")
+        address = f"ws://127.0.0.1:{asked.served.port}/graphql"
+        codes: list[str] = []
+        async with websockets.connect(address, subprotocols=["graphql-transport-ws"]) as socket:
+            await socket.send(json.dumps({"type": "connection_init", "payload": {"authorization": f"Bearer {key}"}}))
+            await socket.recv()
+            for number in range(12):
+                await socket.send(json.dumps({"id": str(number), "type": "subscribe", "payload": {"query": SPACES}}))
+            while len(codes) < 12:
+                answer = json.loads(await asyncio.wait_for(socket.recv(), 10))
+                if answer["type"] in ("next", "error"):
+                    codes.append(answer["payload"][0]["extensions"]["code"] if answer["type"] == "error" else "fine")
+            assert codes.count("fine") >= 4
+            assert "rate.exceeded" in codes
+            assert (await asked.post(key, SPACES)).status_code in (200, 429)
+
+
 async def test_named_hosts_and_pages_may_call(tmp_path: Path) -> None:
     options = {"hosts": frozenset({"memory.example"}), "origins": frozenset({"https://app.example"})}
     async with guarded(tmp_path, **options) as asked:

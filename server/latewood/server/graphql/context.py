@@ -7,12 +7,13 @@ they were read, so a nested resolver finds its view by the root field that its p
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import replace
 from typing import Final, Protocol, TypeAlias
 
 import strawberry
 from graphql.pyutils import Path
+from starlette.websockets import WebSocket
 from strawberry.dataloader import DataLoader
 from strawberry.fastapi import BaseContext
 
@@ -128,12 +129,14 @@ class Context(BaseContext):
     """What one operation knows: the memory, its views by root field, and how much it has shown."""
 
     def __init__(
-        self, memory: Memory | None, keys: Keys, trusted: Trusted | None = None, who: Caller | None = None
-    ) -> None:
+        self, memory: Memory | None, keys: Keys, trusted: Trusted | None = None, who: Caller | None = None,
+        take: Callable[[str], int | None] | None = None,
+    ) -> None:  # fmt: skip
         """Serve from *memory*, where *trusted* is given only what it lets through.
 
         Args:
             memory: None until *who* asks is known: then nothing is served.
+            take: counts an operation of a caller, and says in how many seconds to come back when that is one too many.
         """
         super().__init__()
         self._memory = memory
@@ -142,13 +145,19 @@ class Context(BaseContext):
         """The last row that a subscription found already written; it has a context of its own."""
         self._trusted = trusted
         self._who = who
+        self._take = take
+        self._wait: int | None = None
         self._views: dict[str | int, View] = {}
         self._shared: dict[tuple[str | None, AsOf], View] = {}
         self._shown = 0
 
     def fresh(self) -> Context:
         """Return a context for another operation: over one socket several run side by side."""
-        return Context(self._memory, self.keys, self._trusted, self._who)
+        made = Context(self._memory, self.keys, self._trusted, self._who, self._take)
+        if self._take is not None and self._who is not None and isinstance(self.request, WebSocket):
+            # A request is counted as it comes in; a socket's operations are counted here.
+            made._wait = self._take(self._who.credential.id)
+        return made
 
     @property
     def memory(self) -> Memory:
@@ -175,6 +184,9 @@ class Context(BaseContext):
 
     def distrusts(self, document: str) -> RefusedError | None:
         """Return why *document* may not be run, or None."""
+        if self._wait is not None:
+            msg = f"this credential sends more operations than it may; come back in {self._wait} s"
+            return LimitError(msg, code="rate.exceeded", retryAfter=self._wait)
         if self._trusted is None:
             return None
         try:

@@ -95,13 +95,16 @@ class Router(PushingRouter):
 
     websocket_adapter_class = _Socket
 
-    def __init__(self, callers: Callers, keys: Keys, trusted: TrustedDocuments | None = None) -> None:
+    def __init__(
+        self, callers: Callers, keys: Keys, trusted: TrustedDocuments | None = None,
+        take: Callable[[str], int | None] | None = None,
+    ) -> None:  # fmt: skip
         """Serve whom *callers* knows; with *trusted*, a request may name a document by its id."""
         self.trusted = trusted
         self._callers = callers
 
         def context() -> Context:
-            return Context(callers.open_memory(), keys, trusted, caller())
+            return Context(callers.open_memory(), keys, trusted, caller(), take)
 
         super().__init__(
             schema, path="", context_getter=context, subscription_protocols=_PROTOCOLS,
