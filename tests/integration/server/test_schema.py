@@ -68,7 +68,7 @@ def test_the_verbs_are_all_there() -> None:
         "verifyLedger",
     } <= set(schema.query_type.fields)
     assert set(schema.mutation_type.fields) == {
-        "decide", "observe", "relate", "correct", "end", "retract", "erase", "supersede", "merge", "split", "createSpace",
+        "decide", "observe", "relate", "correct", "end", "retract", "erase", "supersede", "merge", "split", "createSpace", "reindex",
         "acceptProposal", "rejectProposal", "detectPatterns", "reviewPattern", "createKey", "rotateKey", "revokeKey",
     }  # fmt: skip
     assert set(schema.subscription_type.fields) == {"changes"}
