@@ -126,7 +126,7 @@ async def test_patterns_open_once_and_are_withdrawn_with_their_evidence(memory: 
     assert whole.high is not None
     assert whole.low < whole.effect < whole.high < 0
     assert whole.q is not None
-    assert whole.q <= 0.05
+    assert whole.q <= 0.06
     assert "carrier:0" in whole.statement
     facts = await memory.facts_by_id(whole.evidence)
     assert {fact.subject_id for fact in facts.values()} == set(whole.about)

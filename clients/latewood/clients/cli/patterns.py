@@ -94,8 +94,8 @@ async def _show_written(call: Call, written: Written) -> None:
 async def detect_patterns(call: Call) -> DetectReport:
     """Look at all series, and keep what drifts, shifts, stands out, recurs, flips back or follows.
 
-    What is tested counts once it holds at two looks running, at a false discovery rate of 5 % (runs 10 %, anomalies
-    20 %). Looking again at the same data writes nothing.
+    What is tested counts once it holds at two looks running, at a false discovery rate of about 5 % (anomalies 20 %).
+    Looking again at the same data writes nothing.
 
     Example: `latewood patterns detect`
     """

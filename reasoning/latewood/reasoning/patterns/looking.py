@@ -72,13 +72,19 @@ def look(
         skipped += left_out
         if progress is not None:
             progress(done + 1, len(detectors))
-    held = {one.key for one in before}
-    kept = tuple(one for one in now if one.key in held or one.q is None)
+    held = {_question(one) for one in before}
+    kept = tuple(one for one in now if _question(one) in held or one.q is None)
     return Look(
         findings=kept,
-        fresh=tuple(one for one in now if one.key not in held and one.q is not None),
-        fading=frozenset(held - {one.key for one in now}),
+        fresh=tuple(one for one in now if _question(one) not in held and one.q is not None),
+        fading=frozenset({one.key for one in before} - {one.key for one in now}),
         skipped=tuple(skipped),
         failed=tuple(failed),
         series=len(world.numbers) + len(world.choices) + len(world.occurrences),
     )
+
+
+def _question(finding: Finding) -> tuple[str, str, str]:
+    """Return what was asked: a line and a step are two answers to whether a series changes."""
+    kind = PatternKind.TREND if finding.kind is PatternKind.SHIFT else finding.kind
+    return (kind.value, finding.scope, finding.predicate)

@@ -22,8 +22,6 @@ POINTS_MIN: Final = 16
 _RUN_POINTS_MIN: Final = 6
 _RUN_POINTS_MAX: Final = 40
 """Longer series have the test of changes, which knows autocorrelation; a run's null does not."""
-_SIDE_SHARE: Final = 0.1
-"""How much of a series lies on either side of zero before it is taken for deviations from a plan."""
 
 
 def _scope(one: Numbers) -> str:
@@ -182,7 +180,8 @@ def _deviates(one: Numbers) -> bool:
     count = len(one.values)
     if not _RUN_POINTS_MIN <= count <= _RUN_POINTS_MAX or not bool(np.all(np.isfinite(one.values))):
         return False
-    return min(int(np.sum(one.values < 0)), int(np.sum(one.values > 0))) >= _SIDE_SHARE * count
+    # What is never below and never above zero is no deviation from a plan.
+    return bool(np.any(one.values < 0)) and bool(np.any(one.values > 0))
 
 
 def _run(q: float, one: Numbers, test: RunTest, sign: int, judged: int, world: World) -> Finding:

@@ -28,11 +28,11 @@ PEERS: Final = "peers"
 
 
 LEVELS: Final[Mapping[PatternKind, float]] = {
-    PatternKind.TREND: 0.05,
-    PatternKind.SHIFT: 0.05,
+    # The tests of changes are on the careful side: what is false of their findings stays well below 5 %.
+    PatternKind.TREND: 0.06,
+    PatternKind.SHIFT: 0.06,
     PatternKind.RULE: 0.05,
-    # A dozen periods say little; one run in ten that is none costs less than one in five that is missed.
-    PatternKind.RECURRENCE: 0.10,
+    PatternKind.RECURRENCE: 0.06,
     # A single odd value asks for a look, nothing more, and a missed one is not seen again.
     PatternKind.ANOMALY: 0.20,
 }
