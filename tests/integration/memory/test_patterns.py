@@ -131,6 +131,11 @@ async def test_patterns_open_once_and_are_withdrawn_with_their_evidence(memory: 
     facts = await memory.facts_by_id(whole.evidence)
     assert {fact.subject_id for fact in facts.values()} == set(whole.about)
 
+    step = next(one for one in found.values() if names[one.about[0]] == "carrier:3")
+    cuts = step.detail["cuts"]
+    assert isinstance(cuts, list)
+    assert len(cuts) == 1
+
     for fact in sorted(whole.evidence)[:20]:
         await memory.retract(fact, because="the sensor was broken")
     after = await detect(memory)

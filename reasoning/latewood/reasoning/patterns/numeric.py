@@ -7,12 +7,15 @@ from typing import Final
 
 import numpy as np
 
+from latewood.graph_schema.clock import from_micros, iso
 from latewood.graph_schema.patterns import PatternKind
+from latewood.graph_schema.values import Json
 from latewood.reasoning.patterns.anomaly import anomaly_tests
 from latewood.reasoning.patterns.change import LENGTH_MAX, ChangeTest, Fitted, change_tests
 from latewood.reasoning.patterns.port import LEVELS, PEERS, Finding, Numbers, Skipped, World
 from latewood.reasoning.patterns.rates import q_values
 from latewood.reasoning.patterns.recurrence import RunTest, run_tests
+from latewood.reasoning.patterns.segments import change_points
 from latewood.reasoning.patterns.telling import amount, day, judged_words, versus
 
 __all__ = ["POINTS_MIN", "Changes", "Recurrences"]
@@ -86,6 +89,7 @@ def _change(one: Numbers, test: ChangeTest, q: float, judged: int, world: World)
     facts, times = one.facts[skipped:], one.times[skipped:]
     kind = PatternKind(test.kind)
     since = times[test.at]
+    cuts: list[Json] = [iso(from_micros(times[at])) for at in change_points(one.values[skipped:])]
     name = world.names.get(one.subject, one.subject)
     what = "drifts" if kind is PatternKind.TREND else "shifted"
     unit = f" {one.unit}" if one.unit else ""
@@ -100,7 +104,7 @@ def _change(one: Numbers, test: ChangeTest, q: float, judged: int, world: World)
         judged=judged, p=test.p, q=q, effect=test.effect, low=test.low, high=test.high, unit=one.unit,
         detail={
             "direction": 1 if test.effect > 0 else -1, "noise": test.scale, "autocorrelation": test.phi,
-            "season": test.period, "against": one.against,
+            "season": test.period, "cuts": cuts, "against": one.against,
         },
     )  # fmt: skip
 
