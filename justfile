@@ -15,7 +15,7 @@ pins:
 lint:
     uv run ruff check .
     uv run ruff format --check .
-    uv run codespell README.md ARCHITECTURE.md CONTRIBUTING.md CHANGELOG.md docs graph_schema storage ingestion reasoning memory server clients tests
+    uv run codespell README.md ARCHITECTURE.md CONTRIBUTING.md CHANGELOG.md docs graph_schema storage ingestion reasoning execution memory server clients tests
 
 types:
     uv run pyright

@@ -15,7 +15,7 @@ import pytest
 from latewood.graph_schema.errors import CODES, LatewoodError
 
 ROOT = Path(__file__).parents[2]
-PORTIONS = ("graph_schema", "storage", "ingestion", "reasoning", "memory", "server", "clients")
+PORTIONS = ("graph_schema", "storage", "ingestion", "reasoning", "execution", "memory", "server", "clients")
 FILES = sorted(path for portion in PORTIONS for path in (ROOT / portion / "latewood").rglob("*.py"))
 LINES_MAX = 500
 TRACKED = subprocess.run(["git", "ls-files", "-z"], cwd=ROOT, capture_output=True, text=True, check=False).stdout.split(

@@ -1,0 +1,274 @@
+"""What people and programs do with runs from outside: start, look, cancel, resume, fork, answer."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, Final, ParamSpec
+
+from latewood.execution.driving import CANCELLED, spec_of
+from latewood.execution.logbook import Logbook
+from latewood.execution.words import Run, RunStatus, Step, StepStatus, place_of, place_text
+from latewood.execution.workflow import Workflow, arguments
+from latewood.execution.writing import Writing, checked_json
+from latewood.graph_schema.clock import from_micros
+from latewood.graph_schema.commands import Command, Expect, Ref
+from latewood.graph_schema.errors import ConflictError, ForbiddenError, InvalidError, LimitError, NotFoundError
+from latewood.graph_schema.model import Trust
+from latewood.graph_schema.values import Json, check_text
+from latewood.storage.port import Page
+
+__all__ = ["FORKED_MAX", "Runs", "Shown"]
+
+FORKED_MAX: Final = 900
+"""Most steps that a fork takes over: they are one unit."""
+_REASON_BYTES_MAX: Final = 2_000
+_TRIES_MAX: Final = 8
+_DEPTH_MAX: Final = 16
+P = ParamSpec("P")
+
+
+@dataclass(frozen=True, slots=True)
+class Shown:
+    """A run with its steps.
+
+    Attributes:
+        attempts: of each step, by its id, what is known of its tries.
+        saves: steps that a resumed run does not run again, and *tokens* what they had used.
+        next: what to do, as a command; None when nothing is left to do.
+    """
+
+    run: Run
+    steps: tuple[Step, ...]
+    attempts: Mapping[str, Sequence[Mapping[str, Json]]]
+    saves: int
+    tokens: int
+    next: str | None
+
+
+class Runs:
+    """The runs of a space, seen from outside of them."""
+
+    def __init__(self, book: Logbook) -> None:
+        """Act through *book*, as its actor."""
+        self._book = book
+        self._write = Writing(book.ids)
+
+    async def start(self, flow: Workflow[P, Any], *args: P.args, **kwargs: P.kwargs) -> Run:
+        """Start a run that the next free worker takes up. Raises InvalidError, LimitError for its input."""
+        given, run_id = arguments(args, kwargs, flow.name), self._book.ids.new()
+        spec = spec_of(flow, given, self._book.clock.now())
+        commands = [
+            *self._write.run(run_id, flow.name, spec, parent=None), *self._write.run_status(run_id, RunStatus.READY)
+        ]  # fmt: skip
+        await self._book.keep(commands, body=["start", flow.name, flow.version, given])
+        return await self._book.run(run_id)
+
+    async def run(self, name: str) -> Run:
+        """Return a run by its id or key. Raises NotFoundError (``run.unknown``)."""
+        return await self._book.run(name)
+
+    async def list(
+        self, *, statuses: Sequence[RunStatus] = (), workflow: str | None = None, first: int = 50,
+        after: str | None = None,
+    ) -> Page[Run]:  # fmt: skip
+        """List runs, the newest first. Raises InvalidError (``cursor.invalid``)."""
+        return await self._book.runs(statuses=statuses, workflow=workflow, first=first, after=after)
+
+    async def show(self, name: str) -> Shown:
+        """Return a run with its steps and their tries. Raises NotFoundError (``run.unknown``)."""
+        run = await self._book.run(name)
+        steps = await self._book.steps(run.id)
+        attempts = await self._book.attempts([step.id for step in steps])
+        tokens = sum(
+            count for step in steps if step.completed for count in (step.usage or {}).values() if isinstance(count, int)
+        )
+        saves = sum(step.completed for step in steps)
+        return Shown(run, steps, attempts, saves, tokens, _next(run, steps))
+
+    async def cancel(self, name: str, reason: str = "") -> Run:
+        """End a run: at once when nobody works on it, else at its worker's next look. One that has ended stays so.
+
+        Raises:
+            ConflictError: it has ended (``run.ended``).
+        """
+        check_text(reason, "the reason", bytes_max=_REASON_BYTES_MAX)
+
+        def made(run: Run) -> list[Command]:
+            if run.ended:
+                raise ConflictError(
+                    f"run {run.id} has ended, {run.status}; nothing is left to cancel", code="run.ended"
+                )
+            words = f"cancelled by {self._book.actor}" + (f": {reason}" if reason else "")
+            if run.status is RunStatus.RUNNING:
+                return [self._write.fact(run.id, "run.cancel", {"by": self._book.actor, "reason": words})]
+            return self._write.ended(run.id, RunStatus.REFUSED, {"class": CANCELLED, "message": words})
+
+        return await self._move(name, made, "cancel")
+
+    async def resume(self, name: str, *, version: str | None = None) -> Run:
+        """Let an escalated or refused run go on where it stopped: what is completed is not run again.
+
+        Args:
+            version: of the workflow, from here on; left out, the run stays with the one that it began with.
+
+        Raises:
+            ConflictError: it is not at an end that it could go on from (``run.ended``).
+        """
+        asked = await self._book.run(name)
+        again = await self._failed_within(asked)
+
+        def made(run: Run) -> list[Command]:
+            if run.status not in (RunStatus.ESCALATED, RunStatus.REFUSED) or run.parent is not None:
+                what = f"it is {run.status}" if run.parent is None else "it is a part of another; resume that one"
+                raise ConflictError(f"run {run.id} cannot be resumed: {what}", code="run.ended")
+            commands: list[Command] = [
+                self._write.fact(step.id, "status", str(StepStatus.AGAIN)) for step in again
+            ]  # fmt: skip
+            if run.cancel is not None:
+                commands.append(self._write.fact(run.id, "run.cancel", {}))
+            if version is not None:
+                commands.append(self._write.fact(run.id, "run.version", version))
+            if (deadline_at := self._deadline(run)) is not None:
+                # It has counted from the start; a resumed run gets as long again.
+                commands.append(self._write.fact(run.id, "run.deadline", from_micros(deadline_at)))
+            return [*commands, *self._write.run_status(run.id, RunStatus.READY)]
+
+        return await self._move(asked.id, made, "resume")
+
+    async def _failed_within(self, run: Run) -> list[Step]:
+        """Return the steps that a resumed run tries anew: those that failed, and those of the child that failed."""
+        found: list[Step] = []
+        left = [run.id]
+        for _ in range(_DEPTH_MAX):
+            if not left:
+                return found
+            for step in await self._book.steps(left.pop()):
+                asks = step.sort == "question" and step.answer is None
+                if step.status is StepStatus.FAILED and not asks:
+                    found.append(step)
+                if step.child is not None and not step.completed:
+                    found.append(step)
+                    left.append(step.child)
+        return found
+
+    async def fork(self, name: str, place: str) -> Run:
+        """Start another run of the same input that has the steps before *place* already. The first one stays as it is.
+
+        Raises:
+            InvalidError: there is no such place in it, or it lies within a branch or a step.
+            LimitError: more than `FORKED_MAX` steps lie before it.
+        """
+        run = await self._book.run(name)
+        at = place_of(place)
+        steps = await self._book.steps(run.id)
+        tops = {step.place[0] for step in steps}
+        if len(at) != 1 or not 1 <= at[0] <= max(tops, default=0) + 1:
+            msg = f"run {run.id} cannot be forked at {place!r}: name one of its steps 1 to {max(tops, default=0) + 1}"
+            raise InvalidError(msg, code="query.invalid")
+        taken = [step for step in steps if step.place < at]
+        unfinished = [step for step in taken if not step.completed and step.sort != "sleep" and step.answer is None]
+        if unfinished:
+            where = place_text(unfinished[0].place)
+            raise InvalidError(f"step {where} of run {run.id} is not completed; fork before it", code="query.invalid")
+        if len(taken) > FORKED_MAX:
+            msg = f"{len(taken):,} steps lie before {place}, more than {FORKED_MAX}; fork earlier"
+            raise LimitError(msg, limit="FORKED_MAX", maximum=FORKED_MAX)
+        fork_id = self._book.ids.new()
+        spec: dict[str, Json] = {
+            "workflow": run.workflow, "version": run.version, "policy": run.policy, "owner": run.owner,
+            "input": dict(run.input), "forked_at": place, "deadline_at": self._deadline(run),
+        }  # fmt: skip
+        commands = self._write.run(fork_id, run.workflow, spec, parent=None)
+        commands.append(self._write.edge(fork_id, "forked_from", run.id))
+        commands += [self._write.edge(fork_id, "has_step", step.id) for step in taken]
+        commands += self._write.run_status(fork_id, RunStatus.READY)
+        await self._book.keep(commands, body=["fork", run.id, place])
+        return await self._book.run(fork_id)
+
+    def _deadline(self, run: Run) -> int | None:
+        """Return the deadline of what begins now and may take as long as *run* might."""
+        if run.deadline_at is None:
+            return None
+        began = run.started_at
+        return self._book.clock.now() + round((from_micros(run.deadline_at) - began).total_seconds() * 1_000_000)
+
+    async def answer(self, question: str, choice: object) -> Run:
+        """Answer a question, by its id or as ``RUN/PLACE``, as this logbook's actor; its run goes on from there.
+
+        Raises:
+            ConflictError: it was answered, or denied, before (``question.settled``).
+            InvalidError: the answer is none of the choices (``question.choice``).
+            ForbiddenError: it is a person's question and a program answers (``trust.too_low``).
+        """
+        said = checked_json(choice, "the answer")
+        for _ in range(_TRIES_MAX):
+            step, run = await self._question(question)
+            asked = step.asked or {}
+            if step.answer is not None or step.status is StepStatus.FAILED:
+                by = "denied when its time was over" if step.answer is None else f"answered by {step.answer.get('by')}"
+                raise ConflictError(f"question {step.id} was {by} already", code="question.settled", step=step.id)
+            choices = asked.get("choices")
+            if isinstance(choices, list) and choices and said not in choices:
+                msg = f"{said!r:.80} is none of the choices: {', '.join(map(str, choices))}"
+                raise InvalidError(msg, code="question.choice", choices=choices)
+            if str(asked.get("owner") or "").startswith("human:") and self._book.trust.level < Trust.HUMAN.level:
+                msg = f"question {step.id} is {asked['owner']}'s; only a person may answer it"
+                raise ForbiddenError(msg)
+            commands: list[Command] = [
+                self._write.fact(step.id, "step.answer", {"choice": said, "by": self._book.actor}),
+                self._write.fact(step.id, "status", str(StepStatus.COMPLETED)),
+                self._write.fact(run.id, "run.wake", from_micros(self._book.clock.now())),
+            ]
+            expects = [Expect(Ref(id=step.id), step.node_version)]
+            try:
+                await self._book.keep(commands, body=["answer", step.id, said], expects=expects)
+            except ConflictError as error:
+                if error.code != "version.conflict":
+                    raise
+                continue
+            return await self._book.run(run.id)
+        raise ConflictError(f"question {question!r:.80} keeps moving; read it and answer again")
+
+    async def _question(self, name: str) -> tuple[Step, Run]:
+        """Return a question, and the run at whose top it stands: the one that is woken."""
+        head, slash, place = name.partition("/")
+        if slash:
+            run = await self._book.run(head)
+            steps = [step for step in await self._book.steps(run.id) if step.place == place_of(place)]
+        else:
+            steps = list(await self._book.steps_by_id([name]))
+            run = await self._book.run(await self._book.run_of(name)) if steps else None
+        if not steps or run is None or steps[0].asked is None:
+            raise NotFoundError(f"{name!r:.80} is no question of a run; `latewood run show` lists them")
+        for _ in range(_DEPTH_MAX):
+            if run.parent is None:
+                break
+            run = await self._book.run(run.parent)
+        return steps[0], run
+
+    async def _move(self, name: str, made: Callable[[Run], Sequence[Command]], what: str) -> Run:
+        """Keep what *made* says of the run as it is, against the version that was read; read again when it moved."""
+        for _ in range(_TRIES_MAX):
+            run = await self._book.run(name)
+            commands = made(run)
+            # A run at work moves with each step; what is asked of it then is a wish that its worker reads.
+            still = run.status is not RunStatus.RUNNING
+            expects = [Expect(Ref(id=run.id), run.node_version)] if still else []
+            try:
+                await self._book.keep(commands, body=[what, run.id], expects=expects)
+            except ConflictError as error:
+                if error.code != "version.conflict":
+                    raise
+                continue
+            return await self._book.run(run.id)
+        raise ConflictError(f"run {name} keeps moving; try again in a moment")
+
+
+def _next(run: Run, steps: Sequence[Step]) -> str | None:
+    for step in steps:
+        if step.asked is not None and step.answer is None and step.status is StepStatus.WAITING and not run.ended:
+            return f"latewood run answer {run.id}/{place_text(step.place)} CHOICE"
+    if run.status in (RunStatus.ESCALATED, RunStatus.REFUSED):
+        return f"latewood run resume {run.id}"
+    return None

@@ -1,0 +1,229 @@
+"""From a workflow's function to the end of its run: what it returned or raised becomes one of the four ends."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from typing import Any, Final, ParamSpec, TypeVar, cast
+
+from latewood.execution.faults import Action, Fault, FaultClass
+from latewood.execution.running import Execution, NondeterministicError, StepFailedError, SuspendedError
+from latewood.execution.words import Place, Run, RunStatus, Step, StepStatus, place_text
+from latewood.execution.workflow import HERE, Scope, Workflow, arguments, digest_of, running
+from latewood.execution.writing import checked_json
+from latewood.graph_schema.commands import Command, Expect, Ref
+from latewood.graph_schema.errors import ConflictError, LatewoodError
+from latewood.graph_schema.values import Json
+from latewood.storage.crashpoints import reach
+
+__all__ = ["CANCELLED", "child", "drive", "finish", "spec_of"]
+
+P = ParamSpec("P")
+R = TypeVar("R")
+
+CANCELLED: Final = "cancelled"
+_MESSAGE_CHARS_MAX: Final = 1_000
+_SECOND: Final = 1_000_000
+
+
+@dataclass(frozen=True, slots=True)
+class _End:
+    status: RunStatus
+    result: dict[str, Json]
+
+
+def spec_of(flow: Workflow[..., Any], given: Mapping[str, Json], now: int) -> dict[str, Json]:
+    """Return what is fixed of a run at its start."""
+    return {
+        "workflow": flow.name, "version": flow.version, "policy": flow.policy.version, "owner": flow.owner,
+        "input": dict(given), "deadline_at": now + round(flow.deadline_s * _SECOND),
+    }  # fmt: skip
+
+
+def _trouble(status: RunStatus, kind: str, message: str, place: Place | None = None) -> _End:
+    result: dict[str, Json] = {"class": kind, "message": message[:_MESSAGE_CHARS_MAX]}
+    if place is not None:
+        result["step"] = place_text(place)
+    return _End(status, result)
+
+
+def _failed(error: StepFailedError) -> _End:
+    status = RunStatus.REFUSED if error.action is Action.REFUSE else RunStatus.ESCALATED
+    return _trouble(status, str(error.fault.kind), error.message, error.place)
+
+
+async def _called(execution: Execution, flow: Workflow[..., Any]) -> _End:
+    """Run the function; what it does ends in a value, in trouble, or in a wait."""
+    given = execution.run.input
+    args, kwargs = cast("list[Json]", given.get("args", [])), cast("dict[str, Json]", given.get("kwargs", {}))
+    deadline_at = execution.run.deadline_at
+    left_s = None if deadline_at is None else (deadline_at - execution.book.clock.now()) / _SECOND
+    if left_s is not None and left_s <= 0:
+        return _trouble(RunStatus.ESCALATED, "deadline", "the run did not end within its deadline")
+    token, deadline = HERE.set((execution, Scope())), asyncio.timeout(left_s)
+    try:
+        async with deadline:
+            returned = await flow.function(*args, **kwargs)
+        output = checked_json(returned, f"what the workflow {flow.name} returns")
+    except StepFailedError as error:
+        return _failed(error)
+    except NondeterministicError as error:
+        return _trouble(RunStatus.ESCALATED, "nondeterministic", str(error))
+    except TimeoutError as error:
+        if deadline.expired():
+            return _trouble(RunStatus.ESCALATED, "deadline", f"the run did not end within its deadline: {error}")
+        return _trouble(RunStatus.ESCALATED, "workflow", f"the workflow's own code raised TimeoutError: {error}")
+    except Exception as error:  # noqa: BLE001 - a bug in a workflow ends its run, not its worker
+        words = error.message if isinstance(error, LatewoodError) else f"{type(error).__name__}: {error}"
+        return _trouble(RunStatus.ESCALATED, "workflow", f"the workflow's own code raised {words}")
+    finally:
+        HERE.reset(token)
+    missed = execution.unvisited()
+    if missed is not None:
+        name = execution.memo[missed].name
+        msg = f"the workflow ended and never came to step {place_text(missed)} ({name}), which is kept"
+        return _trouble(RunStatus.ESCALATED, "nondeterministic", msg)
+    return _End(RunStatus.DEGRADED if execution.degraded else RunStatus.DONE, {"output": output})
+
+
+async def drive(execution: Execution, flow: Workflow[..., Any]) -> Run:
+    """Run *flow* until it ends or waits, and keep that. Returns the run as it then is.
+
+    Raises:
+        AbandonedError: the run is another worker's.
+        asyncio.CancelledError: whoever called this has to say what becomes of the run.
+    """
+    while True:
+        try:
+            end = await _called(execution, flow)
+        except SuspendedError as wait:
+            reach("run.left")
+            waiting = await _suspend(execution, wait)
+            if waiting is not None:
+                return waiting
+            continue
+        reach("run.left")
+        return await finish(execution, end.status, end.result)
+
+
+async def finish(
+    execution: Execution, status: RunStatus, result: Mapping[str, Json], also: Sequence[Command] = ()
+) -> Run:  # fmt: skip
+    """Keep the end of a run; nothing of it may be written after that."""
+    run = execution.run
+    stats: dict[str, Json] = {"replayed": execution.replayed, "tokens_saved": execution.tokens}
+    said: dict[str, Json] = {**result, **(stats if execution.replayed else {})}
+    await execution.keep([*execution.write.ended(run.id, status, said), *also], ["ended", str(status), said])
+    execution.closed = True
+    reach("run.kept")
+    return replace(run, status=status, result=said)
+
+
+async def _suspend(execution: Execution, wait: SuspendedError) -> Run | None:
+    """Keep that a run waits; None when an answer came in between, and the run can go on at once.
+
+    The questions' versions go with it: an answer that nobody has read yet makes the store refuse the wait.
+    """
+    run = execution.run
+    if wait.questions:
+        asked = await execution.book.steps_by_id([step.id for step in wait.questions])
+        if any(step.answer is not None for step in asked):
+            return _again(execution, asked)
+    else:
+        asked = ()
+    expects = [Expect(Ref(id=step.id), step.node_version) for step in asked]
+    # Without an instant of its own it sleeps until its deadline: an answer wakes it before.
+    wake_at = wait.wake_at if wait.wake_at is not None else run.deadline_at
+    commands = execution.write.run_status(run.id, RunStatus.WAITING, wake_at=wake_at)
+    try:
+        await execution.keep(commands, ["waiting", wake_at], expects=expects)
+    except ConflictError as error:
+        if error.code != "version.conflict":
+            raise
+        return _again(execution, await execution.book.steps_by_id([step.id for step in asked]))
+    execution.closed = True
+    reach("run.kept")
+    return replace(run, status=RunStatus.WAITING, wake_at=wake_at)
+
+
+def _again(execution: Execution, steps: Sequence[Step]) -> None:
+    for step in steps:
+        # Those of a child are read again with the child.
+        mine = execution.memo.get(step.place)
+        if mine is not None and mine.id == step.id:
+            execution.remember(step)
+    execution.visited.clear()
+
+
+async def child(flow: Workflow[P, R], *args: P.args, **kwargs: P.kwargs) -> R:
+    """Run another workflow as a run of its own, a part of this one, and return what it returns.
+
+    Raises:
+        StepFailedError: it ended escalated or refused.
+    """
+    execution, scope = running("child")
+    assert isinstance(execution, Execution)  # noqa: S101 - there is no other
+    return cast("R", await _child(execution, scope.next(), flow, args, kwargs))
+
+
+async def _child(
+    of: Execution, place: Place, flow: Workflow[..., Any], args: tuple[object, ...], kwargs: Mapping[str, object]
+) -> Json:  # fmt: skip
+    given = arguments(args, kwargs, flow.name)
+    digest = digest_of(flow.name, given)
+    kept = of.recall(place, flow.name, digest)
+    if kept is not None and kept.completed:
+        of.replayed += 1
+        of.degraded |= kept.status is StepStatus.DEGRADED
+        return kept.output
+    if kept is None:
+        kept = await _begin_child(of, place, flow, given, digest)
+    run = await of.book.run(str(kept.child))
+    if not run.ended or kept.status is StepStatus.AGAIN:
+        memo = {step.place: step for step in await of.book.steps(run.id)}
+        inner = Execution(of.book, of.registry, run, of.guard, flow.policy, memo)
+        try:
+            run = await _drive_child(inner, flow)
+        finally:
+            inner.closed = True
+    if run.status in (RunStatus.DONE, RunStatus.DEGRADED):
+        degraded = run.status is RunStatus.DEGRADED
+        await of.keep(of.write.completed(kept.id, run.output, degraded=degraded), ["completed", digest, run.output])
+        of.degraded |= degraded
+        status = StepStatus.DEGRADED if degraded else StepStatus.COMPLETED
+        of.remember(replace(kept, status=status, output=run.output))
+        return run.output
+    kind = str(run.result.get("class", "permanent"))
+    known = FaultClass(kind) if kind in set(FaultClass) else FaultClass.PERMANENT
+    action = Action.REFUSE if run.status is RunStatus.REFUSED else Action.ESCALATE
+    raise StepFailedError(place, flow.name, Fault(known, str(run.result.get("message", ""))), action)
+
+
+async def _begin_child(
+    of: Execution, place: Place, flow: Workflow[..., Any], given: dict[str, Json], digest: str
+) -> Step:  # fmt: skip
+    write, step_id, child_id = of.write, of.book.ids.new(), of.book.ids.new()
+    commands = write.step(of.run.id, step_id, place, flow.name, "child", digest, child=child_id)
+    commands += write.run(child_id, flow.name, spec_of(flow, given, of.book.clock.now()), parent=of.run.id)
+    commands += write.run_status(child_id, RunStatus.RUNNING)
+    commands.append(write.waiting(step_id))
+    await of.keep(commands, ["child", flow.name, given])
+    kept = Step(step_id, place, flow.name, "child", digest, StepStatus.WAITING, child=child_id)
+    of.remember(kept)
+    return kept
+
+
+async def _drive_child(inner: Execution, flow: Workflow[..., Any]) -> Run:
+    """Drive a child; when it waits, so does its parent, until the same instant or answer."""
+    end: _End | None = None
+    try:
+        end = await _called(inner, flow)
+    except SuspendedError:
+        status = inner.write.run_status(inner.run.id, RunStatus.WAITING)
+        await inner.keep(status, ["waiting"])
+        raise
+    except asyncio.CancelledError:
+        inner.closed = True
+        raise
+    return await finish(inner, end.status, end.result)

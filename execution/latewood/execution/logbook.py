@@ -1,0 +1,250 @@
+"""Where runs are written and read: nodes and facts of the execution ledger, through the journal."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from datetime import UTC, datetime
+from typing import Final, cast
+
+from latewood.execution.words import Claim, Run, RunStatus, Step, StepStatus, place_of
+from latewood.graph_schema.clock import AsOf, Clock, Micros, parse_instant, to_micros
+from latewood.graph_schema.commands import ActorSpec, Command, Expect, Guard, Ref, Unit
+from latewood.graph_schema.errors import LimitError, NotFoundError, UnavailableError
+from latewood.graph_schema.events import Receipt
+from latewood.graph_schema.ids import IdSource, is_id, normal_id
+from latewood.graph_schema.ledger import body_digest
+from latewood.graph_schema.model import Fact, Node, NodeKind, Trust
+from latewood.graph_schema.values import Json
+from latewood.storage.journal import Journal
+from latewood.storage.port import FactQuery, GraphStore, NodeQuery, Page
+
+__all__ = ["STEPS_MAX", "Logbook", "ref"]
+
+STEPS_MAX: Final = 10_000
+"""Most steps of one run; a longer one hands over to child workflows."""
+_READ_AT_ONCE: Final = 1_000
+_KEEP_TRIES_MAX: Final = 6
+_KEEP_WAIT_FIRST_S: Final = 0.05
+# What was written last holds, whatever the clock of the process that reads it says.
+_LATEST: Final = AsOf(valid_at=datetime(9999, 1, 1, tzinfo=UTC))
+_RUN_FACTS: Final = (
+    "status",
+    "run.claim",
+    "run.wake",
+    "run.result",
+    "run.cancel",
+    "run.version",
+    "run.deadline",
+    "part_of",
+    "forked_from",
+)
+_STEP_FACTS: Final = ("status", "step.output", "step.answer", "error", "usage", "has_attempt")
+
+
+@dataclass(frozen=True, slots=True)
+class Logbook:
+    """The runs of one space, and who writes them.
+
+    Attributes:
+        actor: the key of who writes.
+        trust: of what is written, already cut to the credential's ceiling.
+    """
+
+    store: GraphStore
+    journal: Journal
+    space: str
+    clock: Clock
+    ids: IdSource
+    actor: str
+    trust: Trust = Trust.AGENT
+    session: str | None = None
+
+    def by(self, actor: str, trust: Trust) -> Logbook:
+        """Return the same logbook, written by another actor."""
+        return replace(self, actor=actor, trust=trust)
+
+    async def keep(
+        self, commands: Sequence[Command], *, body: Json, guard: Guard | None = None, expects: Sequence[Expect] = ()
+
+    ) -> Receipt:  # fmt: skip
+        """Keep *commands* as one unit of the execution ledger, once.
+
+        A store that is gone for a moment is asked again, with the same key: what was kept then is not kept twice.
+
+        Raises:
+            RefusedError: it cannot be kept: the lease is lost, the version moved, a text is too long.
+            UnavailableError: the store stayed away.
+        """
+        unit_id = self.ids.new()
+        unit = Unit(
+            id=unit_id, space=self.space, actor=ActorSpec(self.actor), trust=self.trust, body=body_digest(body),
+            commands=tuple(commands), ledger="execution", op=f"latewood.execution:{unit_id}",
+            session=self.session, expects=tuple(expects), guard=guard,
+        )  # fmt: skip
+        wait_s = _KEEP_WAIT_FIRST_S
+        for _ in range(_KEEP_TRIES_MAX - 1):
+            try:
+                return await self.journal.submit(self.store, unit)
+            except UnavailableError as error:
+                if error.code == "store.closed":
+                    raise
+            await asyncio.sleep(wait_s)
+            wait_s *= 2
+        return await self.journal.submit(self.store, unit)
+
+    async def run(self, name: str) -> Run:
+        """Return a run by its id or key. Raises NotFoundError (``run.unknown``)."""
+        name = normal_id(name)
+        keys = [] if is_id(name) else [name, f"run:{name}"]
+        found = await self.store.nodes(self.space, ids=[] if keys else [name], keys=keys)
+        runs = await self._runs_of([node for node in found.values() if node.kind is NodeKind.RUN][:1])
+        if not runs:
+            msg = f"space {self.space!r} has no run {name[:80]!r} of a workflow; `latewood runs` lists them"
+            raise NotFoundError(msg, code="run.unknown", run=name[:80])
+        return runs[0]
+
+    async def runs(
+        self, *, statuses: Sequence[RunStatus] = (), workflow: str | None = None, first: int = 50,
+        after: str | None = None, newest: bool = True,
+    ) -> Page[Run]:  # fmt: skip
+        """List runs of workflows; those that imported traces brought are not among them."""
+        where = {"status": [str(status) for status in (statuses or RunStatus)]}
+        query = NodeQuery(NodeKind.RUN, type=workflow, where=where, first=first, after=after, newest=newest)
+        page = await self.store.list_nodes(self.space, query, _LATEST)
+        return Page(await self._runs_of(page.items), page.next)
+
+    async def runs_by_id(self, ids: Sequence[str]) -> tuple[Run, ...]:
+        """Return those of these runs that are there."""
+        return await self._runs_of(list((await self.store.nodes(self.space, ids=ids)).values()))
+
+    async def _runs_of(self, nodes: Sequence[Node]) -> tuple[Run, ...]:
+        ours = [node for node in nodes if "workflow" in node.attributes]
+        if not ours:
+            return ()
+        facts = await self._facts([node.id for node in ours], _RUN_FACTS)
+        return tuple(_run(node, facts.get(node.id, [])) for node in ours)
+
+    async def _facts(self, subjects: Sequence[str], predicates: Sequence[str]) -> dict[str, list[Fact]]:
+        found: dict[str, list[Fact]] = {}
+        for begin in range(0, len(subjects), _READ_AT_ONCE):
+            query = FactQuery(subjects=subjects[begin : begin + _READ_AT_ONCE], predicates=predicates)
+            for fact in await self.store.facts(self.space, query, _LATEST):
+                found.setdefault(fact.subject_id, []).append(fact)
+        return found
+
+    async def steps(self, run_id: str) -> tuple[Step, ...]:
+        """Return a run's steps by their places. Raises LimitError above `STEPS_MAX`."""
+        edges = await self.store.facts(self.space, FactQuery(subjects=[run_id], predicates=["has_step"]), _LATEST)
+        if len(edges) > STEPS_MAX:
+            msg = f"run {run_id} has {len(edges):,} steps, more than {STEPS_MAX:,}; split it into child workflows"
+            raise LimitError(msg, limit="STEPS_MAX", maximum=STEPS_MAX)
+        return await self.steps_by_id([edge.object_id for edge in edges if edge.object_id is not None])
+
+    async def steps_by_id(self, ids: Sequence[str]) -> tuple[Step, ...]:
+        """Return those of these steps that are there, by their places.
+
+        Their versions are read before what they say: who hands a version back as expected is told of what came since.
+        """
+        nodes: list[Node] = []
+        for begin in range(0, len(ids), _READ_AT_ONCE):
+            part = await self.store.nodes(self.space, ids=ids[begin : begin + _READ_AT_ONCE])
+            nodes += [node for node in part.values() if "place" in node.attributes]
+        facts = await self._facts([node.id for node in nodes], _STEP_FACTS)
+        now = self.clock.now()
+        return tuple(sorted((_step(node, facts.get(node.id, []), now) for node in nodes), key=lambda step: step.place))
+
+    async def run_of(self, step_id: str) -> str:
+        """Return the id of the run that a step was first a part of. Raises NotFoundError (``run.unknown``)."""
+        edges = await self.store.facts(self.space, FactQuery(objects=[step_id], predicates=["has_step"]), _LATEST)
+        if not edges:
+            raise NotFoundError(f"{step_id!r:.80} is no step of a run", code="run.unknown")
+        return edges[0].subject_id
+
+    async def attempts(self, step_ids: Sequence[str]) -> dict[str, list[Mapping[str, Json]]]:
+        """Return what is known of each try of these steps, in order."""
+        edges = (await self._facts(step_ids, ("has_attempt",))).items()
+        targets = [fact.object_id for _, facts in edges for fact in facts if fact.object_id is not None]
+        nodes: dict[str, Node] = {}
+        for begin in range(0, len(targets), _READ_AT_ONCE):
+            nodes |= await self.store.nodes(self.space, ids=targets[begin : begin + _READ_AT_ONCE])
+        tried = {
+            step: [nodes[fact.object_id].attributes for fact in facts if fact.object_id in nodes]
+            for step, facts in edges
+        }
+        for of_step in tried.values():
+            of_step.sort(key=lambda one: _int(one.get("number")) or 0)
+        return tried
+
+
+def _int(value: object) -> int | None:
+    return value if isinstance(value, int) else None
+
+
+def _text(value: object) -> str | None:
+    return value if isinstance(value, str) else None
+
+
+def _document(fact: Fact | None) -> dict[str, Json] | None:
+    if fact is None or fact.value is None or not isinstance(fact.value.data, dict):
+        return None
+    return cast("dict[str, Json]", fact.value.data)
+
+
+def _object(value: Json) -> dict[str, Json] | None:
+    return value if isinstance(value, dict) else None
+
+
+def _words(fact: Fact | None) -> str | None:
+    return None if fact is None or fact.value is None else str(fact.value.data)
+
+
+def _instant(fact: Fact | None) -> Micros | None:
+    if fact is None or fact.value is None:
+        return None
+    return to_micros(parse_instant(str(fact.value.data)))
+
+
+def _run(node: Node, facts: Sequence[Fact]) -> Run:
+    said = {fact.predicate: fact for fact in facts}
+    spec, claim = node.attributes, _document(said.get("run.claim"))
+    parent, forked, written = said.get("part_of"), said.get("forked_from"), _words(said.get("status"))
+    return Run(
+        id=node.id, workflow=str(spec["workflow"]), version=_words(said.get("run.version")) or str(spec["version"]),
+        policy=str(spec.get("policy", "")), status=RunStatus(written) if written else RunStatus.REFUSED,
+        owner=_text(spec.get("owner")), input=_object(spec.get("input")) or {}, started_at=node.recorded_at,
+        deadline_at=_instant(said.get("run.deadline")) or _int(spec.get("deadline_at")),
+        wake_at=_instant(said.get("run.wake")),
+        claim=None if not claim else Claim(
+            str(claim.get("worker", "")), _int(claim.get("fence")) or 0, _int(claim.get("steps")) or 0,
+            _int(claim.get("lost")) or 0,
+        ),
+        result=_document(said.get("run.result")) or {}, cancel=_document(said.get("run.cancel")) or None,
+        parent=None if parent is None else parent.object_id,
+        forked_from=None if forked is None else forked.object_id, node_version=node.version,
+    )  # fmt: skip
+
+
+def _step(node: Node, facts: Sequence[Fact], now: Micros) -> Step:
+    said = {fact.predicate: fact for fact in facts}
+    spec, status, words = node.attributes, _words(said.get("status")), _words(said.get("error"))
+    output, wake_at = _document(said.get("step.output")), _int(spec.get("wake_at"))
+    if node.type == "sleep" and wake_at is not None and wake_at > now:
+        status = StepStatus.WAITING
+    kind, _, message = (words or "").partition(": ")
+    return Step(
+        id=node.id, place=place_of(str(spec["place"])), name=node.name, sort=node.type, digest=str(spec.get("digest")),
+        status=StepStatus(status) if status else StepStatus.STARTED,
+        attempts=sum(fact.predicate == "has_attempt" for fact in facts),
+        output=None if output is None else output.get("value"),
+        error=None if words is None else {"class": kind, "message": message},
+        usage=_document(said.get("usage")), wake_at=wake_at, asked=_object(spec.get("asked")),
+        answer=_document(said.get("step.answer")), child=_text(spec.get("child")),
+        node_version=node.version,
+    )  # fmt: skip
+
+
+def ref(node_id: str) -> Ref:
+    """Name a node by its id."""
+    return Ref(id=node_id)

@@ -1,0 +1,377 @@
+"""One go at a run in this process: steps are run once and kept, and what is kept already is not run again."""
+
+from __future__ import annotations
+
+import asyncio
+import random
+import time
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from contextvars import ContextVar
+from dataclasses import dataclass, field, replace
+from typing import Any, Final
+
+from latewood.execution.faults import Action, Fault, FaultClass, Policy, fault_of
+from latewood.execution.logbook import STEPS_MAX, Logbook
+from latewood.execution.words import PLACE_PARTS_MAX, Place, Run, Step, StepStatus, place_text
+from latewood.execution.workflow import HERE, Registry, Scope, StepOf, arguments, called, digest_of
+from latewood.execution.writing import Attempt, Writing, checked_json
+from latewood.graph_schema.clock import Micros
+from latewood.graph_schema.commands import Command, Expect, Guard, Ref
+from latewood.graph_schema.errors import ConflictError, LimitError, RefusedError, UnavailableError
+from latewood.graph_schema.values import Json
+from latewood.storage.crashpoints import reach
+
+__all__ = [
+    "TRYING", "WAIT_HERE_S", "AbandonedError", "Execution", "NondeterministicError", "StepFailedError",
+    "SuspendedError", "Trying",
+]  # fmt: skip
+
+WAIT_HERE_S: Final = 5.0
+"""What lasts longer than this is waited for without the run in memory."""
+_SECOND: Final = 1_000_000
+_NAME_CHARS: Final = 200
+
+
+class SuspendedError(BaseException):
+    """The run waits for longer than is worth staying. No workflow can catch it by `except Exception`."""
+
+    def __init__(self, wake_at: Micros | None, questions: Sequence[Step] = ()) -> None:
+        """Wait until *wake_at*, or until one of *questions* is answered."""
+        super().__init__(wake_at)
+        self.wake_at = wake_at
+        self.questions = tuple(questions)
+
+
+class AbandonedError(BaseException):
+    """The run is another worker's now, or the store stayed away: nothing more of it may be done or written here."""
+
+
+class NondeterministicError(BaseException):
+    """The workflow came to another step than the one that is kept."""
+
+
+class StepFailedError(RefusedError):
+    """A step failed for good, after what its policy allows; *fault* says how, *action* what its policy says of it."""
+
+    default_code = "run.step_failed"
+
+    def __init__(self, place: Place, name: str, fault: Fault, action: Action) -> None:
+        """Name the step."""
+        where = place_text(place)
+        super().__init__(
+            f"step {where} ({name}) failed, {fault.kind}: {fault.message}", step=where, kind=str(fault.kind)
+        )
+        self.fault = fault
+        self.action = action
+        self.place = place
+
+
+@dataclass(slots=True)
+class Trying:
+    """What a step's function may ask about the try that it is.
+
+    Attributes:
+        key: the same for every try of this step: an idempotency key for effects elsewhere.
+        last: what the try before met, for a try that mends it.
+        usage: tokens booked by this try, if any.
+    """
+
+    key: str
+    number: int
+    last: Fault | None = None
+    usage: dict[str, Json] | None = None
+    model: str | None = None
+
+
+TRYING: Final[ContextVar[Trying | None]] = ContextVar("latewood_try", default=None)
+"""The try that this task is; None outside of steps."""
+
+
+@dataclass(slots=True)
+class Execution:
+    """One go at a run.
+
+    Attributes:
+        memo: the steps that are kept, by place.
+        visited: the places that this go came to.
+        replayed: steps that were not run again, and *tokens* what they had used.
+    """
+
+    book: Logbook
+    registry: Registry
+    run: Run
+    guard: Guard | None
+    policy: Policy
+    memo: dict[Place, Step] = field(default_factory=dict[Place, Step])
+    visited: set[Place] = field(default_factory=set[Place])
+    degraded: bool = False
+    replayed: int = 0
+    tokens: int = 0
+    closed: bool = False
+
+    @property
+    def write(self) -> Writing:
+        """Makes the commands."""
+        return Writing(self.book.ids)
+
+    async def keep(self, commands: Sequence[Command], body: Json, *, expects: Sequence[Expect] = ()) -> None:
+        """Keep a part of the run under its worker's lease. Raises AbandonedError when that is lost."""
+        self.check_open()
+        try:
+            await self.book.keep(commands, body=body, guard=self.guard, expects=expects)
+        except ConflictError as error:
+            if error.code != "lease.lost":
+                raise
+            self.closed = True
+            raise AbandonedError(error.message) from error
+        except UnavailableError as error:
+            self.closed = True
+            raise AbandonedError(error.message) from error
+
+    def check_open(self) -> None:
+        """Stop whoever goes on after the run was left. Raises AbandonedError."""
+        if self.closed:
+            raise AbandonedError("this go at the run is over")
+
+    def recall(self, place: Place, name: str, digest: str) -> Step | None:
+        """Return what is kept of the step at *place*; None when it is new.
+
+        Raises:
+            NondeterministicError: another step is kept there.
+        """
+        self.check_open()
+        self.visited.add(place)
+        kept = self.memo.get(place)
+        if kept is None:
+            if len(self.memo) >= STEPS_MAX or len(place) > PLACE_PARTS_MAX:
+                msg = f"a run has at most {STEPS_MAX:,} steps, {PLACE_PARTS_MAX} deep; split it into child workflows"
+                raise LimitError(msg, limit="STEPS_MAX", maximum=STEPS_MAX)
+            return None
+        if (kept.name, kept.digest) != (name[:_NAME_CHARS], digest):
+            what = "other arguments" if kept.name == name[:_NAME_CHARS] else f"{kept.name!r}"
+            msg = (
+                f"at step {place_text(place)} the workflow calls {name!r}, and {what} is kept there: it did something "
+                "else than before. Run the code that began the run, or fork it from there"
+            )
+            raise NondeterministicError(msg)
+        return kept
+
+    def unvisited(self) -> Place | None:
+        """Return a place that is kept and that this go never came to; None when the go was like the ones before."""
+        for place in sorted(self.memo):
+            if place not in self.visited and not any(place[:n] in self.memo for n in range(1, len(place))):
+                return place
+        return None
+
+    def remember(self, step: Step) -> None:
+        """Note what is kept now."""
+        self.memo[step.place] = step
+
+    async def step(
+        self, made: StepOf[Any, Any], place: Place, args: tuple[object, ...], kwargs: Mapping[str, object]
+    ) -> Any:  # fmt: skip
+        """Run a step once, or return what it returned before."""
+        digest = digest_of(made.name, arguments(args, kwargs, made.name))
+        kept = self.recall(place, made.name, digest)
+        if kept is not None and kept.completed:
+            self.replayed += 1
+            self.tokens += sum(count for count in (kept.usage or {}).values() if isinstance(count, int))
+            self.degraded |= kept.status is StepStatus.DEGRADED
+            return kept.output
+        if kept is not None and kept.status is StepStatus.FAILED:
+            raise self._failed_before(made, kept)
+        going = _Going(self, made, place, digest, kept, args, kwargs)
+        return await going.result()
+
+    def _failed_before(self, made: StepOf[Any, Any], kept: Step) -> StepFailedError:
+        error = kept.error or {}
+        fault = Fault(str(error.get("class", "permanent")), str(error.get("message", "")))
+        rule = (made.policy or self.policy).rule(fault.kind)
+        return StepFailedError(kept.place, kept.name, fault, rule.then)
+
+
+@dataclass(slots=True)
+class _Going:
+    """The tries of one step."""
+
+    of: Execution
+    made: StepOf[Any, Any]
+    place: Place
+    digest: str
+    kept: Step | None
+    args: tuple[object, ...]
+    kwargs: Mapping[str, object]
+    step_id: str = ""
+    number: int = 0
+    tried: Counter[str] = field(default_factory=Counter[str])
+    last: Fault | None = None
+
+    @property
+    def _policy(self) -> Policy:
+        return self.made.policy or self.of.policy
+
+    async def result(self) -> Json:
+        """Try until it goes through or the policy says that it does not."""
+        self.step_id = self.of.book.ids.new() if self.kept is None else self.kept.id
+        if self.kept is not None:
+            await self._go_on(self.kept)
+        if self.made.outside and (found := await self._begin()) is not None:
+            return found
+        while True:
+            self.number += 1
+            trying = Trying(f"{self.of.run.id}/{place_text(self.place)}", self.number, self.last)
+            began = time.monotonic()
+            again = True
+            try:
+                output = await self._call(trying)
+            except Exception as error:  # noqa: BLE001 - every trouble of a step has a class
+                fault = error.fault if isinstance(error, StepFailedError) else fault_of(error)
+                again = not isinstance(error, StepFailedError)
+            else:
+                reach("step.called")
+                return await self._completed(output, self._attempt(trying, began))
+            self.of.check_open()
+            self.last = fault
+            self.tried[fault.kind] += 1
+            rule = self._policy.rule(fault.kind)
+            if not again or self.tried[fault.kind] >= rule.tries:
+                return await self._used_up(fault, self._attempt(trying, began, fault))
+            # Chance keeps those that failed together from coming back together.
+            wait_s = rule.wait_s(self.tried[fault.kind], random.random(), fault.retry_after_s)  # noqa: S311
+            await self._try_again(self._attempt(trying, began, fault), wait_s)
+            # What a lost answer left behind is looked up; a refusal that says so left nothing.
+            if self.made.outside and fault.kind is FaultClass.TRANSIENT and (found := await self._probe()) is not None:
+                return found
+
+    def _attempt(self, trying: Trying, began: float, fault: Fault | None = None) -> Attempt:
+        seconds = time.monotonic() - began
+        return Attempt(self.number, seconds, self._policy.version, fault, trying.usage, trying.model)
+
+    async def _call(self, trying: Trying) -> Json:
+        """Call the function, as a place of its own in the run, and return what will be read of it again."""
+        here, mine = HERE.set((self.of, Scope(self.place))), TRYING.set(trying)
+        try:
+            async with asyncio.timeout(self.made.timeout_s):
+                given = await called(self.made.function, *self.args, **self.kwargs)
+            return checked_json(given, f"what {self.made.name} returns")
+        finally:
+            HERE.reset(here)
+            TRYING.reset(mine)
+
+    def _declared(self) -> list[Command]:
+        """Return what makes the step's node, the first time; from then on it is there."""
+        if self.kept is not None:
+            return []
+        return self.of.write.step(
+            self.of.run.id, self.step_id, self.place, self.made.name, self.made.sort, self.digest
+        )  # fmt: skip
+
+    def _note(self, status: StepStatus, output: Json = None, fault: Fault | None = None) -> None:
+        error: dict[str, Json] | None = None if fault is None else {"class": str(fault.kind), "message": fault.message}
+        self.kept = Step(
+            self.step_id, self.place, self.made.name[:_NAME_CHARS], self.made.sort, self.digest, status,
+            attempts=self.number, output=output, error=error,
+        )  # fmt: skip
+        self.of.remember(self.kept)
+
+    async def _go_on(self, kept: Step) -> None:
+        """Go on where another worker, or an earlier go, stopped."""
+        self.number = kept.attempts
+        if kept.attempts and kept.status is not StepStatus.AGAIN:
+            before = (await self.of.book.attempts([kept.id])).get(kept.id, [])
+            self.tried.update(str(one["class"]) for one in before if "class" in one)
+            retry_at = before[-1].get("retry_at") if before else None
+            if before and "class" in before[-1]:
+                self.last = Fault(str(before[-1]["class"]), str(before[-1].get("message", "")))
+            if isinstance(retry_at, int):
+                await self._wait_until(retry_at)
+
+    async def _wait_until(self, instant: Micros) -> None:
+        left_s = (instant - self.of.book.clock.now()) / _SECOND
+        if left_s > WAIT_HERE_S:
+            raise SuspendedError(instant)
+        if left_s > 0:
+            await asyncio.sleep(left_s)
+
+    async def _begin(self) -> Json:
+        """Keep the begin of an effect outside; of one that was begun before, find out what came of it."""
+        if self.kept is not None and self.kept.status in (StepStatus.STARTED, StepStatus.WAITING):
+            return await self._probe()
+        status = self.of.write.fact(self.step_id, "status", str(StepStatus.STARTED))
+        await self.of.keep([*self._declared(), status], ["begun", self.digest])
+        self._note(StepStatus.STARTED)
+        reach("step.begun")
+        return None
+
+    async def _probe(self) -> Json:
+        """Return what came of an effect that was begun; None when nothing did. It is never guessed."""
+        fault = Fault(FaultClass.AMBIGUOUS, "nobody knows whether its effect happened, and it has no probe")
+        if self.made.probe is not None:
+            trying, began = Trying(f"{self.of.run.id}/{place_text(self.place)}", self.number + 1), time.monotonic()
+            mine = TRYING.set(trying)
+            try:
+                given = await called(self.made.probe, *self.args, **self.kwargs)
+                if given is None:
+                    return None
+                output = checked_json(given, f"what the probe of {self.made.name} returns")
+            except Exception as error:  # noqa: BLE001 - whatever it was, the outcome is not known
+                fault = Fault(FaultClass.AMBIGUOUS, f"the probe of its effect failed: {fault_of(error).message}")
+            else:
+                self.number += 1
+                return await self._completed(output, self._attempt(trying, began))
+            finally:
+                TRYING.reset(mine)
+        await self._failed(fault, [])
+        raise StepFailedError(self.place, self.made.name, fault, Action.ESCALATE)
+
+    async def _completed(self, output: Json, attempt: Attempt, *, degraded: bool = False) -> Json:
+        write = self.of.write
+        commands = [*self._declared(), *write.attempt(self.step_id, self.made.name, attempt)]
+        if attempt.usage is not None:
+            commands.append(write.fact(self.step_id, "usage", dict[str, object](attempt.usage)))
+        if attempt.model is not None:
+            model = Ref(key=f"model:{attempt.model[:_NAME_CHARS]}")
+            commands.append(replace(write.edge(self.step_id, "used_model", self.step_id), object=model))
+        commands += write.completed(self.step_id, output, degraded=degraded)
+        await self.of.keep(commands, ["completed", self.digest, output, degraded])
+        self._note(StepStatus.DEGRADED if degraded else StepStatus.COMPLETED, output)
+        self.of.degraded |= degraded
+        reach("step.kept")
+        return output
+
+    async def _try_again(self, attempt: Attempt, wait_s: float) -> None:
+        """Keep that a try failed, and wait; the wait is kept too, so that no restart cuts it short."""
+        retry_at = self.of.book.clock.now() + round(wait_s * _SECOND)
+        commands = self.of.write.attempt(self.step_id, self.made.name, attempt, retry_at=retry_at)
+        status = self.of.write.waiting(self.step_id)
+        body: list[Json] = ["failed", self.digest, str(attempt.fault)]
+        await self.of.keep([*self._declared(), *commands, status], body)
+        self._note(StepStatus.WAITING)
+        reach("step.failed")
+        await self._wait_until(retry_at)
+
+    async def _used_up(self, fault: Fault, attempt: Attempt) -> Json:
+        """Fall back where there is something to fall back on, else let the step have failed."""
+        tried = self.of.write.attempt(self.step_id, self.made.name, attempt)
+        if self.made.fallback is not None:
+            try:
+                given = await called(self.made.fallback, *self.args, **self.kwargs)
+                output = checked_json(given, f"what the fallback of {self.made.name} returns")
+            except Exception as error:  # noqa: BLE001 - as above
+                fault = fault_of(error)
+            else:
+                commands = [*self._declared(), *tried, *self.of.write.completed(self.step_id, output, degraded=True)]
+                await self.of.keep(commands, ["degraded", self.digest, output])
+                self._note(StepStatus.DEGRADED, output)
+                self.of.degraded = True
+                return output
+        await self._failed(fault, tried)
+        raise StepFailedError(self.place, self.made.name, fault, self._policy.rule(fault.kind).then)
+
+    async def _failed(self, fault: Fault, tried: Sequence[Command]) -> None:
+        commands = [*self._declared(), *tried, *self.of.write.failed(self.step_id, fault)]
+        body: list[Json] = ["failed for good", self.digest, str(fault.kind), fault.message]
+        await self.of.keep(commands, body)
+        self._note(StepStatus.FAILED, fault=fault)
+        reach("step.failed")

@@ -1,0 +1,168 @@
+"""The words of the executor: how a run, a step and an attempt stand, and under which predicates they are kept.
+
+A run, its steps and their attempts are nodes of the execution ledger, told by the same edges that imported traces use:
+``run has_step step``, ``step has_attempt attempt``. A place is where a step stands in its workflow: ``3`` is the third
+thing that the workflow waits for, ``3.2.1`` the first of the second branch of the fan-out at the third.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from datetime import datetime
+from enum import StrEnum
+from typing import Final, TypeAlias
+
+from latewood.graph_schema.clock import Micros
+from latewood.graph_schema.errors import InvalidError
+from latewood.graph_schema.values import Json
+
+__all__ = [
+    "ENDED", "OPEN", "PLACE_PARTS_MAX", "Claim", "Place", "Run", "RunStatus", "Step", "StepStatus", "place_of",
+    "place_text",
+]  # fmt: skip
+
+Place: TypeAlias = tuple[int, ...]
+PLACE_PARTS_MAX: Final = 16
+"""Deepest nesting of branches and steps within steps."""
+
+
+class RunStatus(StrEnum):
+    """Where a run stands; the last four are ends."""
+
+    READY = "ready"
+    RUNNING = "running"
+    WAITING = "waiting"
+    DONE = "done"
+    DEGRADED = "degraded"
+    ESCALATED = "escalated"
+    REFUSED = "refused"
+
+
+OPEN: Final = (RunStatus.READY, RunStatus.RUNNING, RunStatus.WAITING)
+"""What a run is while it has not ended."""
+ENDED: Final = (RunStatus.DONE, RunStatus.DEGRADED, RunStatus.ESCALATED, RunStatus.REFUSED)
+"""How a run ends; an escalated one goes on when somebody resumes it."""
+
+
+class StepStatus(StrEnum):
+    """Where a step stands.
+
+    ``started`` is kept of steps with an effect outside alone, before the effect; ``again`` is a failed step that a
+    resumed run tries anew.
+    """
+
+    STARTED = "started"
+    WAITING = "waiting"
+    COMPLETED = "completed"
+    DEGRADED = "degraded"
+    FAILED = "failed"
+    AGAIN = "again"
+
+
+@dataclass(frozen=True, slots=True)
+class Claim:
+    """Which worker has a run: the holder of the lease ``worker:<worker>`` under *fence*.
+
+    Attributes:
+        lost: how many workers were lost since the run last got further; *steps* is how far it had got then.
+    """
+
+    worker: str
+    fence: int
+    steps: int = 0
+    lost: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class Run:
+    """One execution of a workflow, as the graph has it.
+
+    Attributes:
+        workflow: its name; *version* is pinned: no other one goes on with the run.
+        owner: who is asked when it cannot go on.
+        input: ``args`` and ``kwargs``.
+        wake_at: when a waiting run goes on by itself.
+        result: of an ended run ``output``, or ``class``, ``message`` and ``step``.
+        cancel: who wants it to end, and why.
+        parent: the id of the run that it is a part of.
+        node_version: pass it back as what the node must be at.
+    """
+
+    id: str
+    workflow: str
+    version: str
+    policy: str
+    status: RunStatus
+    owner: str | None
+    input: Mapping[str, Json]
+    started_at: datetime
+    deadline_at: Micros | None = None
+    wake_at: Micros | None = None
+    claim: Claim | None = None
+    result: Mapping[str, Json] = field(default_factory=dict[str, Json])
+    cancel: Mapping[str, Json] | None = None
+    parent: str | None = None
+    forked_from: str | None = None
+    node_version: int = 0
+
+    @property
+    def ended(self) -> bool:
+        """Whether it has come to an end."""
+        return self.status in ENDED
+
+    @property
+    def output(self) -> Json:
+        """What the workflow returned; None while it has not."""
+        return self.result.get("output")
+
+
+@dataclass(frozen=True, slots=True)
+class Step:
+    """One unit of a run's work.
+
+    Attributes:
+        sort: step, sleep, question, child or model_call.
+        digest: of the name and the arguments; a replay that comes with another one stops.
+        attempts: how often it was tried, in all workers.
+        output: what it returned, once it is completed.
+        usage: tokens of the attempt that counted; a count nobody gave is not in it.
+        asked: of a question its words, owner, choices and deadline.
+        answer: of a question what was answered, and by whom.
+        child: of a child workflow the id of its run.
+    """
+
+    id: str
+    place: Place
+    name: str
+    sort: str
+    digest: str
+    status: StepStatus
+    attempts: int = 0
+    output: Json = None
+    error: Mapping[str, Json] | None = None
+    usage: Mapping[str, Json] | None = None
+    wake_at: Micros | None = None
+    asked: Mapping[str, Json] | None = None
+    answer: Mapping[str, Json] | None = None
+    child: str | None = None
+    node_version: int = 0
+
+    @property
+    def completed(self) -> bool:
+        """Whether it need not run again."""
+        return self.status in (StepStatus.COMPLETED, StepStatus.DEGRADED)
+
+
+def place_text(place: Place) -> str:
+    """Write a place as people do: ``3.2.1``."""
+    return ".".join(map(str, place))
+
+
+def place_of(text: str) -> Place:
+    """Read a place. Raises InvalidError (``query.invalid``)."""
+    parts = text.split(".")
+    if len(parts) > PLACE_PARTS_MAX or not all(part.isdecimal() and len(part) <= 9 for part in parts):  # noqa: PLR2004
+        msg = f"{text[:40]!r} is no place of a step; write it as in `latewood run show`: 3, or 3.2.1"
+        raise InvalidError(msg, code="query.invalid")
+    return tuple(map(int, parts))

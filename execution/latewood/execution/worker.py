@@ -1,0 +1,335 @@
+"""A worker: runs workflows under one lease, and takes over what lost workers left.
+
+One lease a worker, not one a run: each unit of a run carries its worker's fence, so that a run costs no commit for its
+lease, and a worker that comes back late is refused whatever it writes.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import time
+from collections.abc import Sequence
+from dataclasses import replace
+from types import TracebackType
+from typing import Any, Final, ParamSpec, Self
+
+import structlog
+
+from latewood.execution.driving import CANCELLED, drive, finish, spec_of
+from latewood.execution.faults import FaultClass
+from latewood.execution.logbook import Logbook
+from latewood.execution.running import AbandonedError, Execution
+from latewood.execution.words import OPEN, Claim, Run, RunStatus
+from latewood.execution.workflow import Registry, Workflow, arguments
+from latewood.execution.writing import Writing
+from latewood.graph_schema.commands import Expect, Guard, Ref
+from latewood.graph_schema.errors import ConflictError, LatewoodError, RefusedError, UnavailableError
+from latewood.graph_schema.values import Json
+from latewood.storage.crashpoints import reach
+from latewood.storage.port import PAGE_MAX, Lease
+
+__all__ = ["LEASE_S", "OPEN_MAX", "Worker"]
+
+LEASE_S: Final = 15.0
+"""How long a worker may be silent before others take over what it had."""
+OPEN_MAX: Final = 10_000
+"""Most open runs that one look goes through; those beyond wait for the next ones to end."""
+_POLL_S: Final = 0.5
+_LOOK_SHARE: Final = 10
+P = ParamSpec("P")
+_log = structlog.get_logger(__name__)
+
+
+class Worker:
+    """Runs workflows, its own and those that are open in its space, while it is entered.
+
+    ``async with Worker(book, plan_lane) as worker: run = await worker.run(plan_lane, "Lyon")``
+    """
+
+    def __init__(
+        self, book: Logbook, *workflows: Workflow[..., Any], lease_s: float = LEASE_S, at_once: int = 64,
+        poll_s: float = _POLL_S,
+    ) -> None:  # fmt: skip
+        """Stand ready with *workflows*.
+
+        Args:
+            at_once: most runs in this process.
+            poll_s: how often to look for open runs; a look that takes long makes the next one wait longer.
+        """
+        self.registry = Registry(*workflows)
+        self._book = book
+        self._lease_s = lease_s
+        self._at_once = at_once
+        self._poll_s = poll_s
+        self._lease: Lease | None = None
+        self._going: dict[str, asyncio.Task[Run | None]] = {}
+        self._executions: dict[str, Execution] = {}
+        self._cancelling: dict[str, str] = {}
+        self._awaited: dict[str, asyncio.Future[Run]] = {}
+        self._tasks: list[asyncio.Task[None]] = []
+        self._closing = False
+
+    @property
+    def name(self) -> str:
+        """What it is called; a new name after each loss of its lease."""
+        return self._held.owner
+
+    @property
+    def going(self) -> int:
+        """How many runs it has in hand."""
+        return len(self._going)
+
+    @property
+    def _held(self) -> Lease:
+        if self._lease is None:
+            raise UnavailableError("the worker has no lease now; enter it, or try again", code="store.unavailable")
+        return self._lease
+
+    @property
+    def _guard(self) -> Guard:
+        lease = self._held
+        return Guard(lease.name, lease.owner, lease.fence)
+
+    async def __aenter__(self) -> Self:
+        """Take the lease and begin to look for open runs."""
+        await self._enlist()
+        self._tasks = [
+            asyncio.create_task(self._keep_lease(), name="latewood-worker-lease"),
+            asyncio.create_task(self._keep_looking(), name="latewood-worker-look"),
+        ]
+        return self
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        """Hand back what still runs, then the lease."""
+        self._closing = True
+        going = list(self._going.values())
+        for task in [*self._tasks, *going]:
+            task.cancel()
+        await asyncio.gather(*self._tasks, *going, return_exceptions=True)
+        for future in self._awaited.values():
+            future.cancel()
+        if self._lease is not None:
+            with contextlib.suppress(LatewoodError):
+                await self._book.store.release(self._lease)
+            self._lease = None
+
+    async def _enlist(self) -> None:
+        name = self._book.ids.new()
+        self._lease = await self._book.store.acquire(self._book.space, f"worker:{name}", name, self._lease_s)
+
+    async def run(self, flow: Workflow[P, Any], *args: P.args, **kwargs: P.kwargs) -> Run:
+        """Start a run here and return it when it has ended, however long that takes.
+
+        Raises:
+            InvalidError: what it is called with cannot be kept.
+            UnavailableError: the store stayed away, or the worker has lost its lease.
+        """
+        run = await self.start(flow, *args, **kwargs)
+        task = self._going.get(run.id)
+        ended = await asyncio.shield(task) if task is not None else None
+        if ended is not None and ended.ended:
+            return ended
+        future = self._awaited.setdefault(run.id, asyncio.get_running_loop().create_future())
+        return await asyncio.shield(future)
+
+    async def start(self, flow: Workflow[P, Any], *args: P.args, **kwargs: P.kwargs) -> Run:
+        """Start a run here, under one commit, and return it while it goes. Raises as `run` does."""
+        self.registry.add(flow)
+        book, write = self._book, Writing(self._book.ids)
+        given, run_id, lease = arguments(args, kwargs, flow.name), book.ids.new(), self._held
+        spec = spec_of(flow, given, book.clock.now())
+        claim = Claim(lease.owner, lease.fence)
+        commands = [*write.run(run_id, flow.name, spec, parent=None), *write.claim(run_id, claim)]
+        receipt = await book.keep(commands, body=["start", flow.name, flow.version, given], guard=self._guard)
+        assert receipt.recorded_at is not None  # noqa: S101 - it is stored
+        run = Run(
+            run_id, flow.name, flow.version, flow.policy.version, RunStatus.RUNNING, flow.owner, given,
+            receipt.recorded_at, deadline_at=spec["deadline_at"] if isinstance(spec["deadline_at"], int) else None,
+            claim=claim,
+        )  # fmt: skip
+        reach("run.started")
+        # The looking task may have met it between the commit and here.
+        if run_id not in self._going:
+            self._spawn(run, flow, fresh=True)
+        return run
+
+    def _spawn(self, run: Run, flow: Workflow[..., Any], *, fresh: bool = False) -> None:
+        task = asyncio.create_task(self._drive(run, flow, fresh=fresh), name=f"latewood-run-{run.id}")
+        self._going[run.id] = task
+
+    async def _drive(self, run: Run, flow: Workflow[..., Any], *, fresh: bool) -> Run | None:
+        """Drive one run; None when it is not this worker's any more."""
+        book = self._book
+        execution = Execution(book, self.registry, run, self._guard, flow.policy)
+        self._executions[run.id] = execution
+        try:
+            if not fresh:
+                execution.memo = {step.place: step for step in await book.steps(run.id)}
+            left = await self._to_its_end(execution, flow)
+        except AbandonedError as error:
+            _log.warning("run_abandoned", run=run.id, why=str(error))
+            return None
+        except LatewoodError as error:
+            # Refused now is refused again; anything else may pass, and a look takes the run up again.
+            _log.warning("run_not_kept", run=run.id, code=error.code, message=error.message)
+            left = await self._give_up(execution, error) if isinstance(error, RefusedError) else None
+        finally:
+            execution.closed = True
+            self._going.pop(run.id, None)
+            self._executions.pop(run.id, None)
+            self._cancelling.pop(run.id, None)
+        if left is not None and left.ended:
+            self._tell(left)
+        return left
+
+    async def _give_up(self, execution: Execution, error: RefusedError) -> Run | None:
+        result: dict[str, Json] = {"class": "workflow", "message": error.message}
+        with contextlib.suppress(LatewoodError, AbandonedError):
+            return await finish(execution, RunStatus.ESCALATED, result)
+        return None
+
+    async def _to_its_end(self, execution: Execution, flow: Workflow[..., Any]) -> Run | None:
+        run = execution.run
+        lost = flow.policy.rule(FaultClass.LOST_WORKER).tries
+        if run.claim is not None and run.claim.lost >= lost:
+            words = f"{run.claim.lost} workers were lost one after another after {run.claim.steps} steps"
+            return await finish(execution, RunStatus.ESCALATED, {"class": str(FaultClass.POISON), "message": words})
+        if run.cancel is not None:
+            return await self._cancel(execution, str(run.cancel.get("reason", "")))
+        try:
+            return await drive(execution, flow)
+        except asyncio.CancelledError:
+            if execution.closed:
+                raise
+            if run.id in self._cancelling:
+                return await self._cancel(execution, self._cancelling[run.id])
+            if not self._closing:
+                raise
+            # Handed back at once, rather than when the lease runs out.
+            await execution.keep(execution.write.run_status(run.id, RunStatus.READY), ["handed back"])
+            raise
+
+    async def _cancel(self, execution: Execution, reason: str) -> Run:
+        return await finish(execution, RunStatus.REFUSED, {"class": CANCELLED, "message": reason})
+
+    def _tell(self, run: Run) -> None:
+        future = self._awaited.pop(run.id, None)
+        if future is not None and not future.done():
+            future.set_result(run)
+
+    async def _keep_lease(self) -> None:
+        """Renew the lease; once it is lost let go of every run, and begin again under another name."""
+        last = time.monotonic()
+        while True:
+            await asyncio.sleep(self._lease_s / 3)
+            try:
+                if self._lease is None:
+                    await self._enlist()
+                else:
+                    self._lease = await self._book.store.renew(self._lease, self._lease_s)
+                last = time.monotonic()
+            except UnavailableError:
+                if time.monotonic() - last > self._lease_s:
+                    self._let_go()
+            except RefusedError:
+                self._let_go()
+                with contextlib.suppress(LatewoodError):
+                    await self._enlist()
+
+    def _let_go(self) -> None:
+        """Stop everything: it may be another worker's by now."""
+        self._lease = None
+        for execution in self._executions.values():
+            execution.closed = True
+        for task in self._going.values():
+            task.cancel()
+
+    async def _keep_looking(self) -> None:
+        while True:
+            began = time.monotonic()
+            try:
+                if self._lease is not None:
+                    await self._look()
+            except LatewoodError as error:
+                _log.warning("look_failed", code=error.code, message=error.message)
+            took = time.monotonic() - began
+            # Looking for work never takes more than a share of the store's time.
+            await asyncio.sleep(max(self._poll_s, took * _LOOK_SHARE))
+
+    async def look(self) -> None:
+        """Look for open runs once, now."""
+        await self._look()
+
+    async def _look(self) -> None:
+        await self._look_after_own()
+        seen, after = 0, None
+        dead: dict[str, bool] = {}
+        while seen < OPEN_MAX:
+            page = await self._book.runs(statuses=OPEN, first=PAGE_MAX, after=after, newest=False)
+            for run in page.items:
+                if self.going >= self._at_once:
+                    return
+                await self._consider(run, dead)
+            seen, after = seen + PAGE_MAX, page.next
+            if after is None:
+                return
+
+    async def _look_after_own(self) -> None:
+        """End the runs that somebody cancelled, and tell those who wait for runs that ended elsewhere."""
+        for run in await self._book.runs_by_id([*self._going, *self._awaited]):
+            if run.ended:
+                self._tell(run)
+            elif run.cancel is not None and run.id in self._executions and run.id not in self._cancelling:
+                self._cancelling[run.id] = str(run.cancel.get("reason", ""))
+                self._going[run.id].cancel()
+
+    async def _consider(self, run: Run, dead: dict[str, bool]) -> None:
+        """Take *run* up if it is nobody's and due."""
+        flow = self.registry.find(run.workflow, run.version)
+        if flow is None or run.parent is not None or run.id in self._going:
+            return
+        now = self._book.clock.now()
+        late = run.deadline_at is not None and now >= run.deadline_at
+        if run.status is RunStatus.WAITING and not late and run.cancel is None and (run.wake_at or now + 1) > now:
+            return
+        claim = run.claim
+        lost = False
+        if run.status is RunStatus.RUNNING and claim is not None and claim.worker != self.name:
+            if claim.worker not in dead:
+                dead[claim.worker] = await self._take_over(claim.worker)
+            if not dead[claim.worker]:
+                return
+            lost = True
+        fresh = await self._claim(run, lost=lost)
+        if fresh is not None and run.id not in self._going:
+            reach("run.claimed")
+            self._spawn(fresh, flow)
+
+    async def _take_over(self, worker: str) -> bool:
+        """Take a worker's lease when it has run out; from then on whatever it writes is refused."""
+        lease = await self._book.store.acquire(self._book.space, f"worker:{worker}", self.name, self._lease_s)
+        if lease is not None:
+            reach("worker.over")
+        return lease is not None
+
+    async def _claim(self, run: Run, *, lost: bool) -> Run | None:
+        """Make *run* this worker's; None when it moved in between."""
+        before = run.claim or Claim("", 0)
+        steps, gone = before.steps, 0
+        if lost:
+            steps = sum(step.completed for step in await self._book.steps(run.id))
+            gone = before.lost + 1 if steps == before.steps else 1
+        lease = self._held
+        claim = Claim(lease.owner, lease.fence, steps, gone)
+        expects: Sequence[Expect] = [Expect(Ref(id=run.id), run.node_version)]
+        body: Json = ["claim", run.id, claim.worker, claim.fence, claim.lost]
+        try:
+            await self._book.keep(
+                Writing(self._book.ids).claim(run.id, claim), body=body, guard=self._guard, expects=expects
+            )
+        except ConflictError:
+            return None
+        return replace(run, status=RunStatus.RUNNING, claim=claim)

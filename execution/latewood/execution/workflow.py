@@ -1,0 +1,203 @@
+"""Workflows and steps: plain functions, marked.
+
+A workflow's own code must do the same each time that it runs with the same input: whatever looks at the world (a clock,
+a file, a model, chance) belongs into a step. Nothing checks the code; a replay that comes to another step than the
+one that is kept stops.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import inspect
+from collections.abc import Awaitable, Callable, Coroutine, Iterator, Mapping
+from contextvars import ContextVar
+from dataclasses import dataclass
+from hashlib import sha256
+from typing import Any, Final, Generic, ParamSpec, Protocol, TypeVar, cast
+
+from latewood.execution.faults import DEFAULT, Policy
+from latewood.execution.words import Place
+from latewood.execution.writing import checked_json
+from latewood.graph_schema.errors import InvalidError, NotFoundError
+from latewood.graph_schema.values import Json, canonical_json
+
+__all__ = [
+    "HERE", "Registry", "Running", "Scope", "StepOf", "Workflow", "arguments", "called", "digest_of", "running", "step",
+    "workflow",
+]  # fmt: skip
+
+P = ParamSpec("P")
+R = TypeVar("R")
+
+
+class Scope:
+    """Counts the places of one strand of a workflow."""
+
+    def __init__(self, path: Place = ()) -> None:
+        """Begin below *path*."""
+        self.path = path
+        self._count = 0
+
+    def next(self) -> Place:
+        """Return the next place."""
+        self._count += 1
+        return (*self.path, self._count)
+
+
+class Running(Protocol):
+    """What runs a workflow, as its functions see it."""
+
+    def step(
+        self, made: StepOf[Any, Any], place: Place, args: tuple[object, ...], kwargs: Mapping[str, object]
+    ) -> Coroutine[object, object, Any]:  # fmt: skip
+        """Run a step once, or return what it returned before."""
+        ...
+
+
+HERE: Final[ContextVar[tuple[Running, Scope] | None]] = ContextVar("latewood_run", default=None)
+"""The run that this task works for, and where in it; None outside of runs."""
+
+
+def running(what: str) -> tuple[Running, Scope]:
+    """Return where this task is. Raises InvalidError (``run.outside``) outside of a run."""
+    here = HERE.get()
+    if here is None:
+        raise InvalidError(
+            f"{what} works within a workflow's run alone; start one with `Worker.run`", code="run.outside"
+        )
+    return here
+
+
+def arguments(args: tuple[object, ...], kwargs: Mapping[str, object], where: str) -> dict[str, Json]:
+    """Return what a function is called with, as it is kept. Raises InvalidError, LimitError."""
+    said = checked_json({"args": list(args), "kwargs": dict(kwargs)}, f"the input of {where}")
+    return cast("dict[str, Json]", said)
+
+
+def digest_of(name: str, given: Json) -> str:
+    """Return what tells a call from another one: its name and its arguments."""
+    return sha256(canonical_json([name, given]).encode()).hexdigest()
+
+
+@dataclass(frozen=True, slots=True)
+class StepOf(Generic[P, R]):
+    """A function whose result is kept before the workflow goes on.
+
+    Attributes:
+        policy: in the place of the workflow's.
+        timeout_s: after which a try counts as transient trouble.
+        fallback: called with the same arguments when the tries are used up; the step, and the run, are degraded.
+        outside: it has an effect that Latewood cannot take back: its begin is kept before it, at the cost of one more
+            commit. After a crash in its middle *probe*, called with the same arguments, returns what came of it, or
+            None when nothing did; without a probe the run asks its owner.
+        sort: step, or model_call.
+    """
+
+    function: Callable[P, Awaitable[R] | R]
+    name: str
+    policy: Policy | None = None
+    timeout_s: float | None = None
+    fallback: Callable[P, Awaitable[R] | R] | None = None
+    outside: bool = False
+    probe: Callable[P, Awaitable[R | None] | R | None] | None = None
+    sort: str = "step"
+
+    def __call__(self, *args: P.args, **kwargs: P.kwargs) -> Coroutine[object, object, R]:
+        """Take the next place of the run, now, and run there when awaited; outside of a run just call the function."""
+        here = HERE.get()
+        if here is None:
+            return called(self.function, *args, **kwargs)
+        # Taken at the call, not at the await: so `asyncio.gather` of several calls is the same in every replay.
+        run, scope = here
+        return cast("Coroutine[object, object, R]", run.step(self, scope.next(), args, kwargs))
+
+
+async def called(function: Callable[P, Awaitable[R] | R], *args: P.args, **kwargs: P.kwargs) -> R:
+    """Call a function of either colour; one that blocks gets a thread, so that the worker's lease is renewed."""
+    if inspect.iscoroutinefunction(function):
+        return await cast("Awaitable[R]", function(*args, **kwargs))
+    made = await asyncio.to_thread(function, *args, **kwargs)
+    return await made if inspect.isawaitable(made) else cast("R", made)
+
+
+def step(
+    *, name: str | None = None, policy: Policy | None = None, timeout_s: float | None = None,
+    fallback: Callable[P, Awaitable[R] | R] | None = None, outside: bool = False,
+    probe: Callable[P, Awaitable[R | None] | R | None] | None = None,
+) -> Callable[[Callable[P, Awaitable[R] | R]], StepOf[P, R]]:  # fmt: skip
+    """Mark a function as a step: ``@step()``. See `StepOf` for the arguments."""
+
+    def mark(function: Callable[P, Awaitable[R] | R]) -> StepOf[P, R]:
+        known = name or getattr(function, "__name__", "step")
+        return StepOf(function, known, policy, timeout_s, fallback, outside or probe is not None, probe)
+
+    return mark
+
+
+@dataclass(frozen=True, slots=True)
+class Workflow(Generic[P, R]):
+    """A function whose awaits of steps are kept.
+
+    Attributes:
+        version: pinned by each run: another version never goes on with it.
+        deadline_s: after which a run that has not ended is escalated.
+        owner: the actor who is asked when a run cannot go on.
+    """
+
+    function: Callable[P, Awaitable[R]]
+    name: str
+    version: str = "1"
+    policy: Policy = DEFAULT
+    deadline_s: float = 90 * 86_400.0
+    owner: str | None = None
+
+    def __call__(self, *args: P.args, **kwargs: P.kwargs) -> Awaitable[R]:
+        """Call the function as it is: in a run its steps belong to that run, outside nothing is kept."""
+        return self.function(*args, **kwargs)
+
+
+def workflow(
+    *, name: str | None = None, version: str = "1", policy: Policy = DEFAULT, deadline_s: float = 90 * 86_400.0,
+    owner: str | None = None,
+) -> Callable[[Callable[P, Awaitable[R]]], Workflow[P, R]]:  # fmt: skip
+    """Mark a function as a workflow: ``@workflow(version="2")``. See `Workflow` for the arguments."""
+
+    def mark(function: Callable[P, Awaitable[R]]) -> Workflow[P, R]:
+        known = name or getattr(function, "__name__", "workflow")
+        return Workflow(function, known, version, policy, deadline_s, owner)
+
+    return mark
+
+
+class Registry:
+    """The workflows that a worker can run, by name and version."""
+
+    def __init__(self, *workflows: Workflow[..., Any]) -> None:
+        """Know *workflows*."""
+        self._known: dict[tuple[str, str], Workflow[..., Any]] = {}
+        for one in workflows:
+            self.add(one)
+
+    def add(self, one: Workflow[..., Any]) -> None:
+        """Know one more. Raises InvalidError when another function has the name and version."""
+        known = self._known.setdefault((one.name, one.version), one)
+        if known.function is not one.function:
+            msg = f"two workflows are called {one.name!r}, version {one.version!r}; give one of them another version"
+            raise InvalidError(msg, code="run.workflow_unknown")
+
+    def find(self, name: str, version: str) -> Workflow[..., Any] | None:
+        """Return the workflow, or None."""
+        return self._known.get((name, version))
+
+    def latest(self, name: str) -> Workflow[..., Any]:
+        """Return the one of this name that was named last. Raises NotFoundError (``run.workflow_unknown``)."""
+        found = [one for (known, _), one in self._known.items() if known == name]
+        if not found:
+            have = ", ".join(sorted({known for known, _ in self._known})) or "none"
+            msg = f"this worker knows no workflow {name[:80]!r}; it knows {have}"
+            raise NotFoundError(msg, code="run.workflow_unknown", workflow=name[:80])
+        return found[-1]
+
+    def __iter__(self) -> Iterator[Workflow[..., Any]]:
+        """Go through them."""
+        return iter(self._known.values())

@@ -1,0 +1,158 @@
+"""What a run, a step and an attempt are in the graph: the commands that write each of them."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Final, cast
+
+from latewood.execution.faults import Fault
+from latewood.execution.words import Claim, Place, RunStatus, StepStatus, place_text
+from latewood.graph_schema.clock import Micros, from_micros
+from latewood.graph_schema.commands import Assert, Command, Declare, Ref
+from latewood.graph_schema.errors import InvalidError, LimitError
+from latewood.graph_schema.ids import IdSource
+from latewood.graph_schema.model import NodeKind
+from latewood.graph_schema.values import Json, Scalar, Value, canonical_json
+
+__all__ = ["OUTPUT_BYTES_MAX", "Attempt", "Writing", "checked_json"]
+
+OUTPUT_BYTES_MAX: Final = 256_000
+"""Most bytes of canonical JSON that a run takes in, or a step or a run returns."""
+_NAME_CHARS_MAX: Final = 200
+_ERROR_CHARS_MAX: Final = 500
+
+
+def checked_json(given: object, where: str) -> Json:
+    """Return *given* as it will be read again: a plain copy, of lists, objects, text, numbers and truth values.
+
+    Raises:
+        InvalidError: it is something else.
+        LimitError: it is larger than `OUTPUT_BYTES_MAX`.
+    """
+    if given is not None and not isinstance(given, str | bool | int | float | list | tuple | Mapping):
+        msg = f"{where} is a {type(given).__name__}, which is not kept; use text, finite numbers, lists and objects"
+        raise InvalidError(msg)
+    document = Value.of(cast("dict[str, object]", {"value": given}), where=where).data
+    size = len(canonical_json(document).encode())
+    if size > OUTPUT_BYTES_MAX:
+        msg = f"{where} has {size:,} bytes, more than {OUTPUT_BYTES_MAX:,}; keep it in a file and pass its address on"
+        raise LimitError(msg, code="text.too_long", maximum=OUTPUT_BYTES_MAX, size=size)
+    assert isinstance(document, dict)  # noqa: S101 - it was one two lines ago
+    return document["value"]
+
+
+@dataclass(frozen=True, slots=True)
+class Attempt:
+    """One try at a step: its number, how long it took, and what became of it.
+
+    Attributes:
+        usage: tokens that were booked, of a try that failed too.
+    """
+
+    number: int
+    seconds: float
+    policy: str
+    fault: Fault | None = None
+    usage: Mapping[str, Json] | None = None
+    model: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Writing:
+    """Makes the commands; *ids* are fresh each time."""
+
+    ids: IdSource
+
+    def fact(self, subject: str, predicate: str, value: Scalar, *, since: Micros | None = None) -> Assert:
+        """Say that *predicate* of *subject* is *value*, from *since* or now on."""
+        said = Value.of(value, where=f"the {predicate}")
+        return Assert(self.ids.new(), Ref(id=subject), predicate, said, valid_from=since)
+
+    def edge(self, subject: str, predicate: str, target: str) -> Assert:
+        """Say that *subject* stands to *target* in the relation *predicate*."""
+        return Assert(self.ids.new(), Ref(id=subject), predicate, object=Ref(id=target), relation=True)
+
+    def run(self, run_id: str, workflow: str, spec: Mapping[str, Json], *, parent: str | None) -> list[Command]:
+        """Declare a run; what is fixed at its start are its attributes."""
+        made: list[Command] = [
+            Declare(run_id, NodeKind.RUN, workflow, f"run:{run_id}", workflow[:_NAME_CHARS_MAX], dict(spec))
+        ]
+        if parent is not None:
+            made.append(self.edge(run_id, "part_of", parent))
+        return made
+
+    def run_status(self, run_id: str, status: RunStatus, *, wake_at: Micros | None = None) -> list[Command]:
+        """Say how a run stands, and of a waiting one when it goes on by itself."""
+        made: list[Command] = [self.fact(run_id, "status", str(status))]
+        if wake_at is not None:
+            made.append(self.fact(run_id, "run.wake", from_micros(wake_at)))
+        return made
+
+    def claim(self, run_id: str, claim: Claim) -> list[Command]:
+        """Say which worker has a run, and that it runs."""
+        said: dict[str, object] = {
+            "worker": claim.worker, "fence": claim.fence, "steps": claim.steps, "lost": claim.lost
+        }  # fmt: skip
+        return [self.fact(run_id, "run.claim", said), *self.run_status(run_id, RunStatus.RUNNING)]
+
+    def ended(self, run_id: str, status: RunStatus, result: Mapping[str, Json]) -> list[Command]:
+        """Say how a run ended."""
+        return [self.fact(run_id, "run.result", dict[str, object](result)), *self.run_status(run_id, status)]
+
+    def step(
+        self, run_id: str, step_id: str, place: Place, name: str, sort: str, digest: str, **more: Json
+    ) -> list[Command]:  # fmt: skip
+        """Declare a step of a run. Its key holds its place, so that no place of a run is ever taken twice."""
+        spec: dict[str, Json] = {"place": place_text(place), "digest": digest, **more}
+        key = f"step:{run_id}/{place_text(place)}"
+        declared = Declare(step_id, NodeKind.STEP, sort, key, name[:_NAME_CHARS_MAX], spec)
+        return [declared, self.edge(run_id, "has_step", step_id)]
+
+    def attempt(
+        self, step_id: str, name: str, attempt: Attempt, *, retry_at: Micros | None = None
+    ) -> list[Command]:  # fmt: skip
+        """Keep a try at a step; of a failed one, when the next is due."""
+        outcome = "completed" if attempt.fault is None else "failed"
+        spec: dict[str, Json] = {
+            "number": attempt.number, "seconds": round(attempt.seconds, 6), "policy": attempt.policy,
+            "outcome": outcome,
+        }  # fmt: skip
+        if attempt.fault is not None:
+            spec |= {"class": str(attempt.fault.kind), "message": attempt.fault.message[:_ERROR_CHARS_MAX]}
+        if attempt.usage is not None:
+            spec["usage"] = dict(attempt.usage)
+        if attempt.model is not None:
+            spec["model"] = attempt.model
+        if retry_at is not None:
+            spec["retry_at"] = retry_at
+        attempt_id = self.ids.new()
+        title = f"{name[:_NAME_CHARS_MAX]}, try {attempt.number}"
+        return [
+            Declare(attempt_id, NodeKind.ATTEMPT, outcome, None, title, spec),
+            self.edge(step_id, "has_attempt", attempt_id),
+        ]
+
+    def completed(self, step_id: str, output: Json, *, degraded: bool = False) -> list[Command]:
+        """Say that a step is done, and what it returned."""
+        status = StepStatus.DEGRADED if degraded else StepStatus.COMPLETED
+        return [
+            self.fact(step_id, "status", str(status)), self.fact(step_id, "step.output", {"value": output}),
+        ]  # fmt: skip
+
+    def failed(self, step_id: str, fault: Fault) -> list[Command]:
+        """Say that a step failed for good, of which class, and with which words."""
+        words = f"{fault.kind}: {fault.message}"[:_ERROR_CHARS_MAX]
+        return [self.fact(step_id, "status", str(StepStatus.FAILED)), self.fact(step_id, "error", words)]
+
+    def waiting(self, step_id: str) -> Command:
+        """Say that a step waits."""
+        return self.fact(step_id, "status", str(StepStatus.WAITING))
+
+    def sleeping(self, step_id: str, since: Micros, until: Micros) -> list[Command]:
+        """Say that a step waits, and that it is done from *until* on, whoever looks then."""
+        # Both dated: a wait that began when it was recorded could begin after its own end.
+        return [
+            self.fact(step_id, "status", str(StepStatus.WAITING), since=since),
+            self.fact(step_id, "status", str(StepStatus.COMPLETED), since=until),
+        ]
