@@ -11,7 +11,7 @@ from typing import Final, cast
 from latewood.execution.words import Claim, Run, RunStatus, Step, StepStatus, place_of
 from latewood.graph_schema.clock import AsOf, Clock, Micros, parse_instant, to_micros
 from latewood.graph_schema.commands import ActorSpec, Command, Expect, Guard, Ref, Unit
-from latewood.graph_schema.errors import LimitError, NotFoundError, UnavailableError
+from latewood.graph_schema.errors import InvalidError, LimitError, NotFoundError, UnavailableError
 from latewood.graph_schema.events import Receipt
 from latewood.graph_schema.ids import IdSource, is_id, normal_id
 from latewood.graph_schema.ledger import body_digest
@@ -48,7 +48,7 @@ class Logbook:
     """The runs of one space, and who writes them.
 
     Attributes:
-        actor: the key of who writes.
+        actor: the key of who writes; empty for who only reads.
         trust: of what is written, already cut to the credential's ceiling.
     """
 
@@ -77,6 +77,9 @@ class Logbook:
             RefusedError: it cannot be kept: the lease is lost, the version moved, a text is too long.
             UnavailableError: the store stayed away.
         """
+        if not self.actor:
+            msg = "a write needs an actor: open the memory with by='human:you'"
+            raise InvalidError(msg, code="actor.missing")
         unit_id = self.ids.new()
         unit = Unit(
             id=unit_id, space=self.space, actor=ActorSpec(self.actor), trust=self.trust, body=body_digest(body),

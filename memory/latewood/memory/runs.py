@@ -6,26 +6,30 @@ from typing import Any
 
 from latewood.execution import Logbook, Runs, Worker, Workflow
 from latewood.execution.worker import LEASE_S
+from latewood.graph_schema.model import Trust
 from latewood.memory.api import Memory
 
 __all__ = ["runs_of", "worker_of"]
 
 
 def runs_of(memory: Memory) -> Runs:
-    """Return the runs of the handle's space. Raises InvalidError (``actor.missing``) for a handle without an actor."""
+    """Return the runs of the handle's space; a handle without an actor only looks."""
     return Runs(_book(memory))
 
 
 def worker_of(
     memory: Memory, *workflows: Workflow[..., Any], lease_s: float = LEASE_S, at_once: int = 64, poll_s: float = 0.5
 ) -> Worker:  # fmt: skip
-    """Return a worker for the handle's space; enter it with `async with`. Raises as `runs_of` does."""
+    """Return a worker for the handle's space; enter it with `async with`."""
     return Worker(_book(memory), *workflows, lease_s=lease_s, at_once=at_once, poll_s=poll_s)
 
 
 def _book(memory: Memory) -> Logbook:
+    engine = memory.engine
+    if not memory.names_actor:
+        return Logbook(memory.store, engine.journal, memory.space, engine.clock, engine.ids, "", Trust.UNTRUSTED)
     # A unit knows the handle's actor, and its trust, cut to the handle's ceiling.
-    made, engine = memory.unit([], "runs"), memory.engine
+    made = memory.unit([], "runs")
     return Logbook(
         memory.store, engine.journal, memory.space, engine.clock, engine.ids, made.actor.key, made.trust, made.session
     )  # fmt: skip

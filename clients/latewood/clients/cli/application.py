@@ -24,6 +24,7 @@ for _part in (
     "sources",
     "proposing",
     "patterns",
+    "running",
     "portability",
     "rebuilding",
     "upgrading",

@@ -6,7 +6,10 @@ from typing import Final
 
 import typer
 
-__all__ = ["aliases", "app", "export", "ingest", "keys", "ledger", "neo4j", "patterns", "proposals", "spaces"]
+__all__ = [
+    "aliases", "app", "export", "ingest", "keys", "ledger", "neo4j", "patterns", "proposals", "run",
+    "spaces",
+]  # fmt: skip
 
 
 _ABOUT: Final = """A context graph: what was decided, why, what it rested on, and what was known when.
@@ -33,6 +36,7 @@ ledger: Final = _group("Look at the hash-chained ledger.")
 neo4j: Final = _group("Run a Neo4j of your own, without Docker.")
 patterns: Final = _group("What recurs, drifts, shifts, flips back or follows across sessions.")
 proposals: Final = _group("Settle what a model proposed.")
+run: Final = _group("Look at a run of a workflow, and settle what becomes of it.")
 spaces: Final = _group("List and make spaces.")
 
 app.add_typer(aliases, name="aliases")
@@ -43,4 +47,5 @@ app.add_typer(ledger, name="ledger")
 app.add_typer(neo4j, name="neo4j")
 app.add_typer(patterns, name="patterns")
 app.add_typer(proposals, name="proposals")
+app.add_typer(run, name="run")
 app.add_typer(spaces, name="spaces")

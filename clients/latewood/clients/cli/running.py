@@ -1,0 +1,263 @@
+"""Runs of workflows: what they do, what becomes of them, and a worker for them."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import importlib
+import os
+import signal
+import sys
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from latewood.clients.cli.call import Call, command
+from latewood.clients.cli.groups import app, run
+from latewood.clients.cli.options import After, Kind, scalar
+from latewood.graph_schema.clock import from_micros, iso
+from latewood.graph_schema.errors import NotFoundError
+
+if TYPE_CHECKING:
+    from latewood.execution import Run, RunStatus, Shown, Step, Worker, Workflow
+    from latewood.graph_schema.clock import Micros
+    from latewood.memory import Memory
+    from latewood.storage.port import Page
+
+__all__: list[str] = []
+
+_IDLE_LOOK_S = 0.2
+_MORE_CHARS = 80
+
+RunName = Annotated[str, typer.Argument(metavar="RUN", help="The id of a run.")]
+
+
+def _at(instant: Micros | None) -> str:
+    return "" if instant is None else iso(from_micros(instant))
+
+
+def _trouble(one: Run) -> str:
+    return f"{one.result['class']}: {one.result.get('message', '')}" if "class" in one.result else ""
+
+
+async def _show_list(call: Call, page: Page[Run]) -> None:
+    rows = [
+        (one.id, one.workflow, one.version, str(one.status), iso(one.started_at), _at(one.wake_at), _trouble(one))
+        for one in page.items
+    ]
+    call.screen.table(("run", "workflow", "version", "status", "started", "wakes", "trouble"), rows)
+    if page.next is not None:
+        call.screen.note(f"more: --after {page.next}")
+
+
+async def _show_run(call: Call, one: Run) -> None:
+    call.screen.say(f"{one.status}", style="bold")
+    call.screen.field("run", one.id)
+    call.screen.field("workflow", f"{one.workflow} {one.version}")
+    call.screen.field("trouble", _trouble(one))
+
+
+def _step_says(step: Step) -> str:
+    if step.error is not None and not step.completed:
+        return f"{step.error['class']}: {step.error['message']}"
+    if step.asked is not None:
+        choices = step.asked.get("choices")
+        options = f" ({', '.join(map(str, choices))})" if isinstance(choices, list) and choices else ""
+        answer = "" if step.answer is None else f" -> {step.answer.get('choice')}, {step.answer.get('by')}"
+        return f"{step.asked.get('question')}{options}{answer}"
+    if step.sort == "sleep":
+        return f"until {_at(step.wake_at)}"
+    said = "" if step.output is None else str(step.output)
+    return said if len(said) <= _MORE_CHARS else f"{said[:_MORE_CHARS]}..."
+
+
+async def _show_all(call: Call, shown: Shown) -> None:
+    one, field = shown.run, call.screen.field
+    done = sum(step.completed for step in shown.steps)
+    call.screen.say(
+        f"{one.workflow} {one.version}: {one.status}, {done} of {len(shown.steps)} steps done", style="bold"
+    )
+    field("run", one.id)
+    field("input", str(dict(one.input)))
+    field("output", None if one.output is None else str(one.output))
+    field("trouble", _trouble(one))
+    field("owner", one.owner)
+    field("policy", one.policy)
+    field("deadline", _at(one.deadline_at))
+    field("forked from", one.forked_from)
+    field("part of", one.parent)
+    rows = [
+        (".".join(map(str, step.place)), step.name, str(step.status), str(step.attempts or ""), step.digest[:12],
+         _step_says(step))
+        for step in shown.steps
+    ]  # fmt: skip
+    call.screen.table(("place", "step", "status", "tries", "digest", "says"), rows)
+    if shown.next is not None:
+        field("next", shown.next)
+        field("saves", f"{shown.saves} steps and {shown.tokens:,} tokens that are not paid for again")
+
+
+@command(app, show=_show_list)
+async def runs(
+    call: Call,
+    *,
+    status: Annotated[
+        list[str] | None,
+        typer.Option("--status", metavar="STATUS", help="Only these: ready, running, waiting, done, ..."),
+    ] = None,
+    workflow: Annotated[str | None, typer.Option("--workflow", metavar="NAME", help="Only of this workflow.")] = None,
+    first: Annotated[int, typer.Option("--first", metavar="N", help="How many.")] = 50,
+    after: After = None,
+) -> Page[Run]:
+    """List runs of workflows, the newest first.
+
+    Example: `latewood runs --status escalated --status waiting`
+    """
+    from latewood.memory.runs import runs_of
+
+    statuses = [_status(word) for word in status or ()]
+    return await runs_of(call.memory).list(statuses=statuses, workflow=workflow, first=first, after=after)
+
+
+def _status(word: str) -> RunStatus:
+    from latewood.execution import RunStatus
+
+    if word not in set(RunStatus):
+        known = ", ".join(RunStatus)
+        raise typer.BadParameter(f"{word!r:.40} is no status of a run; they are {known}")
+    return RunStatus(word)
+
+
+@command(run, show=_show_all)
+async def show(call: Call, name: RunName) -> Shown:
+    """Show a run: its steps, what was tried, what went wrong, what is asked, and what to do next.
+
+    Example: `latewood run show 01a1fee5-65dd-7e62-b759-25e7e9c9762f`
+    """
+    from latewood.memory.runs import runs_of
+
+    return await runs_of(call.memory).show(name)
+
+
+@command(run, writes=True, show=_show_run)
+async def cancel(
+    call: Call, name: RunName, *,
+    reason: Annotated[str, typer.Option("--reason", metavar="TEXT", help="Kept with the run.")] = "",
+) -> Run:  # fmt: skip
+    """End a run: at once when nobody works on it, else at its worker's next look. It ends refused.
+
+    Example: `latewood run cancel 01a1fee5-65dd-7e62-b759-25e7e9c9762f --reason "the order was withdrawn"`
+    """
+    from latewood.memory.runs import runs_of
+
+    return await runs_of(call.memory).cancel(name, reason)
+
+
+@command(run, writes=True, show=_show_run)
+async def resume(
+    call: Call, name: RunName, *,
+    version: Annotated[
+        str | None, typer.Option("--version", metavar="V", help="Of the workflow, from here on; else as it began.")
+    ] = None,
+) -> Run:  # fmt: skip
+    """Let an escalated or refused run go on: what failed is tried anew, what is completed is not run again.
+
+    Example: `latewood run resume 01a1fee5-65dd-7e62-b759-25e7e9c9762f`
+    """
+    from latewood.memory.runs import runs_of
+
+    return await runs_of(call.memory).resume(name, version=version)
+
+
+@command(run, writes=True, show=_show_run)
+async def fork(
+    call: Call, name: RunName,
+    place: Annotated[str, typer.Argument(metavar="PLACE", help="The first step that is run again, such as 3.")],
+) -> Run:  # fmt: skip
+    """Begin another run of the same input that has the steps before PLACE already; the first one stays as it is.
+
+    Example: `latewood run fork 01a1fee5-65dd-7e62-b759-25e7e9c9762f 3`
+    """
+    from latewood.memory.runs import runs_of
+
+    return await runs_of(call.memory).fork(name, place)
+
+
+@command(run, writes=True, show=_show_run)
+async def answer(
+    call: Call,
+    question: Annotated[str, typer.Argument(metavar="RUN/PLACE", help="The question, as `latewood run show` has it.")],
+    choice: Annotated[str, typer.Argument(metavar="ANSWER", help="One of its choices, or your own words.")],
+    *,
+    kind: Annotated[Kind, typer.Option("--kind", help="How the answer is to be read.")] = Kind.TEXT,
+) -> Run:
+    """Answer a question of a run; it goes on from there.
+
+    Example: `latewood run answer 01a1fee5-65dd-7e62-b759-25e7e9c9762f/2 yes`
+    """
+    from latewood.memory.runs import runs_of
+
+    return await runs_of(call.memory).answer(question, scalar(choice, kind))
+
+
+@command(app, writes=True)
+async def worker(
+    call: Call,
+    module: Annotated[str, typer.Argument(metavar="MODULE", help="Where the workflows are, such as `plans.lanes`.")],
+    *,
+    at_once: Annotated[int, typer.Option("--at-once", metavar="N", help="Most runs at a time.", min=1)] = 64,
+    lease: Annotated[
+        float, typer.Option("--lease", metavar="SECONDS", help="Silent for so long, it counts as lost.", min=1)
+    ] = 15.0,
+    until_idle: Annotated[bool, typer.Option("--until-idle", help="End when no run is left to go on with.")] = False,
+) -> None:
+    """Run the workflows of a module, what lost workers left too, until it is ended by Ctrl-C or a signal.
+
+    What it has in hand then is handed back, and goes on in the next worker.
+
+    Example: `latewood worker plans.lanes --db latewood.db`
+    """
+    from latewood.memory.runs import worker_of
+
+    flows = _workflows(module)
+    async with worker_of(call.memory, *flows, lease_s=lease, at_once=at_once) as hand:
+        names = ", ".join(sorted(f"{flow.name} {flow.version}" for flow in flows))
+        call.screen.note(f"worker {hand.name} runs {names}")
+        stop = asyncio.Event()
+        for one in (signal.SIGINT, signal.SIGTERM):
+            asyncio.get_running_loop().add_signal_handler(one, stop.set)
+        if not until_idle:
+            await stop.wait()
+            return
+        while not stop.is_set() and not await _idle(call.memory, hand, flows):
+            with contextlib.suppress(TimeoutError):
+                await asyncio.wait_for(stop.wait(), _IDLE_LOOK_S)
+
+
+async def _idle(memory: Memory, hand: Worker, flows: list[Workflow[..., Any]]) -> bool:
+    from latewood.execution import RunStatus
+    from latewood.memory.runs import runs_of
+
+    await hand.look()
+    page = await runs_of(memory).list(statuses=[RunStatus.READY, RunStatus.RUNNING], first=1_000)
+    ours = {(flow.name, flow.version) for flow in flows}
+    return hand.going == 0 and not any((one.workflow, one.version) in ours for one in page.items)
+
+
+def _workflows(module: str) -> list[Workflow[..., Any]]:
+    """Return the workflows of a module, looked for from the working directory on. Raises NotFoundError."""
+    from latewood.execution import Workflow
+
+    if os.getcwd() not in sys.path:  # noqa: PTH109 - what is compared are the texts of sys.path
+        sys.path.insert(0, os.getcwd())  # noqa: PTH109
+    try:
+        loaded = importlib.import_module(module)
+    except ModuleNotFoundError as error:
+        msg = f"there is no module {module[:80]!r} to load workflows from: {error}; run this where it can be imported"
+        raise NotFoundError(msg, code="run.workflow_unknown", module=module[:80]) from error
+    named: dict[str, Any] = vars(loaded)
+    found: list[Workflow[..., Any]] = [one for one in named.values() if isinstance(one, Workflow)]
+    if not found:
+        msg = f"the module {module[:80]!r} has no workflow; mark a function with @workflow()"
+        raise NotFoundError(msg, code="run.workflow_unknown", module=module[:80])
+    return found

@@ -1,0 +1,87 @@
+"""`latewood runs`, `latewood run ...` and `latewood worker`: a run from its start to an answer and its end."""
+
+from __future__ import annotations
+
+import asyncio
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from latewood.memory import Memory
+from latewood.memory.runs import runs_of
+
+_FLOWS = """
+from latewood.execution import Fault, ask, step, workflow
+
+@step()
+async def price(lane: str) -> int:
+    if lane == "nowhere":
+        raise Fault("ambiguous", "two lanes have this name")
+    return len(lane)
+
+@workflow(owner="human:ada")
+async def plan(lane: str) -> str:
+    cost = await price(lane)
+    if await ask(f"Pay {cost}?", choices=["yes", "no"]) == "no":
+        return "left"
+    return f"paid {cost}"
+"""
+
+
+@pytest.fixture
+def flows(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> str:
+    name = f"flows_{abs(hash(tmp_path))}"
+    (tmp_path / f"{name}.py").write_text(_FLOWS, encoding="utf-8")
+    monkeypatch.setattr(sys, "path", [str(tmp_path), *sys.path])
+    return name
+
+
+def _start(cli: Any, flows: str, lane: str) -> str:
+    async def start() -> str:
+        async with Memory.open(str(cli.db), by="agent:caller") as memory:
+            return (await runs_of(memory).start(sys.modules[flows].plan, lane)).id
+
+    return asyncio.run(start())
+
+
+def test_a_run_is_worked_on_asked_about_answered_and_ended(cli: Any, flows: str) -> None:
+    cli.ok("worker", flows, "--until-idle")
+    run = _start(cli, flows, "Lyon")
+    assert [one["status"] for one in cli.json("runs")["items"]] == ["ready"]
+    cli.ok("worker", flows, "--until-idle")
+    waiting = cli.json("run", "show", run)
+
+    assert (waiting["run"]["status"], waiting["next"]) == ("waiting", f"latewood run answer {run}/2 CHOICE")
+    assert "Pay 4? (yes, no)" in cli.ok("run", "show", run)
+    assert cli.refused("run", "answer", f"{run}/2", "maybe", "--by", "human:ada")["code"] == "question.choice"
+    cli.ok("run", "answer", f"{run}/2", "yes", "--by", "human:ada")
+    cli.ok("worker", flows, "--until-idle")
+    cli.ok("worker", flows, "--until-idle")
+    done = cli.json("run", "show", run)
+    assert (done["run"]["status"], done["run"]["result"]["output"]) == ("done", "paid 4")
+    assert [step["status"] for step in done["steps"]] == ["completed", "completed"]
+    assert done["run"]["id"] in cli.ok("runs", "--status", "done")
+
+
+def test_what_escalated_is_resumed_and_cancelled_and_forked(cli: Any, flows: str) -> None:
+    cli.ok("worker", flows, "--until-idle")
+    run = _start(cli, flows, "nowhere")
+    cli.ok("worker", flows, "--until-idle")
+
+    assert "ambiguous: step 1 (price) failed" in cli.ok("runs")
+    assert cli.json("run", "resume", run)["status"] == "ready"
+    assert cli.json("run", "cancel", run, "--reason", "not ours")["result"]["class"] == "cancelled"
+    assert cli.refused("run", "cancel", run)["code"] == "run.ended"
+    assert cli.refused("run", "fork", run, "7")["code"] == "query.invalid"
+    fork = cli.json("run", "fork", run, "1")
+    assert (fork["status"], fork["forkedFrom"]) == ("ready", run)
+
+
+def test_what_is_not_there_is_named(cli: Any, flows: str) -> None:
+    cli.ok("observe", "a:1", "x", "1")
+
+    assert cli.refused("run", "show", "nothing", exit_code=3)["code"] == "run.unknown"
+    assert cli.refused("worker", "no_such_module_here", exit_code=3)["code"] == "run.workflow_unknown"
+    assert cli.json("runs")["items"] == []
