@@ -43,7 +43,7 @@ _POLICY: Final = DEFAULT.changed(
         FaultClass.LOST_WORKER: Rule(10_000, Action.ESCALATE),
     },
 )
-_END_S_MAX: Final = 60.0
+_END_S_MAX: Final = 200.0
 _EFFECTS = Path(os.environ.get("LATEWOOD_TEST_EFFECTS", "/nonexistent"))
 
 
@@ -190,6 +190,6 @@ def begin(labour: Labour) -> BaseProcess:
 
 def finish(process: BaseProcess) -> int:
     """Wait for a worker's end and return how it ended."""
-    process.join(_END_S_MAX + 30)
+    process.join(_END_S_MAX + 10)
     assert process.exitcode is not None, "a worker hangs"
     return process.exitcode

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from datetime import UTC, datetime
-from typing import Final, cast
+from typing import Final, Protocol, cast
 
 from latewood.execution.words import Claim, Run, RunStatus, Step, StepStatus, place_of
 from latewood.graph_schema.clock import AsOf, Clock, Micros, parse_instant, to_micros
@@ -17,10 +17,9 @@ from latewood.graph_schema.ids import IdSource, is_id, normal_id
 from latewood.graph_schema.ledger import body_digest
 from latewood.graph_schema.model import Fact, Node, NodeKind, Trust
 from latewood.graph_schema.values import Json
-from latewood.storage.journal import Journal
 from latewood.storage.port import FactQuery, GraphStore, NodeQuery, Page
 
-__all__ = ["STEPS_MAX", "Logbook", "ref"]
+__all__ = ["STEPS_MAX", "Keeper", "Logbook", "ref"]
 
 STEPS_MAX: Final = 10_000
 """Most steps of one run; a longer one hands over to child workflows."""
@@ -43,6 +42,14 @@ _RUN_FACTS: Final = (
 _STEP_FACTS: Final = ("status", "step.output", "step.answer", "error", "usage", "has_attempt")
 
 
+class Keeper(Protocol):
+    """Keeps units: the journal, or a door before it that knows what its caller may."""
+
+    async def submit(self, store: GraphStore, unit: Unit) -> Receipt:
+        """Keep *unit*. Raises as `Journal.submit` does."""
+        ...
+
+
 @dataclass(frozen=True, slots=True)
 class Logbook:
     """The runs of one space, and who writes them.
@@ -53,17 +60,14 @@ class Logbook:
     """
 
     store: GraphStore
-    journal: Journal
+    journal: Keeper
     space: str
     clock: Clock
     ids: IdSource
     actor: str
     trust: Trust = Trust.AGENT
     session: str | None = None
-
-    def by(self, actor: str, trust: Trust) -> Logbook:
-        """Return the same logbook, written by another actor."""
-        return replace(self, actor=actor, trust=trust)
+    on_behalf_of: str | None = None
 
     async def keep(
         self, commands: Sequence[Command], *, body: Json, guard: Guard | None = None, expects: Sequence[Expect] = ()
@@ -82,8 +86,8 @@ class Logbook:
             raise InvalidError(msg, code="actor.missing")
         unit_id = self.ids.new()
         unit = Unit(
-            id=unit_id, space=self.space, actor=ActorSpec(self.actor), trust=self.trust, body=body_digest(body),
-            commands=tuple(commands), ledger="execution", op=f"latewood.execution:{unit_id}",
+            id=unit_id, space=self.space, actor=ActorSpec(self.actor, self.on_behalf_of), trust=self.trust,
+            body=body_digest(body), commands=tuple(commands), ledger="execution", op=f"latewood.execution:{unit_id}",
             session=self.session, expects=tuple(expects), guard=guard,
         )  # fmt: skip
         wait_s = _KEEP_WAIT_FIRST_S

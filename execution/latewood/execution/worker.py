@@ -37,6 +37,7 @@ OPEN_MAX: Final = 10_000
 """Most open runs that one look goes through; those beyond wait for the next ones to end."""
 _POLL_S: Final = 0.5
 _LOOK_SHARE: Final = 10
+_LOOK_WAIT_S_MAX: Final = 5.0
 P = ParamSpec("P")
 _log = structlog.get_logger(__name__)
 
@@ -256,8 +257,8 @@ class Worker:
             except LatewoodError as error:
                 _log.warning("look_failed", code=error.code, message=error.message)
             took = time.monotonic() - began
-            # Looking for work never takes more than a share of the store's time.
-            await asyncio.sleep(max(self._poll_s, took * _LOOK_SHARE))
+            # Looking takes a share of the store's time only; one slow answer must not make it look away for long.
+            await asyncio.sleep(max(self._poll_s, min(took * _LOOK_SHARE, _LOOK_WAIT_S_MAX)))
 
     async def look(self) -> None:
         """Look for open runs once, now."""

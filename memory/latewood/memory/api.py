@@ -149,11 +149,6 @@ class Memory(Reader):
         return self._engine.ids
 
     @property
-    def engine(self) -> Engine:
-        """The engine behind the door: what workers write through."""
-        return self._engine
-
-    @property
     def waiting(self) -> int:
         """How many writes wait to be committed, of this process."""
         return self._engine.journal.waiting

@@ -6,8 +6,12 @@ from typing import Any
 
 from latewood.execution import Logbook, Runs, Worker, Workflow
 from latewood.execution.worker import LEASE_S
+from latewood.graph_schema.commands import Unit
+from latewood.graph_schema.events import Receipt
 from latewood.graph_schema.model import Trust
 from latewood.memory.api import Memory
+from latewood.memory.credentials import BoundMemory
+from latewood.storage.port import GraphStore
 
 __all__ = ["runs_of", "worker_of"]
 
@@ -24,12 +28,27 @@ def worker_of(
     return Worker(_book(memory), *workflows, lease_s=lease_s, at_once=at_once, poll_s=poll_s)
 
 
+class _Credentialed:
+    """Keeps units of a credential's bearer: only as far as its scopes and its actor go."""
+
+    def __init__(self, memory: BoundMemory) -> None:
+        self._memory = memory
+
+    async def submit(self, store: GraphStore, unit: Unit) -> Receipt:
+        # The handle knows its own store: the one that it shows has no way to write.
+        del store
+        return await self._memory.submit(unit)
+
+
 def _book(memory: Memory) -> Logbook:
-    engine = memory.engine
+    # A part of the one door, which shows its engine to nobody else.
+    engine = memory._engine  # noqa: SLF001 # pyright: ignore[reportPrivateUsage]
+    keeper = _Credentialed(memory) if isinstance(memory, BoundMemory) else engine.journal
     if not memory.names_actor:
-        return Logbook(memory.store, engine.journal, memory.space, engine.clock, engine.ids, "", Trust.UNTRUSTED)
+        return Logbook(memory.store, keeper, memory.space, engine.clock, engine.ids, "", Trust.UNTRUSTED)
     # A unit knows the handle's actor, and its trust, cut to the handle's ceiling.
     made = memory.unit([], "runs")
     return Logbook(
-        memory.store, engine.journal, memory.space, engine.clock, engine.ids, made.actor.key, made.trust, made.session
+        memory.store, keeper, memory.space, engine.clock, engine.ids, made.actor.key, made.trust, made.session,
+        made.actor.on_behalf_of,
     )  # fmt: skip

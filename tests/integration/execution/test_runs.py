@@ -27,6 +27,7 @@ from latewood.execution import (
 from latewood.graph_schema.clock import ManualClock
 from latewood.graph_schema.errors import ConflictError, ForbiddenError, InvalidError
 from latewood.memory import Memory, NodeKind
+from latewood.memory.credentials import BoundMemory, Credential, Scope
 from latewood.memory.runs import runs_of
 
 CALLS: Counter[str] = Counter()
@@ -437,3 +438,21 @@ async def test_a_run_ends_at_its_deadline_wherever_it_is(memory: Memory, clock: 
         done = await ended(memory, run.id)
 
     assert (done.status, done.result["class"]) == (RunStatus.ESCALATED, "deadline")
+
+
+async def test_a_credential_does_with_runs_what_its_scopes_allow(memory: Memory) -> None:
+    run = await runs_of(memory).start(chain, 1)
+
+    def bound(*scopes: Scope) -> BoundMemory:
+        credential = Credential("key:x", "local", "human:ada", frozenset(scopes))
+        return BoundMemory(memory, credential, space=memory.space)
+
+    with pytest.raises(ForbiddenError) as looks:
+        await runs_of(bound(Scope.RUN)).run(run.id)
+    with pytest.raises(ForbiddenError) as writes:
+        await runs_of(bound(Scope.READ, Scope.WRITE)).cancel(run.id)
+    ended = await runs_of(bound(Scope.READ, Scope.RUN)).cancel(run.id)
+
+    assert (looks.value.code, writes.value.code) == ("credential.scope", "credential.scope")
+    assert ended.status is RunStatus.REFUSED
+    assert "cancelled by human:ada" in str(ended.result["message"])
