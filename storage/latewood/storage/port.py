@@ -242,7 +242,7 @@ class GraphStore(Protocol):
         ...
 
     async def now(self, space: str) -> Micros:
-        """Return what a read that names no `valid_at` takes for it: max(clock, head)."""
+        """Return what a read that names no `valid_at` takes for it: max(clock, heads)."""
         ...
 
     async def nodes(

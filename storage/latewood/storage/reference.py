@@ -142,7 +142,7 @@ class ReferenceStore(MemorySearch):
         return found
 
     def _now(self, log: SpaceLog) -> Micros:
-        return max(self._clock.now(), log.head("knowledge"))
+        return max(self._clock.now(), *(log.head(ledger) for ledger in LEDGERS))
 
     def _instants(self, log: SpaceLog, at: AsOf) -> tuple[Micros, Micros]:
         """Return (valid, known) for a read: now is max(clock, head), and no bound on what is known."""

@@ -132,10 +132,25 @@ async def check_each_ledger_points_at_nodes_of_the_other(make: MakeStore) -> Non
         assert [(await scene.store.verify("default", ledger)).ok for ledger in LEDGERS] == [True, True]
 
 
+async def check_now_is_behind_neither_head(make: MakeStore) -> None:
+    """What either ledger acknowledged is in the current answer of a reader whose clock is slow."""
+    async with opened(make) as scene:
+        for ledger in LEDGERS:
+            receipt = await scene.write(scene.say(f"thing:{ledger}", "rate", 7), ledger=ledger)
+            scene.clock.advance(days=-1)
+            (held,) = await scene.facts(f"thing:{ledger}", "rate")
+
+            assert held.id == receipt.facts[0]
+            assert receipt.recorded_at is not None
+            assert await scene.store.now("default") >= to_micros(receipt.recorded_at)
+            scene.clock.advance(days=2)
+
+
 CHECKS = (
     check_the_feed_has_every_row_in_order,
     check_the_chain_verifies,
     check_no_words_stand_in_a_header,
     check_each_ledger_points_at_nodes_of_the_other,
     check_a_waiting_reader_is_woken,
+    check_now_is_behind_neither_head,
 )

@@ -88,8 +88,8 @@ class Reading:
         return self.heads[ledger].seq
 
     def now(self) -> Micros:
-        """Return max(clock, head)."""
-        return max(self._clock.now(), self.heads["knowledge"].recorded_at)
+        """Return max(clock, heads)."""
+        return max(self._clock.now(), *(head.recorded_at for head in self.heads.values()))
 
     def nodes(self, *, ids: Sequence[str], keys: Sequence[str], known_at: Micros) -> dict[str, Node]:
         """Return nodes by the id or key as asked."""

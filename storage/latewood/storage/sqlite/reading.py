@@ -80,10 +80,9 @@ class Reading:
         return (self.now() if at.valid_at is None else to_micros(at.valid_at)), known
 
     def now(self) -> Micros:
-        """Return max(clock, head)."""
-        head = self.db.execute(self.sql["head"], (self.n, 0)).fetchone()
-        now = self._clock.now()
-        return now if head is None else max(now, cast("int", head[2]))
+        """Return max(clock, heads)."""
+        heads = self.db.execute(self.sql["heads"], (self.n,))
+        return max(self._clock.now(), *(cast("int", head[3]) for head in heads), 0)
 
     def nodes(self, *, ids: Sequence[str], keys: Sequence[str], known_at: Micros) -> dict[str, Node]:
         """Return nodes by the id or key as asked."""
