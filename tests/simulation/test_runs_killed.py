@@ -134,8 +134,8 @@ def test_random_kills_lose_nothing_and_double_nothing(url: str, tmp_path: Path) 
     for number in range(kills):
         child = begin(Labour(url, str(effects), number * 100.0, begins=1))
         time.sleep(0.2 + rng.random() * 0.4)
-        assert child.pid is not None
-        os.kill(child.pid, signal.SIGKILL)
+        # One that ended all runs in that time has gone by itself.
+        child.kill()
         finish(child)
     assert finish(begin(Labour(url, str(effects), kills * 100.0))) == 0
 
