@@ -7,6 +7,7 @@ COPY graph_schema graph_schema
 COPY storage storage
 COPY ingestion ingestion
 COPY reasoning reasoning
+COPY execution execution
 COPY memory memory
 COPY server server
 COPY clients clients
