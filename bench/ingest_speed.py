@@ -32,7 +32,6 @@ from latewood.ingestion.embedding.port import Embedder
 from latewood.memory import Memory
 from latewood.memory.imports import ingest_transcripts
 
-VOCABULARY = 20_000
 WORDS_A_TURN = 30
 ROWS_A_TRANSACTION = 1_000
 TEXTS_A_BATCH = 64
@@ -47,10 +46,13 @@ def say(text: str) -> None:
 
 def write_transcript(path: Path, turns: int) -> None:
     """Write a session of *turns* turns as Claude Code does."""
+    # Not above: the processes whose memory is measured write none, and need no numpy.
+    from recall_speed import sentence
+
     chance = random.Random(turns)
     with path.open("w", encoding="utf-8") as file:
         for n in range(turns):
-            text = " ".join(f"w{int(VOCABULARY ** chance.random())}" for _ in range(WORDS_A_TURN))
+            text = sentence(chance, WORDS_A_TURN)
             role = "user" if n % 2 == 0 else "assistant"
             line = {
                 "type": role, "sessionId": "bench", "uuid": f"turn-{n}", "parentUuid": f"turn-{n - 1}" if n else None,

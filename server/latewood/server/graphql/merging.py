@@ -9,12 +9,11 @@ import strawberry
 from latewood.memory import duplicates as looking
 from latewood.memory import identity
 from latewood.server.graphql.answers import Receipt
+from latewood.server.graphql.arguments import InSpace
 from latewood.server.graphql.context import Info
 from latewood.server.graphql.types import Entity, field
 
 __all__ = ["MergeMutation", "MergeQuery"]
-
-Space = Annotated[str | None, strawberry.argument(description="The space; left out, `default`.")]
 
 
 @strawberry.type(description="What a merge did, or of a dry run would do.")
@@ -101,7 +100,7 @@ class MergeQuery:
         signals: Annotated[list[str] | None, strawberry.argument(description="Only what these say.")] = None,
         score_min: Annotated[float | None, strawberry.argument(description="Only what is so alike, 0 to 1.")] = 0.0,
         first: Annotated[int | None, strawberry.argument(description="At most so many pairs.")] = 100,
-        space: Space = None,
+        space: InSpace = None,
     ) -> looking.Duplicates:  # fmt: skip
         """List duplicates."""
         view = info.context.look(info, space)
@@ -117,7 +116,7 @@ class MergeMutation:
     """Merging and splitting."""
 
     @strawberry.mutation(graphql_type=MergePayload, description="Say that an entity is another under a second name.")
-    async def merge(self, info: Info, input: MergeInput, space: Space = None) -> identity.Merge:  # noqa: A002
+    async def merge(self, info: Info, input: MergeInput, space: InSpace = None) -> identity.Merge:  # noqa: A002
         """Merge two entities."""
         view = info.context.write(info, space)
         return await view.memory.merge(
@@ -126,7 +125,7 @@ class MergeMutation:
         )  # fmt: skip
 
     @strawberry.mutation(graphql_type=SplitPayload, description="Undo a merge: what moved goes back.")
-    async def split(self, info: Info, input: SplitInput, space: Space = None) -> identity.Split:  # noqa: A002
+    async def split(self, info: Info, input: SplitInput, space: InSpace = None) -> identity.Split:  # noqa: A002
         """Split two entities."""
         view = info.context.write(info, space)
         return await view.memory.split(

@@ -13,19 +13,16 @@ from latewood.graph_schema.patterns import PatternKind, PatternReview, PatternSt
 from latewood.memory import Written
 from latewood.memory import patterns as keeping
 from latewood.server.graphql.answers import Receipt
+from latewood.server.graphql.arguments import After, AsOfArgument, First, InSpace
 from latewood.server.graphql.connections import Connection, Paged, read_pages
 from latewood.server.graphql.context import Info
-from latewood.server.graphql.inputs import AsOf, instants
+from latewood.server.graphql.inputs import instants
 from latewood.server.graphql.scalars import BigInt, describe
 from latewood.server.graphql.types import field
-from latewood.storage.port import PAGE_MAX, Page
+from latewood.storage.port import Page
 
 __all__ = ["PatternMutation", "PatternQuery"]
 
-Space = Annotated[str | None, strawberry.argument(description="The space; left out, `default`.")]
-Clocks = Annotated[AsOf | None, strawberry.argument(description="The two clocks; left out, now.")]
-First = Annotated[int | None, strawberry.argument(description=f"How many, 1 to {PAGE_MAX}.")]
-After = Annotated[str | None, strawberry.argument(description="An edge's cursor, to go on behind it.")]
 Statuses = Annotated[
     list[PatternStatus] | None, strawberry.argument(description="Only these; left out, those that are open or fading.")
 ]
@@ -154,7 +151,7 @@ class PatternQuery:
     @strawberry.field(graphql_type=Pattern | None, description="One pattern with its evidence; null when it is none.")
     async def pattern(
         self, info: Info, id: Annotated[str, strawberry.argument(description="Its id or key.")],  # noqa: A002
-        space: Space = None, as_of: Clocks = None,
+        space: InSpace = None, as_of: AsOfArgument = None,
     ) -> keeping.Pattern | None:  # fmt: skip
         """Read one pattern."""
         view = info.context.look(info, space, instants(as_of))
@@ -173,7 +170,7 @@ class PatternQuery:
         kind: Annotated[PatternKind | None, strawberry.argument(description="Only this kind.")] = None,
         about: Annotated[str | None, strawberry.argument(description="Only of this entity, by id or key.")] = None,
         hidden: Annotated[bool | None, strawberry.argument(description="Muted and rejected ones too.")] = None,
-        first: First = 50, after: After = None, space: Space = None, as_of: Clocks = None,
+        first: First = 50, after: After = None, space: InSpace = None, as_of: AsOfArgument = None,
     ) -> Paged[keeping.Pattern]:  # fmt: skip
         """List patterns."""
         view = info.context.look(info, space, instants(as_of))
@@ -197,12 +194,12 @@ class PatternMutation:
         graphql_type=DetectReport,
         description="Look for patterns in all series and keep what is found; the same data again writes nothing.",
     )
-    async def detect_patterns(self, info: Info, space: Space = None) -> keeping.DetectReport:
+    async def detect_patterns(self, info: Info, space: InSpace = None) -> keeping.DetectReport:
         """Look for patterns."""
         return await keeping.detect(info.context.write(info, space).memory)
 
     @strawberry.mutation(graphql_type=ReviewPayload, description="Accept, mute or reject a pattern, for a reason.")
-    async def review_pattern(self, info: Info, input: ReviewPatternInput, space: Space = None) -> Written:  # noqa: A002
+    async def review_pattern(self, info: Info, input: ReviewPatternInput, space: InSpace = None) -> Written:  # noqa: A002
         """Review a pattern."""
         view = info.context.write(info, space)
         return await keeping.review(

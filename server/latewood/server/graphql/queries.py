@@ -36,6 +36,7 @@ from latewood.server.graphql.answers import (
     Verdict,
     Why,
 )
+from latewood.server.graphql.arguments import After, AsOfArgument, First
 from latewood.server.graphql.connections import Connection, Paged, read_pages
 from latewood.server.graphql.context import Info
 from latewood.server.graphql.inputs import AsOf, RecallFilter, instants
@@ -46,16 +47,13 @@ from latewood.server.graphql.scalars import Ledger
 from latewood.server.graphql.types import Decision, Entity, Fact, Node
 from latewood.server.graphql.upkeep import UpkeepQuery
 from latewood.storage import port
-from latewood.storage.port import PAGE_MAX, Page
+from latewood.storage.port import Page
 
 __all__ = ["Query"]
 
 T = TypeVar("T")
 
 SpaceArgument = Annotated[str | None, strawberry.argument(description="The space to read; left out, `default`.")]
-AsOfArgument = Annotated[AsOf | None, strawberry.argument(description="The two clocks; left out, now.")]
-First = Annotated[int | None, strawberry.argument(description=f"How many, 1 to {PAGE_MAX}.")]
-After = Annotated[str | None, strawberry.argument(description="An edge's cursor, to go on behind it.")]
 
 
 def _said(text: str) -> Any:

@@ -10,6 +10,7 @@ import strawberry
 from latewood.graph_schema import events
 from latewood.graph_schema.errors import ForbiddenError, InvalidError
 from latewood.server.graphql.answers import LedgerEntry
+from latewood.server.graphql.arguments import InSpace
 from latewood.server.graphql.context import Info
 from latewood.server.graphql.scalars import BigInt, Ledger
 
@@ -30,7 +31,7 @@ class Subscription:
         self, info: Info,
         after: Annotated[BigInt | None, strawberry.argument(description="The last row you have; 0 for all.")] = _ALL,
         ledger: Annotated[Ledger | None, strawberry.argument(description="Which one.")] = Ledger.KNOWLEDGE,
-        space: Annotated[str | None, strawberry.argument(description="The space; left out, `default`.")] = None,
+        space: InSpace = None,
     ) -> AsyncGenerator[events.LedgerEntry, None]:  # fmt: skip
         """Follow a ledger."""
         seq = after or 0

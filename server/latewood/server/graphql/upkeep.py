@@ -9,11 +9,12 @@ import strawberry
 
 from latewood.memory.reindexing import ReindexReport
 from latewood.reasoning import missing
+from latewood.server.graphql.arguments import After, AsOfArgument, First, InSpace
 from latewood.server.graphql.connections import Connection, Paged, read_pages
 from latewood.server.graphql.context import Info
-from latewood.server.graphql.inputs import AsOf, instants
+from latewood.server.graphql.inputs import instants
 from latewood.server.graphql.types import Entity, Fact, field
-from latewood.storage.port import PAGE_MAX, Page
+from latewood.storage.port import Page
 
 __all__ = ["UpkeepMutation", "UpkeepQuery"]
 
@@ -69,10 +70,10 @@ class UpkeepQuery:
     async def missing_decisions(
         self, info: Info,
         session: Annotated[str | None, strawberry.argument(description="Only of this one, by id or key.")] = None,
-        first: Annotated[int | None, strawberry.argument(description=f"How many, 1 to {PAGE_MAX}.")] = _FIRST,
-        after: Annotated[str | None, strawberry.argument(description="An edge's cursor, to go on behind it.")] = None,
-        space: Annotated[str | None, strawberry.argument(description="The space; left out, `default`.")] = None,
-        as_of: Annotated[AsOf | None, strawberry.argument(description="The two clocks; left out, now.")] = None,
+        first: First = _FIRST,
+        after: After = None,
+        space: InSpace = None,
+        as_of: AsOfArgument = None,
     ) -> Paged[missing.MissingDecision]:  # fmt: skip
         """List decisions in words alone."""
         view = info.context.look(info, space, instants(as_of))
@@ -98,7 +99,7 @@ class UpkeepMutation:
     )
     async def reindex(
         self, info: Info, input: ReindexInput | None = None,  # noqa: A002
-        space: Annotated[str | None, strawberry.argument(description="The space; left out, `default`.")] = None,
+        space: InSpace = None,
     ) -> ReindexReport:  # fmt: skip
         """Make the vectors that are missing."""
         # Which model it is, the server's settings say: a caller who could name one could have it send texts anywhere.

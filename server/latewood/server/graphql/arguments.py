@@ -1,0 +1,17 @@
+"""Arguments that many fields take, each said once."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+import strawberry
+
+from latewood.server.graphql.inputs import AsOf
+from latewood.storage.port import PAGE_MAX
+
+__all__ = ["After", "AsOfArgument", "First", "InSpace"]
+
+InSpace = Annotated[str | None, strawberry.argument(description="The space; left out, `default`.")]
+AsOfArgument = Annotated[AsOf | None, strawberry.argument(description="The two clocks; left out, now.")]
+First = Annotated[int | None, strawberry.argument(description=f"How many, 1 to {PAGE_MAX}.")]
+After = Annotated[str | None, strawberry.argument(description="An edge's cursor, to go on behind it.")]
