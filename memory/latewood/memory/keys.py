@@ -22,14 +22,15 @@ from typing import Any, Final, cast
 from latewood.graph_schema.clock import from_micros, to_micros
 from latewood.graph_schema.commands import Assert, Command, End, Ref
 from latewood.graph_schema.errors import ForbiddenError, InvalidError, LimitError, NotFoundError
-from latewood.graph_schema.model import Fact, Node, Trust
+from latewood.graph_schema.ledger import Verdict
+from latewood.graph_schema.model import LEDGERS, Fact, LedgerName, Node, Trust
 from latewood.graph_schema.values import Value
 from latewood.memory.api import Memory
 from latewood.memory.credentials import Credential, Scope, SystemMemory, check_tenant, read_scopes
 from latewood.memory.reader import micros_or_none
 from latewood.storage.port import Page
 
-__all__ = ["CACHE_S", "KEYS_MAX", "ApiKey", "KeyState", "Keys", "NewKey"]
+__all__ = ["CACHE_S", "KEYS_MAX", "ApiKey", "KeyState", "Keys", "NewKey", "system_verdicts"]
 
 CACHE_S: Final = 1.0
 """How long a key that was found good is taken to be so, unless this process revoked it."""
@@ -293,3 +294,10 @@ def _read_key(node: Node, grant: Fact, end: Fact | None, now: datetime) -> _Kept
         None if trust is None else Trust(trust),
     )  # fmt: skip
     return _Kept(shown, grant.id, bytes.fromhex(data["digest"]))
+
+
+async def system_verdicts(memory: Memory) -> tuple[Verdict, ...]:
+    """Check the ledgers of what the system keeps for itself, as far as it has kept anything."""
+    system = SystemMemory(memory)
+    written: list[LedgerName] = [name for space in await system.spaces() for name in LEDGERS if space.seq.get(name, 0)]
+    return tuple([await system.verify(name) for name in written])

@@ -11,8 +11,9 @@ from datetime import datetime
 from pathlib import Path
 from typing import Final, cast
 
-from latewood.graph_schema.commands import Assert, Command, Ref, SourceSpec
-from latewood.graph_schema.errors import InvalidError, LimitError
+from latewood.graph_schema.clock import AsOf
+from latewood.graph_schema.commands import Assert, Command, End, Ref, SourceSpec
+from latewood.graph_schema.errors import LimitError, NotFoundError
 from latewood.graph_schema.events import Receipt
 from latewood.graph_schema.ids import is_id
 from latewood.graph_schema.values import Json, Scalar, Value
@@ -70,7 +71,7 @@ class EntityChange:
         kind: the sort of change, as the system calls it.
         subject: the entity's key, or its id.
         at: since when it is so; None: since it was received.
-        values: what each predicate has become.
+        values: what each predicate has become; None for one of which nothing holds any more.
     """
 
     id: str
@@ -84,7 +85,11 @@ class EntityChange:
 async def receive_change(memory: Memory, change: EntityChange, *, by: str | None = None) -> Receipt:
     """Keep a change as one unit; the same change again is answered with the receipt of the first time.
 
+    What a None ends is what holds when the change becomes so. Where nothing holds, nothing is ended, and the receipt of
+    the change names no fact of it.
+
     Raises:
+        ForbiddenError: code ``credential.scope``; to end what holds, it has to be read.
         InvalidError: code ``value.invalid`` for what is no value.
         ConflictError: code ``idempotency.conflict`` when its id was used for another change.
         RefusedError: as `Memory.observe` does.
@@ -93,11 +98,10 @@ async def receive_change(memory: Memory, change: EntityChange, *, by: str | None
         msg = f"the event has {len(change.values):,} values, more than {VALUES_MAX}; send several"
         raise LimitError(msg, limit="VALUES_MAX", maximum=VALUES_MAX)
     subject = Ref(id=change.subject) if is_id(change.subject) else Ref(key=change.subject)
-    commands: list[Command] = []
+    commands: list[Command] = list(await _ends(memory, change))
     for predicate, value in change.values.items():
         if value is None:
-            msg = f"{predicate[:80]!r} is null: an event says what became so; `end` what stopped being so"
-            raise InvalidError(msg, predicate=predicate[:80])
+            continue
         commands.append(
             Assert(
                 memory.ids.new(),
@@ -113,3 +117,17 @@ async def receive_change(memory: Memory, change: EntityChange, *, by: str | None
         commands, body, by=by, source=SourceSpec(change.source, "imported"),
         idempotency_key=f"change\0{change.source}\0{change.id}",
     )  # fmt: skip
+
+
+async def _ends(memory: Memory, change: EntityChange) -> list[End]:
+    """Return what ends the facts that hold of the predicates that *change* has no value for."""
+    gone = [predicate for predicate, value in change.values.items() if value is None]
+    if not gone:
+        return []
+    try:
+        found = await memory.entity(change.subject, gone, AsOf(valid_at=change.at))
+    except NotFoundError as error:
+        if error.code != "node.not_found":
+            raise
+        return []
+    return [End(memory.ids.new(), fact.id, micros_or_none(change.at)) for fact in found.facts]

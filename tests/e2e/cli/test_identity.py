@@ -59,7 +59,8 @@ def test_duplicates_are_listed_proposed_and_accepted_by_rule(cli: Any) -> None:
     listed = cli.json("duplicates", "--signal", "words")
     assert [(one["absorbed"]["key"], one["into"]["key"]) for one in listed["duplicates"]["items"]] == [(A, B)]
     assert listed["proposed"] == []
-    assert A in cli.ok("duplicates")
+    assert A in (spoken := cli.run("duplicates")).stdout
+    assert "1 pair among 3 entities;" in spoken.stderr
     assert cli.json("entity", A)["node"]["key"] == A
     made = cli.json("duplicates", "--signal", "words", "--propose")
     assert len(made["proposed"]) == 1

@@ -44,11 +44,19 @@ def test_a_transcript_comes_in_once_and_is_recalled(cli: Any, session: Path) -> 
 
 
 def test_a_dry_run_tells_what_is_there_and_writes_nothing(cli: Any, session: Path) -> None:
+    cli.ok("observe", "a:1", "p", "1")
     assert "a dry run: nothing was written" in cli.ok("ingest", "transcript", str(session), "--dry-run")
     report = cli.json("ingest", "transcript", str(session), "--space", "talks", "--dry-run")
 
     assert (report["items"], report["written"], report["dry_run"], report["space_created"]) == (4, 0, True, False)
     assert [space["name"] for space in cli.json("spaces", "list")] == ["default"]
+
+
+@pytest.mark.parametrize("words", [("ingest", "transcript", "s1.jsonl"), ("merge", "a:1", "a:2", "--reason", "one")])
+def test_a_dry_run_makes_no_file(cli: Any, session: Path, words: tuple[str, ...]) -> None:
+    done = cli.run(*words, "--dry-run", "--json")
+
+    assert (done.exit_code, session.exists(), cli.db.exists()) == (0 if words[0] == "ingest" else 3, True, False)
 
 
 def test_rejects_are_written_down_mended_and_taken(cli: Any, session: Path, tmp_path: Path) -> None:

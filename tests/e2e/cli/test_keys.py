@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import json
 import signal
+import sqlite3
 import threading
 import time
 from pathlib import Path
@@ -44,6 +46,22 @@ def test_a_key_is_shown_once_listed_rotated_and_revoked(cli: Any) -> None:
     assert cli.json("keys", "revoke", new["key"]["id"], "--because", "left")["state"] == "revoked"
     assert [one["state"] for one in cli.json("keys", "list")] == ["revoked", "active", "revoked"]
     assert cli.json("keys", "list", "--tenant", "blue") == []
+
+
+def test_the_ledger_that_has_the_keys_is_checked_too(cli: Any) -> None:
+    cli.json("observe", "carrier:A", "rate", "1")
+    assert {one["space"] for one in cli.json("ledger", "verify", "--all")} == {"default"}
+    cli.json(*CREATE)
+    checked = cli.json("ledger", "verify", "--all")
+    assert [one["verdict"]["badSeq"] for one in checked if one["space"] == "_system"] == [None]
+    with contextlib.closing(sqlite3.connect(cli.db)) as db, db:
+        db.execute(
+            "update event set trust = trust + 1 where space = (select n from space where tenant = '_system') and seq = 1"
+        )
+
+    assert cli.run("ledger", "verify", "--all").exit_code == 5
+    found = {check["name"]: check["state"] for check in json.loads(cli.run("doctor", "--json").stdout)["checks"]}
+    assert (found["ledger default/knowledge"], found["ledger _system/knowledge"]) == ("ok", "failed")
 
 
 @pytest.mark.parametrize(

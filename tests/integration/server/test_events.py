@@ -11,6 +11,8 @@ import httpx
 import pytest
 from integration.server.test_identity import guarded
 
+from latewood.graph_schema.clock import AsOf
+
 BINARY = {
     "content-type": "application/json; charset=utf-8", "ce-specversion": "1.0", "ce-id": "1", "ce-source": "https://erp.example",
     "ce-type": "carrier.changed", "ce-subject": "carrier:A", "ce-time": "2026-03-01T09:00:00Z",
@@ -56,7 +58,12 @@ async def test_the_same_id_for_something_else_is_refused_and_of_another_source_i
 
 
 async def test_each_event_of_a_batch_is_kept_or_refused_for_itself(served: Any) -> None:
-    batch = [{**EVENT, "id": "1"}, {**EVENT, "id": "2", "data": []}, {**EVENT, "id": "3", "subject": "carrier:B"}, 5]
+    batch: list[Any] = [
+        {**EVENT, "id": "1"},
+        {**EVENT, "id": "2", "data": []},
+        {**EVENT, "id": "3", "subject": "carrier:B"},
+        5,
+    ]
     answers = (await structured(served, batch, BATCH)).json()
 
     assert ["receipt" in one for one in answers] == [True, False, True, False]
@@ -64,10 +71,32 @@ async def test_each_event_of_a_batch_is_kept_or_refused_for_itself(served: Any) 
     assert await held(served, "carrier:B") == EVENT["data"]
 
 
+async def test_a_null_ends_what_holds_then(served: Any) -> None:
+    await structured(served, EVENT)
+    gone = {**EVENT, "id": "2", "time": "2026-05-01T00:00:00Z", "data": {"rate": None, "status": "on hold"}}
+    first, again = [(await structured(served, gone)).json() for _ in range(2)]
+
+    assert (first["id"], first["replayed"], again["replayed"]) == (again["id"], False, True)
+    assert await held(served, "carrier:A") == {"status": "on hold"}
+    before = await served.memory.entity("carrier:A", ["rate"], AsOf(valid_at=datetime(2026, 4, 1, tzinfo=UTC)))
+    assert [fact.value.data for fact in before.facts] == [0.81]
+
+
+async def test_a_null_where_nothing_holds_is_kept_and_ends_nothing(served: Any) -> None:
+    never = {**EVENT, "data": {"rate": None}}
+    first, again = [(await structured(served, never)).json() for _ in range(2)]
+    await structured(served, {**EVENT, "id": "2", "time": "2026-06-01T00:00:00Z"})
+    early = await structured(served, {**never, "id": "3", "time": "2026-02-01T00:00:00Z"})
+
+    assert (first["facts"], first["id"], again["replayed"]) == ([], again["id"], True)
+    assert early.json()["facts"] == []
+    assert await held(served, "carrier:A") == EVENT["data"]
+
+
 @pytest.mark.parametrize(
     "change",
     [{"specversion": "0.3"}, {"id": ""}, {"source": None}, {"type": 5}, {"subject": "x" * 1_001}, {"data": {}}, {"data": "x"}, {"data": None},
-     {"time": "yesterday"}, {"time": "2026-03-01T09:00:00"}, {"data_base64": "YQ=="}, {"datacontenttype": "text/xml"}, {"data": {"rate": None}},
+     {"time": "yesterday"}, {"time": "2026-03-01T09:00:00"}, {"data_base64": "YQ=="}, {"datacontenttype": "text/xml"},
      {"data": {f"p{number}": 1 for number in range(101)}}, {"data": {"": 1}}],
 )  # fmt: skip
 async def test_a_malformed_event_is_refused_with_the_reason(served: Any, change: dict[str, Any]) -> None:

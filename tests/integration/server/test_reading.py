@@ -112,6 +112,27 @@ async def test_a_page_goes_on_behind_an_item_that_left_the_list(served: Any) -> 
     assert keys(answer) == ["adr:2", "adr:3", "adr:4", "adr:5"]
 
 
+@pytest.mark.parametrize("left", [2, 4, 10])
+async def test_what_left_the_list_hides_nothing_that_came(served: Any, left: int) -> None:
+    await numbered(served, left)
+    end = (await served.ask(DECISIONS, first=20, status=["ACCEPTED"]))["decisions"]["pageInfo"]["endCursor"]
+    for number in range(left):
+        await served.memory.decide("later", because="so", key=f"new:{number}", supersedes=[f"adr:{number}"])
+
+    answer = await served.ask(DECISIONS, first=20, after=end, status=["ACCEPTED"])
+    assert keys(answer) == [f"new:{number}" for number in range(left)]
+
+
+async def test_more_left_than_a_cursor_tells_of_and_nothing_is_passed_over(served: Any) -> None:
+    await numbered(served, 12)
+    edges = (await served.ask(DECISIONS, first=12, status=["ACCEPTED"]))["decisions"]["edges"]
+    for number in range(2, 11):
+        await served.memory.supersede(f"adr:{number}", "adr:11")
+
+    answer = await served.ask(DECISIONS, first=20, after=edges[10]["cursor"], status=["ACCEPTED"])
+    assert keys(answer) == ["adr:0", "adr:1", "adr:11"]
+
+
 async def test_an_entity_timeline_pages_on_its_own(served: Any) -> None:
     for day in range(1, 8):
         await served.written(

@@ -219,15 +219,19 @@ def _must_exist(db: str) -> None:
 
 
 async def _run(
-    run: Callable[[Call], Coroutine[Any, Any, R]], call: Call, *, writes: bool,
+    run: Callable[[Call], Coroutine[Any, Any, R]], call: Call, *, writes: bool, dry_run: bool,
     show: Callable[[Call, R], Awaitable[None]] | None,
 ) -> R:  # fmt: skip
     from latewood.memory import Memory
+    from latewood.memory.opening import file_of
 
     if not writes:
         _must_exist(call.db)
-    by = call.by if writes else None
-    async with Memory.open(call.db, space=call.space, by=by, sync=call.settings.sync) as memory:
+    by, db = call.by if writes else None, call.db
+    if dry_run and (file := file_of(db)) is not None and not file.exists():
+        # Opening the file would make it. An empty store gives the answers that it would give.
+        db = "reference:"
+    async with Memory.open(db, space=call.space, by=by, sync=call.settings.sync) as memory:
         call.opened = memory
         result = await run(call)
         if show is None:
@@ -329,7 +333,10 @@ def command(
         anonymous = cast("Callable[..., Coroutine[Any, Any, R]]", run)
 
         def body(call: Call, given: Mapping[str, Any]) -> int:
-            result = asyncio.run(_run(lambda call: anonymous(call, **given), call, writes=writes, show=show))
+            dry_run = given.get("dry_run") is True
+            result = asyncio.run(
+                _run(lambda call: anonymous(call, **given), call, writes=writes, dry_run=dry_run, show=show)
+            )
             return EXIT_OK if code is None else code(result)
 
         _add(group, name, run, clocks, body)

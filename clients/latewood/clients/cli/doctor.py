@@ -21,9 +21,12 @@ from typing import Final
 from latewood.clients.cli.call import EXIT_CORRUPT, EXIT_OK, EXIT_REFUSED, EXIT_UNAVAILABLE, Call
 from latewood.clients.cli.rebuilding import describe
 from latewood.graph_schema.errors import CODES, LatewoodError
+from latewood.graph_schema.ledger import Verdict
 from latewood.graph_schema.model import LEDGERS
 from latewood.ingestion.embedding.tolerant import EmbedderHealth, TolerantEmbedder
 from latewood.memory import Memory
+from latewood.memory.credentials import SYSTEM_TENANT
+from latewood.memory.keys import system_verdicts
 from latewood.memory.opening import file_of
 from latewood.storage.port import Space
 
@@ -237,10 +240,23 @@ async def _spaces(health: Health, memory: Memory, call: Call) -> None:
             await _vectors(health, memory, call, space.name)
         except LatewoodError as error:
             health.fail(f"vectors {space.name}", error)
+    try:
+        for verdict in await system_verdicts(memory):
+            _judge(health, f"ledger {SYSTEM_TENANT}/{verdict.ledger}", verdict)
+    except LatewoodError as error:
+        health.fail(f"ledger {SYSTEM_TENANT}", error)
+
+
+def _judge(health: Health, label: str, verdict: Verdict) -> bool:
+    if verdict.ok:
+        health.add(label, State.OK, f"{verdict.rows} rows verify, head {verdict.head[:16]}")
+    else:
+        fix = "stop writing to it, keep a copy, and go back to a backup"
+        health.corrupt(label, f"row {verdict.bad_seq}: {verdict.reason}", fix)
+    return verdict.ok
 
 
 async def _ledgers(health: Health, memory: Memory, space: Space) -> None:
-    restore = "stop writing to it, keep a copy, and go back to a backup"
     sound = True
     for name in LEDGERS:
         label = f"ledger {space.name}/{name}"
@@ -250,11 +266,7 @@ async def _ledgers(health: Health, memory: Memory, space: Space) -> None:
             health.fail(label, error)
             sound = False
             continue
-        if verdict.ok:
-            health.add(label, State.OK, f"{verdict.rows} rows verify, head {verdict.head[:16]}")
-        else:
-            health.corrupt(label, f"row {verdict.bad_seq}: {verdict.reason}", restore)
-            sound = False
+        sound = _judge(health, label, verdict) and sound
     label = f"views {space.name}"
     if not sound:
         health.add(label, State.SKIPPED, "a ledger that does not verify cannot judge the views")

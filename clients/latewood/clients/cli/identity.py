@@ -153,12 +153,16 @@ class _Found:
 
 
 async def _show_found(call: Call, found: _Found) -> None:
+    from latewood.clients.cli.screen import counted  # rich is loaded only to speak to people
+
     pairs = found.duplicates
     rows = [(_name(one.absorbed), _name(one.into), one.signal, f"{one.score:.2f}") for one in pairs.items]
     call.screen.table(("absorbed", "into", "signal", "score"), rows)
-    call.screen.note(f"{pairs.total:,} pairs among {pairs.looked_at:,} entities; nothing was merged")
+    among = f"among {counted(pairs.looked_at, 'entity', 'entities')}"
+    call.screen.note(f"{counted(pairs.total, 'pair', 'pairs')} {among}; nothing was merged")
     if found.proposed:
-        call.screen.note(f"{len(found.proposed):,} proposals were made: see `latewood proposals list`")
+        made = counted(len(found.proposed), "proposal was", "proposals were")
+        call.screen.note(f"{made} made: see `latewood proposals list`")
     if pairs.bounded:
         call.screen.note("There is more than is listed; name a --type, a --signal, or a higher --score-min.")
 

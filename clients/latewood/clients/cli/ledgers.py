@@ -79,21 +79,23 @@ async def head_of(call: Call, name: LedgerName) -> int:
 
 @dataclass(frozen=True, slots=True)
 class Checked:
-    """A space with the verdict on one of its ledgers."""
+    """A space with the verdict on one of its ledgers; `_system` is the system's own, which has the keys."""
 
     space: str
     verdict: Verdict
 
 
 async def verify_all(call: Call) -> tuple[Checked, ...]:
-    """Check every ledger of every space."""
-    return tuple(
-        [
-            Checked(space.name, await call.memory.within(space=space.name).verify(name))
-            for space in await call.memory.spaces()
-            for name in LEDGERS
-        ]
-    )
+    """Check every ledger of every space, and those of the system itself once it has kept anything."""
+    from latewood.memory.credentials import SYSTEM_TENANT
+    from latewood.memory.keys import system_verdicts
+
+    checked = [
+        Checked(space.name, await call.memory.within(space=space.name).verify(name))
+        for space in await call.memory.spaces()
+        for name in LEDGERS
+    ]
+    return (*checked, *[Checked(SYSTEM_TENANT, verdict) for verdict in await system_verdicts(call.memory)])
 
 
 async def _show_checked(call: Call, found: Verdict | tuple[Checked, ...]) -> None:

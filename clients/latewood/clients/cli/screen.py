@@ -14,7 +14,7 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 from rich.table import Table
 from rich.text import Text
 
-__all__ = ["Screen", "clean"]
+__all__ = ["Screen", "clean", "counted"]
 
 _PLAIN_WIDTH: Final = 10_000
 """Lines of a pipe are not wrapped: they are for other programs."""
@@ -24,6 +24,11 @@ _CONTROLS: Final = {code: "\N{REPLACEMENT CHARACTER}" for code in [*range(32), *
 def clean(text: str) -> str:
     """Take out control characters: what somebody once wrote must not steer the reader's terminal."""
     return text.translate(_CONTROLS)
+
+
+def counted(count: int, one: str, many: str) -> str:
+    """Say how many there are, in *one* word or the other."""
+    return f"{count:,} {one if count == 1 else many}"
 
 
 class Screen:
