@@ -8,6 +8,7 @@ from typing import Any, Final, ParamSpec
 
 from latewood.execution.driving import CANCELLED, spec_of
 from latewood.execution.logbook import Logbook
+from latewood.execution.showing import Progress, next_command
 from latewood.execution.words import Run, RunStatus, Step, StepStatus, place_of, place_text
 from latewood.execution.workflow import Workflow, arguments
 from latewood.execution.writing import Writing, checked_json
@@ -80,11 +81,8 @@ class Runs:
         run = await self._book.run(name)
         steps = await self._book.steps(run.id)
         attempts = await self._book.attempts([step.id for step in steps])
-        tokens = sum(
-            count for step in steps if step.completed for count in (step.usage or {}).values() if isinstance(count, int)
-        )
-        saves = sum(step.completed for step in steps)
-        return Shown(run, steps, attempts, saves, tokens, _next(run, steps))
+        far = Progress(run.id, steps)
+        return Shown(run, steps, attempts, far.done, far.tokens, next_command(run, steps))
 
     async def cancel(self, name: str, reason: str = "") -> Run:
         """End a run: at once when nobody works on it, else at its worker's next look. One that has ended stays so.
@@ -263,12 +261,3 @@ class Runs:
                 continue
             return await self._book.run(run.id)
         raise ConflictError(f"run {name} keeps moving; try again in a moment")
-
-
-def _next(run: Run, steps: Sequence[Step]) -> str | None:
-    for step in steps:
-        if step.asked is not None and step.answer is None and step.status is StepStatus.WAITING and not run.ended:
-            return f"latewood run answer {run.id}/{place_text(step.place)} CHOICE"
-    if run.status in (RunStatus.ESCALATED, RunStatus.REFUSED):
-        return f"latewood run resume {run.id}"
-    return None

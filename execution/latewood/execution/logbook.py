@@ -149,8 +149,15 @@ class Logbook:
             raise LimitError(msg, limit="STEPS_MAX", maximum=STEPS_MAX)
         return await self.steps_by_id([edge.object_id for edge in edges if edge.object_id is not None])
 
-    async def steps_by_id(self, ids: Sequence[str]) -> tuple[Step, ...]:
-        """Return those of these steps that are there, by their places.
+    async def step_ids(self, run_ids: Sequence[str]) -> dict[str, list[str]]:
+        """Return the ids of these runs' steps, in no order."""
+        facts = await self._facts(run_ids, ("has_step",))
+        return {
+            run: [fact.object_id for fact in facts.get(run, []) if fact.object_id is not None] for run in run_ids
+        }  # fmt: skip
+
+    async def steps_by_id(self, ids: Sequence[str], *, outputs: bool = True) -> tuple[Step, ...]:
+        """Return those of these steps that are there, by their places; without *outputs* what they returned is unread.
 
         Their versions are read before what they say: who hands a version back as expected is told of what came since.
         """
@@ -158,7 +165,8 @@ class Logbook:
         for begin in range(0, len(ids), _READ_AT_ONCE):
             part = await self.store.nodes(self.space, ids=ids[begin : begin + _READ_AT_ONCE])
             nodes += [node for node in part.values() if "place" in node.attributes]
-        facts = await self._facts([node.id for node in nodes], _STEP_FACTS)
+        wanted = [name for name in _STEP_FACTS if outputs or name != "step.output"]
+        facts = await self._facts([node.id for node in nodes], wanted)
         now = self.clock.now()
         return tuple(sorted((_step(node, facts.get(node.id, []), now) for node in nodes), key=lambda step: step.place))
 

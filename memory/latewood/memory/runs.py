@@ -13,19 +13,19 @@ from latewood.memory.api import Memory
 from latewood.memory.credentials import BoundMemory
 from latewood.storage.port import GraphStore
 
-__all__ = ["runs_of", "worker_of"]
+__all__ = ["book_of", "runs_of", "worker_of"]
 
 
 def runs_of(memory: Memory) -> Runs:
     """Return the runs of the handle's space; a handle without an actor only looks."""
-    return Runs(_book(memory))
+    return Runs(book_of(memory))
 
 
 def worker_of(
     memory: Memory, *workflows: Workflow[..., Any], lease_s: float = LEASE_S, at_once: int = 64, poll_s: float = 0.5
 ) -> Worker:  # fmt: skip
     """Return a worker for the handle's space; enter it with `async with`."""
-    return Worker(_book(memory), *workflows, lease_s=lease_s, at_once=at_once, poll_s=poll_s)
+    return Worker(book_of(memory), *workflows, lease_s=lease_s, at_once=at_once, poll_s=poll_s)
 
 
 class _Credentialed:
@@ -40,7 +40,8 @@ class _Credentialed:
         return await self._memory.submit(unit)
 
 
-def _book(memory: Memory) -> Logbook:
+def book_of(memory: Memory) -> Logbook:
+    """Return what reads and writes the runs of the handle's space."""
     # A part of the one door, which shows its engine to nobody else.
     engine = memory._engine  # noqa: SLF001 # pyright: ignore[reportPrivateUsage]
     keeper = _Credentialed(memory) if isinstance(memory, BoundMemory) else engine.journal

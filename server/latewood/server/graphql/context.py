@@ -9,7 +9,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import replace
-from typing import Final, Protocol, TypeAlias
+from typing import Any, Final, Protocol, TypeAlias
 
 import strawberry
 from graphql.pyutils import Path
@@ -57,6 +57,7 @@ class View:
         self._facts_of: dict[str | None, DataLoader[str, tuple[Fact, ...]]] = {}
         self._now: asyncio.Future[AsOf] | None = None
         self._timelines: dict[tuple[str | None, int], DataLoader[str, Page[Fact]]] = {}
+        self._loaders: dict[str, DataLoader[str, Any]] = {}
 
     async def settled(self) -> AsOf:
         """Return the instants to read at: one now for all that an operation reads of a space.
@@ -88,6 +89,12 @@ class View:
     async def _absorbed(self, ids: list[str]) -> list[tuple[Node, ...]]:
         found = await self.memory.absorbed_of(ids, await self.settled())
         return [found[one] for one in ids]
+
+    def loader(self, name: str, make: Callable[[], DataLoader[str, Any]]) -> DataLoader[str, Any]:
+        """Return the loader of this name, made when it is first asked for."""
+        if name not in self._loaders:
+            self._loaders[name] = make()
+        return self._loaders[name]
 
     def known(self, decisions: Iterable[Decision]) -> None:
         """Spare a second read of *decisions*, which a list has read already."""

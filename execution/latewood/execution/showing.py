@@ -1,0 +1,73 @@
+"""How far runs have come: their steps, what a resume would save, what is asked, and what to do next."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+from latewood.execution.logbook import Logbook
+from latewood.execution.words import Run, RunStatus, Step, StepStatus, place_text
+from latewood.graph_schema.clock import Micros
+from latewood.graph_schema.values import Json
+
+__all__ = ["Progress", "is_open_question", "is_overdue", "next_command", "progress_of", "tokens_used"]
+
+
+@dataclass(frozen=True, slots=True)
+class Progress:
+    """The steps of a run by their places, without what they returned."""
+
+    run: str
+    steps: tuple[Step, ...]
+
+    @property
+    def done(self) -> int:
+        """How many steps a resumed run does not run again."""
+        return sum(step.completed for step in self.steps)
+
+    @property
+    def tokens(self) -> int:
+        """Return what those steps had used, as far as anybody said."""
+        return sum(tokens_used(step.usage) for step in self.steps if step.completed)
+
+    @property
+    def questions(self) -> tuple[Step, ...]:
+        """Return what is asked and not answered yet."""
+        return tuple(step for step in self.steps if is_open_question(step))
+
+
+def tokens_used(usage: Mapping[str, Json] | None) -> int:
+    """Count the tokens of a step; what nobody counted is none."""
+    return sum(count for count in (usage or {}).values() if isinstance(count, int))
+
+
+def is_open_question(step: Step) -> bool:
+    """Tell whether a step is a question that waits for its answer."""
+    return step.asked is not None and step.answer is None and step.status is StepStatus.WAITING
+
+
+def is_overdue(step: Step, now: Micros) -> bool:
+    """Tell whether a question waits for longer than its owner was given."""
+    return is_open_question(step) and step.wake_at is not None and now >= step.wake_at
+
+
+def next_command(run: Run, steps: Sequence[Step]) -> str | None:
+    """Return what to do about a run, as a command; None when nothing is left to do."""
+    for step in steps:
+        if is_open_question(step) and not run.ended:
+            return f"latewood run answer {run.id}/{place_text(step.place)} CHOICE"
+    if run.status in (RunStatus.ESCALATED, RunStatus.REFUSED):
+        return f"latewood run resume {run.id}"
+    return None
+
+
+async def progress_of(book: Logbook, run_ids: Sequence[str]) -> dict[str, Progress]:
+    """Return how far each of these runs is, in as many reads as for one of them."""
+    of_run = await book.step_ids(run_ids)
+    # A fork has the steps of the run that it was forked from: one step may be of several runs.
+    wanted = list(dict.fromkeys(step for steps in of_run.values() for step in steps))
+    found = {step.id: step for step in await book.steps_by_id(wanted, outputs=False)}
+    return {
+        run: Progress(run, tuple(sorted((found[one] for one in steps if one in found), key=lambda step: step.place)))
+        for run, steps in of_run.items()
+    }

@@ -1,0 +1,459 @@
+"""Runs of workflows over GraphQL: look at them with their steps, tries and questions; answer, cancel, resume, fork."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from datetime import datetime
+from typing import Annotated, Any, Final, cast
+
+import strawberry
+from strawberry.dataloader import DataLoader
+from strawberry.scalars import JSON
+
+from latewood.execution import words
+from latewood.execution.showing import Progress, is_overdue, next_command, progress_of
+from latewood.execution.words import RunStatus, StepStatus, place_of, place_text
+from latewood.graph_schema.clock import Micros, from_micros
+from latewood.graph_schema.errors import NotFoundError
+from latewood.graph_schema.values import Json
+from latewood.memory.runs import book_of, runs_of
+from latewood.server.graphql.arguments import After, First, InSpace
+from latewood.server.graphql.connections import Connection, Paged, read_pages
+from latewood.server.graphql.context import Info
+from latewood.server.graphql.scalars import BigInt, describe
+from latewood.server.graphql.types import field
+from latewood.storage.port import Page
+
+__all__ = ["Run", "RunMutation", "RunPayload", "RunQuery", "Step"]
+
+_FIRST: Final = 50
+_STEPS_FIRST: Final = 100
+_RUNS_AT_ONCE: Final = 10
+"""Runs whose steps are read together: each may have thousands."""
+_ATTEMPTS_AT_ONCE: Final = 1_000
+
+describe(
+    RunStatus,
+    "Where a run stands; the last four are ends.",
+    {
+        RunStatus.READY: "Whoever is free takes it up.",
+        RunStatus.RUNNING: "Somebody works on it.",
+        RunStatus.WAITING: "It waits for a time, an answer or its next try.",
+        RunStatus.DONE: "It returned.",
+        RunStatus.DEGRADED: "It returned, and a part of it fell back on something lesser.",
+        RunStatus.ESCALATED: "It waits for its owner to put something right, and can be resumed.",
+        RunStatus.REFUSED: "It failed for good, was denied or cancelled; it can be resumed.",
+    },
+)
+describe(
+    StepStatus,
+    "Where a step stands.",
+    {
+        StepStatus.STARTED: "It began, and what came of it is not kept yet.",
+        StepStatus.WAITING: "It waits for a time, an answer or its next try.",
+        StepStatus.COMPLETED: "It is done; no resume runs it again.",
+        StepStatus.DEGRADED: "It fell back on something lesser.",
+        StepStatus.FAILED: "It failed for good.",
+        StepStatus.AGAIN: "It failed, and a resumed run tries it anew.",
+    },
+)
+
+
+def _instant(at: Micros | None) -> datetime | None:
+    return None if at is None else from_micros(at)
+
+
+def _loader(info: Info, name: str, load: Any, at_once: int) -> DataLoader[str, Any]:
+    return info.context.view(info).loader(name, lambda: DataLoader(load, at_once))
+
+
+def _progress(info: Info) -> DataLoader[str, Progress]:
+    book = book_of(info.context.view(info).memory)
+
+    async def load(ids: list[str]) -> list[Progress]:
+        found = await progress_of(book, ids)
+        info.context.spend(sum(len(one.steps) for one in found.values()))
+        return [found[one] for one in ids]
+
+    return _loader(info, "progress", load, _RUNS_AT_ONCE)
+
+
+def _whole_steps(info: Info) -> DataLoader[str, words.Step]:
+    book = book_of(info.context.view(info).memory)
+
+    async def load(ids: list[str]) -> list[words.Step]:
+        found = {step.id: step for step in await book.steps_by_id(ids)}
+        return [found[one] for one in ids]
+
+    return _loader(info, "steps", load, _ATTEMPTS_AT_ONCE)
+
+
+def _tries(info: Info) -> DataLoader[str, Sequence[Mapping[str, Json]]]:
+    book = book_of(info.context.view(info).memory)
+
+    async def load(ids: list[str]) -> list[Sequence[Mapping[str, Json]]]:
+        found = await book.attempts(ids)
+        info.context.spend(sum(len(tries) for tries in found.values()))
+        return [found.get(one, ()) for one in ids]
+
+    return _loader(info, "attempts", load, _ATTEMPTS_AT_ONCE)
+
+
+@strawberry.type(description="One try at a step.")
+class Attempt:
+    """One try at a step."""
+
+    number: int = strawberry.field(description="Which one, from 1.")
+    outcome: str = strawberry.field(description="completed or failed.")
+    seconds: float = strawberry.field(description="How long it took.")
+    error_class: str | None = strawberry.field(description="Of which class its trouble was.")
+    error: str | None = strawberry.field(description="The trouble's words.")
+    policy: str | None = strawberry.field(description="The version of the policy that it went by.")
+    model: str | None = strawberry.field(description="The model that was asked, if one was.")
+    usage: JSON | None = strawberry.field(description="Tokens that were booked; a count that nobody gave is left out.")
+    retry_at: datetime | None = strawberry.field(description="When the next try is due.")
+
+
+def _attempt(told: Mapping[str, Any]) -> Attempt:
+    retry_at = told.get("retry_at")
+    return Attempt(
+        number=int(told.get("number", 0)), outcome=str(told.get("outcome", "")), seconds=float(told.get("seconds", 0)),
+        error_class=told.get("class"), error=told.get("message"), policy=told.get("policy"), model=told.get("model"),
+        usage=told.get("usage"), retry_at=_instant(retry_at if isinstance(retry_at, int) else None),
+    )  # fmt: skip
+
+
+@strawberry.type(description="What a run asks somebody before it goes on.")
+class Question:
+    """What a run asks somebody."""
+
+    id: strawberry.ID = strawberry.field(description="Answer it under this id: the step's.")
+    question: str = strawberry.field(description="The words.")
+    owner: str | None = strawberry.field(description="Whose answer it is.")
+    choices: list[str] = strawberry.field(description="The answer is one of these; empty, it is free.")
+    context: JSON | None = strawberry.field(description="What whoever answers should see.")
+    on_timeout: str = strawberry.field(description="When nobody answers in time: hold, escalate or deny.")
+    deadline_at: datetime | None = strawberry.field(description="Until when an answer is asked for.")
+    overdue: bool = strawberry.field(description="Whether it waits for longer than that.")
+    answer: JSON | None = strawberry.field(description="What was answered; null while it is open.")
+    answered_by: str | None = strawberry.field(description="By whom.")
+
+
+def _question(step: words.Step, now: Micros) -> Question | None:
+    if step.asked is None:
+        return None
+    asked, answer = cast("Mapping[str, Any]", step.asked), step.answer or {}
+    by = answer.get("by")
+    return Question(
+        id=strawberry.ID(step.id), question=str(asked.get("question", "")), owner=asked.get("owner"),
+        choices=[str(choice) for choice in asked.get("choices") or ()], context=asked.get("context"),
+        on_timeout=str(asked.get("on_timeout", "hold")), deadline_at=_instant(step.wake_at),
+        overdue=is_overdue(step, now), answer=cast("Any", answer.get("choice")),
+        answered_by=None if by is None else str(by),
+    )  # fmt: skip
+
+
+def _now(info: Info) -> Micros:
+    return book_of(info.context.view(info).memory).clock.now()
+
+
+def _place(root: strawberry.Parent[words.Step]) -> str:
+    return place_text(root.place)
+
+
+def _error_class(root: strawberry.Parent[words.Step]) -> str | None:
+    return None if root.error is None else str(root.error.get("class"))
+
+
+def _error(root: strawberry.Parent[words.Step]) -> str | None:
+    return None if root.error is None else str(root.error.get("message"))
+
+
+def _wakes(root: strawberry.Parent[words.Step]) -> datetime | None:
+    return _instant(root.wake_at)
+
+
+def _asked(root: strawberry.Parent[words.Step], info: Info) -> Question | None:
+    return _question(root, _now(info))
+
+
+def _tried(root: strawberry.Parent[words.Step]) -> int:
+    return root.attempts
+
+
+async def _attempts(root: strawberry.Parent[words.Step], info: Info) -> list[Attempt]:
+    return [_attempt(one) for one in await _tries(info).load(root.id)]
+
+
+@strawberry.type(description="One unit of a run's work.")
+class Step:
+    """One unit of a run's work."""
+
+    id: strawberry.ID = field("A UUID.")
+    place: str = field("Where it stands in its workflow: 3, or 3.2.1 within branches and steps.", _place)
+    name: str = field("What it is called.")
+    sort: str = field("step, model_call, sleep, question or child.")
+    status: StepStatus = field("Where it stands.")
+    digest: str = field("Of its name and arguments; a replay that comes with another one stops.")
+    output: JSON | None = field("What it returned.")
+    error_class: str | None = field("Of a failed step, the class of its trouble.", _error_class)
+    error: str | None = field("The trouble's words.", _error)
+    usage: JSON | None = field("Tokens of the try that counted; a count that nobody gave is left out.")
+    wake_at: datetime | None = field("Until when it waits.", _wakes)
+    tries: int = field("How often it was tried.", _tried)
+    attempts: list[Attempt] = field("The tries, in order.", _attempts)
+    question: Question | None = field("What it asks, if it is a question.", _asked)
+    child: strawberry.ID | None = field("The run that it is, if it is a child.")
+
+
+@strawberry.type(description="Which worker has a run.")
+class Claim:
+    """Which worker has a run."""
+
+    worker: str = field("Its name.")
+    fence: BigInt = field("Its fence: what is written under a smaller one is refused.")
+    lost: int = field("How many workers were lost since the run last got further.")
+
+
+def _said(run: words.Run, name: str) -> str | None:
+    told = run.result.get(name)
+    return None if told is None else str(told)
+
+
+def _count(run: words.Run, name: str) -> int:
+    told = run.result.get(name)
+    return told if isinstance(told, int) else 0
+
+
+def _deadline(root: strawberry.Parent[words.Run]) -> datetime | None:
+    return _instant(root.deadline_at)
+
+
+def _wake(root: strawberry.Parent[words.Run]) -> datetime | None:
+    return _instant(root.wake_at)
+
+
+def _run_class(root: strawberry.Parent[words.Run]) -> str | None:
+    return _said(root, "class")
+
+
+def _run_error(root: strawberry.Parent[words.Run]) -> str | None:
+    return _said(root, "message")
+
+
+def _failed_step(root: strawberry.Parent[words.Run]) -> str | None:
+    return _said(root, "step")
+
+
+def _replayed(root: strawberry.Parent[words.Run]) -> int:
+    return _count(root, "replayed")
+
+
+def _tokens_saved(root: strawberry.Parent[words.Run]) -> int:
+    return _count(root, "tokens_saved")
+
+
+def _cancelling(root: strawberry.Parent[words.Run]) -> str | None:
+    return None if root.cancel is None else str(root.cancel.get("reason", ""))
+
+
+async def _step_count(root: strawberry.Parent[words.Run], info: Info) -> int:
+    return len((await _progress(info).load(root.id)).steps)
+
+
+async def _steps_done(root: strawberry.Parent[words.Run], info: Info) -> int:
+    return (await _progress(info).load(root.id)).done
+
+
+async def _tokens(root: strawberry.Parent[words.Run], info: Info) -> int:
+    return (await _progress(info).load(root.id)).tokens
+
+
+async def _next(root: strawberry.Parent[words.Run], info: Info) -> str | None:
+    return next_command(root, (await _progress(info).load(root.id)).steps)
+
+
+async def _questions(root: strawberry.Parent[words.Run], info: Info) -> list[Question]:
+    asked = (await _progress(info).load(root.id)).questions
+    return [one for step in asked if (one := _question(step, _now(info))) is not None]
+
+
+async def _steps(
+    root: strawberry.Parent[words.Run], info: Info, first: First = _STEPS_FIRST, after: After = None
+) -> Paged[words.Step]:
+    every = (await _progress(info).load(root.id)).steps
+    whole = _whole_steps(info)
+
+    async def read(count: int, cursor: str | None) -> Page[words.Step]:
+        behind = () if cursor is None else place_of(cursor)
+        left = [step for step in every if step.place > behind]
+        shown = await whole.load_many([step.id for step in left[:count]])
+        return Page(tuple(shown), place_text(shown[-1].place) if len(left) > count else None)
+
+    return await read_pages(read, lambda step: step.id, _STEPS_FIRST if first is None else first, after)
+
+
+@strawberry.type(description="One execution of a workflow.")
+class Run:
+    """One execution of a workflow."""
+
+    id: strawberry.ID = field("A UUID.")
+    workflow: str = field("The workflow's name.")
+    version: str = field("Its version: no other one goes on with the run.")
+    policy: str = field("The version of the policy by which troubles are met.")
+    status: RunStatus = field("Where it stands.")
+    owner: str | None = field("Who is asked when it cannot go on.")
+    input: JSON = field("What it was started with: args and kwargs.")
+    started_at: datetime = field("When it was started.")
+    deadline_at: datetime | None = field("Until when it has ended, one way or another.", _deadline)
+    wake_at: datetime | None = field("When it goes on by itself, if it waits.", _wake)
+    claim: Claim | None = field("Who had it last.")
+    output: JSON | None = field("What it returned.")
+    error_class: str | None = field("Of a run that ended otherwise, the class of its trouble.", _run_class)
+    error: str | None = field("The trouble's words.", _run_error)
+    failed_step: str | None = field("The place of the step that failed.", _failed_step)
+    cancelling: str | None = field("Why it is to end, when somebody has asked for that.", _cancelling)
+    parent: strawberry.ID | None = field("The run that it is a part of.")
+    forked_from: strawberry.ID | None = field("The run that it was forked from.")
+    replayed: int = field("How many steps its last go did not run again.", _replayed)
+    tokens_saved: BigInt = field("The tokens that those had used.", _tokens_saved)
+    step_count: int = field("How many steps are kept.", _step_count)
+    steps_done: int = field("How many of them a resume does not run again.", _steps_done)
+    tokens: BigInt = field("The tokens that those used, as far as anybody said: what a resume saves.", _tokens)
+    next: str | None = field("What to do about it, as a command; null when nothing is left to do.", _next)
+    questions: list[Question] = field("What is asked, and not answered yet.", _questions)
+    steps: Any = strawberry.field(
+        graphql_type=Connection[Step], resolver=_steps, description="Its steps, by their places."
+    )
+
+
+@strawberry.type(description="A run as it is after what was asked for.")
+class RunPayload:
+    """A run as it is after what was asked for."""
+
+    run: Run = strawberry.field(description="The run.")
+
+
+def _payload(run: words.Run) -> RunPayload:
+    return RunPayload(run=cast("Run", run))
+
+
+@strawberry.type
+class RunQuery:
+    """Runs that are kept."""
+
+    @strawberry.field(graphql_type=Run | None, description="One run of a workflow; null when there is none.")
+    async def run(
+        self, info: Info, id: Annotated[str, strawberry.argument(description="Its id or key.")],  # noqa: A002
+        space: InSpace = None,
+    ) -> words.Run | None:  # fmt: skip
+        """Read one run."""
+        view = info.context.look(info, space)
+        try:
+            return await runs_of(view.memory).run(id)
+        except NotFoundError as error:
+            if error.code != "run.unknown":
+                raise
+            return None
+
+    @strawberry.field(graphql_type=Connection[Run], description="Runs of workflows, the newest first.")
+    async def runs(
+        self, info: Info,
+        status: Annotated[list[RunStatus] | None, strawberry.argument(description="Only these.")] = None,
+        workflow: Annotated[str | None, strawberry.argument(description="Only of this workflow.")] = None,
+        first: First = _FIRST, after: After = None, space: InSpace = None,
+    ) -> Paged[words.Run]:  # fmt: skip
+        """List runs."""
+        view = info.context.look(info, space)
+        runs = runs_of(view.memory)
+
+        async def read(count: int, cursor: str | None) -> Page[words.Run]:
+            return await runs.list(statuses=status or (), workflow=workflow, first=count, after=cursor)
+
+        found = await read_pages(read, lambda one: one.id, _FIRST if first is None else first, after)
+        info.context.spend(len(found.edges))
+        return found
+
+
+def _text(description: str, default: Any = strawberry.UNSET) -> Any:
+    if default is strawberry.UNSET:
+        return strawberry.field(description=description)
+    return strawberry.field(default=default, description=description)
+
+
+@strawberry.input(description="The answer to a run's question.")
+class AnswerQuestionInput:
+    """An answer."""
+
+    question: str = _text("The question: its id, or RUN/PLACE.")
+    answer: JSON = _text("One of its choices, or your own words.")
+    by: str | None = _text("Who answers, such as human:ada.", None)
+
+
+@strawberry.input(description="A run that is to end.")
+class CancelRunInput:
+    """A run that is to end."""
+
+    run: str = _text("Its id or key.")
+    reason: str | None = _text("Why; it is kept with the run.", None)
+    by: str | None = _text("Who wants it, such as human:ada.", None)
+
+
+@strawberry.input(description="An escalated or refused run that is to go on.")
+class ResumeRunInput:
+    """A run that is to go on."""
+
+    run: str = _text("Its id or key.")
+    version: str | None = _text("Of the workflow, from here on; left out, the one that it began with.", None)
+    by: str | None = _text("Who wants it, such as human:ada.", None)
+
+
+@strawberry.input(description="A run whose beginning another one takes over.")
+class ForkRunInput:
+    """A run to begin another one from."""
+
+    run: str = _text("Its id or key.")
+    place: str = _text("The first step that is run again, such as 3.")
+    by: str | None = _text("Who wants it, such as human:ada.", None)
+
+
+@strawberry.type
+class RunMutation:
+    """What people and programs do with runs from outside. Scope: run."""
+
+    @strawberry.mutation(
+        graphql_type=RunPayload, description="Answer a question of a run, which goes on from there. Scope: run."
+    )
+    async def answer_question(
+        self, info: Info, input: AnswerQuestionInput, space: InSpace = None  # noqa: A002
+    ) -> RunPayload:  # fmt: skip
+        """Answer a question."""
+        view = info.context.write(info, space)
+        return _payload(await runs_of(view.memory.within(by=input.by)).answer(input.question, input.answer))
+
+    @strawberry.mutation(
+        graphql_type=RunPayload,
+        description="End a run: at once, or at its worker's next look. It ends refused. Scope: run.",
+    )
+    async def cancel_run(self, info: Info, input: CancelRunInput, space: InSpace = None) -> RunPayload:  # noqa: A002
+        """End a run."""
+        view = info.context.write(info, space)
+        return _payload(await runs_of(view.memory.within(by=input.by)).cancel(input.run, input.reason or ""))
+
+    @strawberry.mutation(
+        graphql_type=RunPayload,
+        description="Let a run go on: what failed is tried anew, what is completed is not run again. Scope: run.",
+    )
+    async def resume_run(self, info: Info, input: ResumeRunInput, space: InSpace = None) -> RunPayload:  # noqa: A002
+        """Let a run go on."""
+        view = info.context.write(info, space)
+        return _payload(await runs_of(view.memory.within(by=input.by)).resume(input.run, version=input.version))
+
+    @strawberry.mutation(
+        graphql_type=RunPayload,
+        description="Begin another run of the same input that has the steps before a place already. Scope: run.",
+    )
+    async def fork_run(self, info: Info, input: ForkRunInput, space: InSpace = None) -> RunPayload:  # noqa: A002
+        """Begin another run."""
+        view = info.context.write(info, space)
+        return _payload(await runs_of(view.memory.within(by=input.by)).fork(input.run, input.place))

@@ -1,0 +1,176 @@
+"""Runs of workflows over GraphQL, as the Python API tells them."""
+
+from __future__ import annotations
+
+from collections import Counter
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+from integration.server.conftest import serving
+
+from latewood.execution import DEFAULT, Action, Fault, FaultClass, Rule, RunStatus, ask, gather, step, trying, workflow
+from latewood.graph_schema.clock import ManualClock
+from latewood.memory import Memory
+from latewood.memory.credentials import Scope
+from latewood.memory.keys import Keys
+from latewood.memory.runs import runs_of, worker_of
+from latewood.server.options import ServerOptions
+
+QUICK = DEFAULT.changed("quick-1", {FaultClass.TRANSIENT: Rule(2, Action.ESCALATE, first_s=0.001)})
+BROKEN: set[str] = set()
+WHOLE = """id workflow version policy status owner input startedAt deadlineAt wakeAt claim { worker fence lost } output errorClass
+  error failedStep cancelling parent forkedFrom replayed tokensSaved stepCount stepsDone tokens next
+  questions { id question owner choices context onTimeout deadlineAt overdue answer answeredBy }
+  steps { edges { node { id place name sort status digest output errorClass error usage wakeAt tries child
+    attempts { number outcome seconds errorClass error policy model usage retryAt } question { question answer answeredBy } } } }"""
+
+
+@step()
+async def summarise(part: int) -> str:
+    now = trying()
+    assert now is not None
+    now.usage = {"input": 1_000, "output": 10 * part}
+    if f"part {part}" in BROKEN:
+        raise Fault("transient", f"part {part} is away")
+    return f"part {part}"
+
+
+@workflow(owner="human:ada", policy=QUICK)
+async def report(parts: int) -> str:
+    found = [await summarise(number) for number in range(1, parts + 1)]
+    sent = await ask("Send it?", choices=["yes", "no"], context={"parts": parts})
+    return f"{len(found)} parts, sent: {sent}"
+
+
+async def test_a_run_is_shown_resumed_and_answered_over_graphql(served: Any) -> None:
+    BROKEN.clear()
+    BROKEN.add("part 3")
+    async with worker_of(served.memory, report, poll_s=0.02) as worker:
+        run = await worker.run(report, 3)
+        told = (await served.ask(f'{{ run(id: "{run.id}") {{ {WHOLE} }} }}'))["run"]
+        assert (told["status"], told["errorClass"], told["failedStep"]) == ("ESCALATED", "transient", "3")
+        assert (told["stepCount"], told["stepsDone"], told["tokens"]) == (3, 2, 2_030)
+        assert told["next"] == f"latewood run resume {run.id}"
+        assert told["input"] == {"args": [3], "kwargs": {}}
+        steps = [edge["node"] for edge in told["steps"]["edges"]]
+        assert [(one["place"], one["status"], one["output"], one["tries"]) for one in steps] == [
+            ("1", "COMPLETED", "part 1", 1), ("2", "COMPLETED", "part 2", 1), ("3", "FAILED", None, 2),
+        ]  # fmt: skip
+        assert [(one["outcome"], one["errorClass"], one["policy"]) for one in steps[2]["attempts"]] == [
+            ("failed", "transient", "quick-1")
+        ] * 2
+        assert steps[2]["attempts"][0]["retryAt"] is not None
+        shown = await runs_of(served.memory).show(run.id)
+        assert [one["digest"] for one in steps] == [one.digest for one in shown.steps]
+
+        BROKEN.clear()
+        resume = 'mutation { resumeRun(input: {run: "%s", by: "human:ada"}) { run { status next } } }'
+        assert (await served.ask(resume % run.id))["resumeRun"]["run"] == {"status": "READY", "next": None}
+        for _ in range(200):
+            told = (await served.ask(f'{{ run(id: "{run.id}") {{ {WHOLE} }} }}'))["run"]
+            if told["questions"] and told["status"] == "WAITING":
+                break
+        (asked,) = told["questions"]
+        assert (asked["question"], asked["owner"], asked["choices"], asked["overdue"]) == ("Send it?", "human:ada", ["yes", "no"], False)  # fmt: skip
+        assert (asked["context"], told["next"]) == ({"parts": 3}, f"latewood run answer {run.id}/4 CHOICE")
+
+        answer = 'mutation { answerQuestion(input: {question: "%s/4", answer: "%s", by: "%s"}) { run { id } } }'
+        assert (await served.refused(answer % (run.id, "yes", "agent:x")))["code"] == "trust.too_low"
+        assert (await served.refused(answer % (run.id, "maybe", "human:ada")))["code"] == "question.choice"
+        await served.ask(answer % (run.id, "yes", "human:ada"))
+        for _ in range(200):
+            told = (await served.ask(f'{{ run(id: "{run.id}") {{ {WHOLE} }} }}'))["run"]
+            if told["status"] == "DONE":
+                break
+    assert (told["output"], told["replayed"], told["tokensSaved"]) == ("3 parts, sent: yes", 3, 3_060)
+    (last,) = [edge["node"]["question"] for edge in told["steps"]["edges"] if edge["node"]["place"] == "4"]
+    assert (last["answer"], last["answeredBy"]) == ("yes", "human:ada")
+
+
+async def test_runs_are_listed_paged_cancelled_and_forked(served: Any) -> None:
+    runs = runs_of(served.memory)
+    made = [(await runs.start(report, number)).id for number in range(5)]
+    page = (await served.ask("{ runs(first: 2) { edges { node { id } } pageInfo { endCursor hasNextPage } } }"))["runs"]
+    assert [edge["node"]["id"] for edge in page["edges"]] == [made[4], made[3]]
+    rest = 'query($after: String) { runs(first: 9, after: $after, workflow: "report") { edges { node { id } } } }'
+    found = (await served.ask(rest, after=page["pageInfo"]["endCursor"]))["runs"]["edges"]
+    assert [edge["node"]["id"] for edge in found] == [made[2], made[1], made[0]]
+    cancel = 'mutation { cancelRun(input: {run: "%s", reason: "enough"}) { run { status error } } }'
+    gone = (await served.ask(cancel % made[0]))["cancelRun"]["run"]
+    assert (gone["status"], "enough" in gone["error"]) == ("REFUSED", True)
+    assert (await served.refused(cancel % made[0]))["code"] == "run.ended"
+    listed = (await served.ask("{ runs(status: [REFUSED]) { edges { node { id } } } }"))["runs"]["edges"]
+    assert [edge["node"]["id"] for edge in listed] == [made[0]]
+    fork = 'mutation { forkRun(input: {run: "%s", place: "%s"}) { run { forkedFrom status input } } }'
+    forked = (await served.ask(fork % (made[1], "1")))["forkRun"]["run"]
+    assert forked == {"forkedFrom": made[1], "status": "READY", "input": {"args": [1], "kwargs": {}}}
+    assert (await served.refused(fork % (made[1], "7")))["code"] == "query.invalid"
+    assert (await served.ask('{ run(id: "nobody") { id } }')) == {"run": None}
+    assert (await served.refused(cancel % "nobody"))["code"] == "run.unknown"
+
+
+async def test_steps_are_paged_by_place_and_runs_read_together(served: Any) -> None:
+    @step()
+    async def one(number: int) -> int:
+        return number
+
+    @workflow()
+    async def wide(count: int) -> int:
+        return sum(await gather(*(one(number) for number in range(count)), at_most=4))
+
+    async with worker_of(served.memory, wide, poll_s=60) as worker:
+        runs = [await worker.run(wide, 12) for _ in range(4)]
+    shape = "edges { node { place output } } pageInfo { endCursor hasNextPage }"
+    pages = 'query($after: String) { run(id: "%s") { steps(first: 5, after: $after) { SHAPE } } }'.replace(
+        "SHAPE", shape
+    )
+    seen: list[tuple[str, int]] = []
+    after = None
+    for _ in range(9):
+        page = (await served.ask(pages % runs[0].id, after=after))["run"]["steps"]
+        seen += [(edge["node"]["place"], edge["node"]["output"]) for edge in page["edges"]]
+        after = page["pageInfo"]["endCursor"]
+        if not page["pageInfo"]["hasNextPage"]:
+            break
+    assert seen == [(f"{number + 1}", number) for number in range(12)]
+    each = "tokens stepsDone steps { edges { node { output attempts { number } } } }"
+    deep = "{ runs(first: %d) { edges { node { EACH } } } }".replace("EACH", each)
+    counts: list[int] = []
+    for first in (1, 4):
+        served.calls.clear()
+        found = (await served.ask(deep % first))["runs"]["edges"]
+        assert [len(edge["node"]["steps"]["edges"]) for edge in found] == [12] * first
+        counts.append(sum(served.calls.values()))
+    assert counts[0] == counts[1] < 12
+
+
+async def test_an_overdue_question_says_so(tmp_path: Path, serve: Any) -> None:
+    clock = ManualClock(datetime(2026, 3, 10, tzinfo=UTC))
+    async with Memory.open(str(tmp_path / "r.db"), by="agent:t", sync="normal", clock=clock) as memory:
+        async with worker_of(memory, report, poll_s=60) as worker:
+            run = await worker.start(report, 0)
+            for _ in range(500):
+                if (await runs_of(memory).run(run.id)).status is RunStatus.WAITING:
+                    break
+                await worker.look()
+        async with serve(memory) as served:
+            query = "{ runs { edges { node { questions { overdue } } } } }"
+            assert (await served.ask(query))["runs"]["edges"][0]["node"]["questions"] == [{"overdue": False}]
+            clock.advance(days=2)
+            assert (await served.ask(query))["runs"]["edges"][0]["node"]["questions"] == [{"overdue": True}]
+
+
+async def test_runs_take_the_scope_run_to_be_settled(tmp_path: Path, serve: Any) -> None:
+    async with Memory.open(str(tmp_path / "k.db"), by="human:root", sync="normal") as memory:
+        run = await runs_of(memory).start(report, 1)
+        keys = Keys(memory)
+        made = {
+            scopes: await keys.create("-".join(scopes), tenant="local", actor="human:bob", scopes=scopes, by="human:root")
+            for scopes in ((str(Scope.READ), str(Scope.WRITE)), (str(Scope.READ), str(Scope.RUN)))
+        }  # fmt: skip
+        async with serving(memory, Counter(), options=ServerOptions(auth=True)) as served:
+            cancel = f'mutation {{ cancelRun(input: {{run: "{run.id}"}}) {{ run {{ status error }} }} }}'
+            refused, done = [await served.post(cancel, authorization=f"Bearer {key.secret}") for key in made.values()]
+    assert refused["errors"][0]["extensions"]["code"] == "credential.scope"
+    assert done["data"]["cancelRun"]["run"] == {"status": "REFUSED", "error": "cancelled by human:bob"}
