@@ -98,7 +98,8 @@ class Runs:
                     f"run {run.id} has ended, {run.status}; nothing is left to cancel", code="run.ended"
                 )
             words = f"cancelled by {self._book.actor}" + (f": {reason}" if reason else "")
-            if run.status is RunStatus.RUNNING:
+            # What an agent writes is held against the run as it is: it cannot write past the end.
+            if run.status is RunStatus.RUNNING and run.runner == "worker":
                 return [self._write.fact(run.id, "run.cancel", {"by": self._book.actor, "reason": words})]
             return self._write.ended(run.id, RunStatus.REFUSED, {"class": CANCELLED, "message": words})
 
@@ -175,7 +176,7 @@ class Runs:
         fork_id = self._book.ids.new()
         spec: dict[str, Json] = {
             "workflow": run.workflow, "version": run.version, "policy": run.policy, "owner": run.owner,
-            "input": dict(run.input), "forked_at": place, "deadline_at": self._deadline(run),
+            "input": dict(run.input), "forked_at": place, "deadline_at": self._deadline(run), "runner": run.runner,
         }  # fmt: skip
         commands = self._write.run(fork_id, run.workflow, spec, parent=None)
         commands.append(self._write.edge(fork_id, "forked_from", run.id))
@@ -218,6 +219,9 @@ class Runs:
                 self._write.fact(step.id, "status", str(StepStatus.COMPLETED)),
                 self._write.fact(run.id, "run.wake", from_micros(self._book.clock.now())),
             ]
+            if run.runner == "agent" and run.status is RunStatus.WAITING:
+                # Nobody looks for its instant: whoever is free finds it by its status.
+                commands += self._write.run_status(run.id, RunStatus.READY)
             expects = [Expect(Ref(id=step.id), step.node_version)]
             try:
                 await self._book.keep(commands, body=["answer", step.id, said], expects=expects)

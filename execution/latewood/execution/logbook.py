@@ -70,10 +70,10 @@ class Logbook:
     on_behalf_of: str | None = None
 
     async def keep(
-        self, commands: Sequence[Command], *, body: Json, guard: Guard | None = None, expects: Sequence[Expect] = ()
-
+        self, commands: Sequence[Command], *, body: Json, guard: Guard | None = None, expects: Sequence[Expect] = (),
+        op: str | None = None,
     ) -> Receipt:  # fmt: skip
-        """Keep *commands* as one unit of the execution ledger, once.
+        """Keep *commands* as one unit of the execution ledger, once, or once for *op* where that is given.
 
         A store that is gone for a moment is asked again, with the same key: what was kept then is not kept twice.
 
@@ -87,8 +87,8 @@ class Logbook:
         unit_id = self.ids.new()
         unit = Unit(
             id=unit_id, space=self.space, actor=ActorSpec(self.actor, self.on_behalf_of), trust=self.trust,
-            body=body_digest(body), commands=tuple(commands), ledger="execution", op=f"latewood.execution:{unit_id}",
-            session=self.session, expects=tuple(expects), guard=guard,
+            body=body_digest(body), commands=tuple(commands), ledger="execution",
+            op=op or f"latewood.execution:{unit_id}", session=self.session, expects=tuple(expects), guard=guard,
         )  # fmt: skip
         wait_s = _KEEP_WAIT_FIRST_S
         for _ in range(_KEEP_TRIES_MAX - 1):
@@ -237,7 +237,8 @@ def _run(node: Node, facts: Sequence[Fact]) -> Run:
         ),
         result=_document(said.get("run.result")) or {}, cancel=_document(said.get("run.cancel")) or None,
         parent=None if parent is None else parent.object_id,
-        forked_from=None if forked is None else forked.object_id, node_version=node.version,
+        forked_from=None if forked is None else forked.object_id,
+        runner="agent" if spec.get("runner") == "agent" else "worker", node_version=node.version,
     )  # fmt: skip
 
 

@@ -13,13 +13,12 @@ from latewood.execution.running import WAIT_HERE_S, Execution, StepFailedError, 
 from latewood.execution.words import Place, Step, StepStatus
 from latewood.execution.workflow import HERE, Scope, digest_of, running
 from latewood.execution.writing import checked_json
-from latewood.graph_schema.commands import Assert, Expect, Ref
+from latewood.graph_schema.commands import Expect, Ref
 from latewood.graph_schema.errors import ConflictError, InvalidError, LimitError
-from latewood.graph_schema.model import NodeKind
 from latewood.graph_schema.values import Json, check_text
 from latewood.storage.crashpoints import reach
 
-__all__ = ["BRANCHES_MAX", "CHOICES_MAX", "SLEEP_S_MAX", "OnTimeout", "ask", "gather", "sleep"]
+__all__ = ["BRANCHES_MAX", "CHOICES_MAX", "SLEEP_S_MAX", "OnTimeout", "ask", "gather", "question_of", "sleep"]
 
 T = TypeVar("T")
 OnTimeout: TypeAlias = Literal["hold", "escalate", "deny"]
@@ -85,19 +84,7 @@ async def ask(
     """
     run, scope = _here("ask")
     place = scope.next()
-    if (
-        on_timeout not in ("hold", "escalate", "deny")
-        or not 0 < deadline_s <= SLEEP_S_MAX
-        or len(choices) > CHOICES_MAX
-    ):
-        msg = f"a question has a deadline, at most {CHOICES_MAX} choices, and holds, escalates or denies at its end"
-        raise InvalidError(msg, code="query.invalid")
-    check_text(question, "a question", bytes_max=_QUESTION_BYTES_MAX)
-    whose = owner or run.run.owner
-    said: dict[str, Json] = {
-        "question": question, "owner": whose, "choices": list(choices), "on_timeout": on_timeout,
-        "context": checked_json(context, "the context of a question"),
-    }  # fmt: skip
+    said = question_of(question, owner or run.run.owner, choices, deadline_s, on_timeout, context)
     digest = digest_of("ask", said)
     kept = run.recall(place, "ask", digest)
     if kept is None:
@@ -107,18 +94,28 @@ async def ask(
     return await _unanswered(run, kept, on_timeout)
 
 
+def question_of(
+    question: str, owner: str | None, choices: Sequence[str], deadline_s: float, on_timeout: OnTimeout, context: object
+) -> dict[str, Json]:  # fmt: skip
+    """Return what is kept of a question. Raises InvalidError when it is malformed."""
+    if (
+        on_timeout not in ("hold", "escalate", "deny")
+        or not 0 < deadline_s <= SLEEP_S_MAX
+        or len(choices) > CHOICES_MAX
+    ):
+        msg = f"a question has a deadline, at most {CHOICES_MAX} choices, and holds, escalates or denies at its end"
+        raise InvalidError(msg, code="query.invalid")
+    check_text(question, "a question", bytes_max=_QUESTION_BYTES_MAX)
+    return {
+        "question": question, "owner": owner, "choices": list(choices), "on_timeout": on_timeout,
+        "context": checked_json(context, "the context of a question"),
+    }  # fmt: skip
+
+
 async def _keep_question(run: Execution, place: Place, digest: str, said: dict[str, Json], deadline_s: float) -> Step:
     step_id = run.book.ids.new()
     deadline_at = run.book.clock.now() + round(deadline_s * _SECOND)
-    commands = run.write.step(
-        run.run.id, step_id, place, "ask", "question", digest, asked=said, wake_at=deadline_at
-    )  # fmt: skip
-    commands.append(run.write.waiting(step_id))
-    if whose := said["owner"]:
-        sort = str(whose).partition(":")[0] if ":" in str(whose) else "agent"
-        actor = Ref(key=str(whose), kind=NodeKind.ACTOR, type=sort)
-        asks = Assert(run.book.ids.new(), Ref(id=step_id), "asks", object=actor, relation=True)
-        commands.append(asks)
+    commands = run.write.question(run.run.id, step_id, place, digest, said, deadline_at)
     await run.keep(commands, ["ask", said])
     kept = Step(step_id, place, "ask", "question", digest, StepStatus.WAITING, wake_at=deadline_at, asked=said)
     run.remember(kept)

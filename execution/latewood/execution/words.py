@@ -11,18 +11,19 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
 from enum import StrEnum
-from typing import Final, TypeAlias
+from typing import Final, Literal, TypeAlias
 
 from latewood.graph_schema.clock import Micros
 from latewood.graph_schema.errors import InvalidError
 from latewood.graph_schema.values import Json
 
 __all__ = [
-    "ENDED", "OPEN", "PLACE_PARTS_MAX", "Claim", "Place", "Run", "RunStatus", "Step", "StepStatus", "place_of",
-    "place_text",
+    "ENDED", "OPEN", "PLACE_PARTS_MAX", "Claim", "Place", "Run", "RunStatus", "Runner", "Step", "StepStatus",
+    "place_of", "place_text",
 ]  # fmt: skip
 
 Place: TypeAlias = tuple[int, ...]
+Runner: TypeAlias = Literal["worker", "agent"]
 PLACE_PARTS_MAX: Final = 16
 """Deepest nesting of branches and steps within steps."""
 
@@ -86,6 +87,7 @@ class Run:
         result: of an ended run ``output``, or ``class``, ``message`` and ``step``.
         cancel: who wants it to end, and why.
         parent: the id of the run that it is a part of.
+        runner: who runs it: a worker, in Python, or an agent that runs it elsewhere and says what it does.
         node_version: pass it back as what the node must be at.
     """
 
@@ -104,6 +106,7 @@ class Run:
     cancel: Mapping[str, Json] | None = None
     parent: str | None = None
     forked_from: str | None = None
+    runner: Runner = "worker"
     node_version: int = 0
 
     @property

@@ -19,6 +19,7 @@ import structlog
 from latewood.execution.driving import CANCELLED, drive, finish, spec_of
 from latewood.execution.faults import FaultClass
 from latewood.execution.logbook import Logbook
+from latewood.execution.overdue import Overdue
 from latewood.execution.running import AbandonedError, Execution
 from latewood.execution.words import OPEN, Claim, Run, RunStatus
 from latewood.execution.workflow import Registry, Workflow, arguments
@@ -37,6 +38,8 @@ OPEN_MAX: Final = 10_000
 """Most open runs that one look goes through; those beyond wait for the next ones to end."""
 _POLL_S: Final = 0.5
 _LOOK_SHARE: Final = 10
+_OVERDUE_S: Final = 5.0
+"""How often a look goes for what is overdue, whoever's it is."""
 _LOOK_WAIT_S_MAX: Final = 5.0
 P = ParamSpec("P")
 _log = structlog.get_logger(__name__)
@@ -70,6 +73,8 @@ class Worker:
         self._awaited: dict[str, asyncio.Future[Run]] = {}
         self._tasks: list[asyncio.Task[None]] = []
         self._closing = False
+        self._overdue = Overdue(book)
+        self._looked_over = -_OVERDUE_S
 
     @property
     def name(self) -> str:
@@ -267,13 +272,14 @@ class Worker:
     async def _look(self) -> None:
         await self._look_after_own()
         seen, after = 0, None
+        over = time.monotonic() - self._looked_over >= _OVERDUE_S
+        if over:
+            self._looked_over = time.monotonic()
         dead: dict[str, bool] = {}
         while seen < OPEN_MAX:
             page = await self._book.runs(statuses=OPEN, first=PAGE_MAX, after=after, newest=False)
             for run in page.items:
-                if self.going >= self._at_once:
-                    return
-                await self._consider(run, dead)
+                await self._consider(run, dead, over=over)
             seen, after = seen + PAGE_MAX, page.next
             if after is None:
                 return
@@ -287,10 +293,14 @@ class Worker:
                 self._cancelling[run.id] = str(run.cancel.get("reason", ""))
                 self._going[run.id].cancel()
 
-    async def _consider(self, run: Run, dead: dict[str, bool]) -> None:
-        """Take *run* up if it is nobody's and due."""
+    async def _consider(self, run: Run, dead: dict[str, bool], *, over: bool) -> None:
+        """Take *run* up if it is nobody's and due; with *over* end one that is another's to run, and overdue."""
         flow = self.registry.find(run.workflow, run.version)
-        if flow is None or run.parent is not None or run.id in self._going:
+        if flow is None or run.runner != "worker" or run.parent is not None:
+            if over:
+                await self._overdue.consider(run)
+            return
+        if run.id in self._going or self.going >= self._at_once:
             return
         now = self._book.clock.now()
         late = run.deadline_at is not None and now >= run.deadline_at

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Final, cast
 
@@ -96,6 +96,18 @@ class Writing:
         }  # fmt: skip
         return [self.fact(run_id, "run.claim", said), *self.run_status(run_id, RunStatus.RUNNING)]
 
+    def let_go(self, run_id: str, claim: Claim, begun: Sequence[str]) -> list[Command]:
+        """Say that nobody has a run any more, and of the steps in *begun* that they may have happened."""
+        said: dict[str, object] = {
+            "worker": claim.worker, "fence": claim.fence, "steps": claim.steps, "lost": claim.lost
+        }  # fmt: skip
+        again: list[Command] = [self.fact(step, "status", str(StepStatus.AGAIN)) for step in begun]
+        return [self.fact(run_id, "run.claim", said), *again, *self.run_status(run_id, RunStatus.READY)]
+
+    def denied(self, step_id: str, words: str) -> list[Command]:
+        """Say that a question counts as denied."""
+        return self.failed(step_id, Fault("ambiguous", words))
+
     def ended(self, run_id: str, status: RunStatus, result: Mapping[str, Json]) -> list[Command]:
         """Say how a run ended."""
         return [self.fact(run_id, "run.result", dict[str, object](result)), *self.run_status(run_id, status)]
@@ -144,6 +156,20 @@ class Writing:
         """Say that a step failed for good, of which class, and with which words."""
         words = f"{fault.kind}: {fault.message}"[:_ERROR_CHARS_MAX]
         return [self.fact(step_id, "status", str(StepStatus.FAILED)), self.fact(step_id, "error", words)]
+
+    def question(
+        self, run_id: str, step_id: str, place: Place, digest: str, asked: Mapping[str, Json], deadline_at: Micros
+    ) -> list[Command]:  # fmt: skip
+        """Declare a question of a run, which waits for its owner."""
+        commands = self.step(
+            run_id, step_id, place, "ask", "question", digest, asked=dict(asked), wake_at=deadline_at
+        )  # fmt: skip
+        commands.append(self.waiting(step_id))
+        if whose := asked.get("owner"):
+            sort = str(whose).partition(":")[0] if ":" in str(whose) else "agent"
+            actor = Ref(key=str(whose), kind=NodeKind.ACTOR, type=sort)
+            commands.append(Assert(self.ids.new(), Ref(id=step_id), "asks", object=actor, relation=True))
+        return commands
 
     def waiting(self, step_id: str) -> Command:
         """Say that a step waits."""

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from latewood.execution import Logbook, Runs, Worker, Workflow
+from latewood.execution.external import Agents
 from latewood.execution.worker import LEASE_S
 from latewood.graph_schema.commands import Unit
 from latewood.graph_schema.events import Receipt
@@ -13,7 +14,7 @@ from latewood.memory.api import Memory
 from latewood.memory.credentials import BoundMemory
 from latewood.storage.port import GraphStore
 
-__all__ = ["book_of", "runs_of", "worker_of"]
+__all__ = ["agents_of", "book_of", "runs_of", "worker_of"]
 
 
 def runs_of(memory: Memory) -> Runs:
@@ -26,6 +27,11 @@ def worker_of(
 ) -> Worker:  # fmt: skip
     """Return a worker for the handle's space; enter it with `async with`."""
     return Worker(book_of(memory), *workflows, lease_s=lease_s, at_once=at_once, poll_s=poll_s)
+
+
+def agents_of(memory: Memory) -> Agents:
+    """Return the runs of the handle's space for an agent that runs them elsewhere."""
+    return Agents(book_of(memory))
 
 
 class _Credentialed:
