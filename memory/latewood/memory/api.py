@@ -14,7 +14,6 @@ from latewood.graph_schema.commands import (
     Assert,
     Command,
     End,
-    Erase,
     Expect,
     History,
     Ref,
@@ -31,7 +30,7 @@ from latewood.graph_schema.decisions import (
     edge,
     status_assert,
 )
-from latewood.graph_schema.errors import ConflictError, InvalidError, NotFoundError
+from latewood.graph_schema.errors import ConflictError, InvalidError
 from latewood.graph_schema.events import Receipt
 from latewood.graph_schema.ids import IdSource, is_id, normal_id
 from latewood.graph_schema.ledger import body_digest
@@ -40,8 +39,7 @@ from latewood.graph_schema.packs.loader import Pack
 from latewood.graph_schema.values import Scalar, Value, normal_key
 from latewood.ingestion.embedding.port import Embedder
 from latewood.memory import duplicates as looking
-from latewood.memory import identity
-from latewood.memory.erasing import ErasureReport, report_of
+from latewood.memory import erasing, identity
 from latewood.memory.handles import Opening
 from latewood.memory.opening import Engine, open_engine
 from latewood.memory.reader import Identified, Reader, Written, micros_or_none, said
@@ -390,37 +388,7 @@ class Memory(Reader):
         )  # fmt: skip
         return Written(said(fact), receipt)
 
-    @spanned("delete_memory")
-    async def erase(
-        self, target: Identified, *, reason: str, by: str | None = None, session: str | None = None,
-        source: str | SourceSpec | None = None, idempotency_key: str | None = None,
-    ) -> ErasureReport:  # fmt: skip
-        """Let the words of *target*, a fact or a node with everything about it, be gone for good.
-
-        What it closed stays closed, the ledger still verifies, and no read returns the words again, as known before
-        neither. For what was wrong use `retract` or `correct`, for what stopped being true `end`: those keep the past.
-
-        Args:
-            reason: kept in the ledger for good: it must not repeat what goes.
-
-        Raises:
-            ForbiddenError: code ``erase.forbidden``; only a person erases.
-            ConflictError: code ``content.erased``; nothing is left of it.
-        """
-        name = said(target)
-        try:
-            known = name if is_id(name) else (await self.node_itself(name)).id
-        except NotFoundError:
-            # Of a repeated call the key is free by now; its idempotency key still finds the first.
-            if idempotency_key is None:
-                raise
-            known = name
-        receipt = await self.write(
-            [Erase(self._engine.ids.new(), known, reason)], ["erase", name, reason], by=by, session=session,
-            source=source, idempotency_key=idempotency_key,
-        )  # fmt: skip
-        return await report_of(self, receipt)
-
+    erase = spanned("delete_memory")(erasing.erase)
     merge = identity.merge
     split = identity.split
     alias = identity.alias

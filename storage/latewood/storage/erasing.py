@@ -123,10 +123,10 @@ def erased_event(command: Erase, unit: Unit, known: Known, source: str, ordinal:
     if found.target in _writers(unit, known):
         msg = f"the erasure of {found.target} would be signed with its own name; let another person erase it"
         raise InvalidError(msg, code="query.invalid", id=found.target)
-    if not found.seqs:
+    sources = {one: seq for one, seq in found.sources.items() if one not in {source, found.target}}
+    if not found.seqs and not sources:
         msg = f"the {'fact' if found.kind is None else 'node'} {found.target} was erased already; nothing is left of it"
         raise ConflictError(msg, code="content.erased", id=found.target)
-    sources = {one: seq for one, seq in found.sources.items() if one not in {source, found.target}}
     seqs = sorted({*found.seqs, *sources.values()})
     if len(seqs) > ERASED_ROWS_MAX:
         msg = f"{len(seqs):,} rows would go, more than {ERASED_ROWS_MAX:,} at once; erase some of its facts by id first"

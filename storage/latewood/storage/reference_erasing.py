@@ -48,10 +48,10 @@ def _taken(target: str, rows: Iterable[LedgerEntry], *, names: set[str], node: b
     taken = [entry for entry in listed if any(_about(entry, one, node=node) for one in seen)]
     while fresh := _linked(taken) - seen:
         seen |= fresh
-        gone = {entry.seq for entry in taken}
+        gone = {id(entry) for entry in taken}
         taken += [
             entry for entry in listed
-            if entry.seq not in gone and any(_about(entry, one, node=False) for one in fresh)
+            if id(entry) not in gone and any(_about(entry, one, node=False) for one in fresh)
         ]  # fmt: skip
     return sorted(taken, key=lambda entry: entry.seq)
 
@@ -74,11 +74,14 @@ def find(
     node = nodes.get(target)
     if node is None and target not in places:
         return None
-    rows = list(ledger)
+    rows, both = list(ledger), list(log)
     others = _absorbed(target, nodes) if node is not None else set[str]()
-    taken = _taken(target, rows, names=others, node=node is not None)
-    gone = {id(entry) for entry in taken}
-    named = _sources(taken) - _sources(entry for entry in log if id(entry) not in gone)
+    # A merge says in one ledger again what stands in the other: what belongs together is found in both.
+    every = _taken(target, both, names=others, node=node is not None)
+    own = {(entry.ledger, entry.seq) for entry in rows}
+    taken = [entry for entry in every if (entry.ledger, entry.seq) in own]
+    gone = {id(entry) for entry in every}
+    named = _sources(every) - _sources(entry for entry in both if id(entry) not in gone)
     if node is not None and node.kind is NodeKind.ACTOR and node.key is not None:
         own = {"actor": target, "origin": normal_key(node.key)}
         named |= {
@@ -87,7 +90,7 @@ def find(
     declared = {
         entry.event.id: entry.seq for entry in rows if entry.event.kind is EventKind.DECLARED and not entry.erased
     }
-    subject = target if node is not None else next(one.event.subject for one in rows if one.event.id == target)
+    subject = target if node is not None else next(one.event.subject for one in both if one.event.id == target)
     return Erasing(
         target, subject, None if node is None else node.kind, tuple(entry.seq for entry in taken),
         {one: declared[one] for one in named if one in declared},

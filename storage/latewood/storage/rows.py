@@ -82,6 +82,8 @@ class FactRow:
 class Erasing:
     """What an erasure of *target* would take, from the rows of one ledger that still have their payload.
 
+    What says the same of another node since a merge is looked for in both ledgers, and taken from this one.
+
     Attributes:
         subject: the node that the target is or is about.
         kind: of the target when it is a node, None when it is a fact.

@@ -5,11 +5,15 @@ from __future__ import annotations
 import asyncio
 import subprocess
 from collections.abc import AsyncIterator
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
+from latewood.graph_schema.commands import Assert, Ref
 from latewood.graph_schema.errors import ConflictError, ForbiddenError, InvalidError, LatewoodError, NotFoundError
+from latewood.graph_schema.model import LEDGERS, NodeKind
+from latewood.graph_schema.values import Value
 from latewood.memory import BlockingMemory, Memory, Trust
 from latewood.memory.imports import ingest_adr
 from latewood.memory.json import as_json
@@ -150,3 +154,34 @@ def test_blocking_has_it_too(tmp_path: Path) -> None:
         assert (report.kind, report.target) == ("fact", note.id)
         with pytest.raises(LatewoodError):
             blocking.erase(note, reason=" ")
+
+
+async def test_words_go_from_the_execution_ledger_too(memory: Memory) -> None:
+    note = await memory.observe("person:jane", "note", "loves chess")
+    said = Assert(memory.ids.new(), Ref(key="person:jane"), "seen", Value.of("plays chess", None))
+    await memory.submit(replace(memory.unit([said], ["seen"]), ledger="execution"))
+    with pytest.raises(ForbiddenError):
+        await memory.within(by="agent:x").erase("person:jane", reason="asked for")
+    asked = [await memory.erase("person:jane", reason="ticket 481", idempotency_key="k") for _ in range(2)]
+
+    report = asked[0]
+    assert report.also is not None
+    assert (report.receipt.ledger, report.also.receipt.ledger) == ("knowledge", "execution")
+    assert report.places["ledger"] == report.verdict.erased + report.also.verdict.erased == 3
+    assert (report.verdict.ok, report.also.verdict.ok) == (True, True)
+    assert [fact.erased for fact in (await memory.facts_by_id([note.id, said.id])).values()] == [True, True]
+    assert "chess" not in repr([await memory.store.feed("default", name, 0, 100) for name in LEDGERS])
+    assert (await memory.rebuild(dry_run=True)).differences == 0
+    assert asked[1].target == report.target
+    assert asked[1].receipt.replayed
+    with pytest.raises(ConflictError):
+        await memory.erase(report.target, reason="again")
+
+
+async def test_what_is_only_in_the_execution_ledger_is_erased_there(memory: Memory) -> None:
+    said = Assert(memory.ids.new(), Ref(key="step:1", kind=NodeKind.STEP), "output", Value.of("a password", None))
+    await memory.submit(replace(memory.unit([said], ["step"]), ledger="execution"))
+    report = await memory.erase("step:1", reason="holds a password")
+
+    assert (report.kind, report.receipt.ledger, report.also, report.verdict.ok) == ("step", "execution", None, True)
+    assert (await memory.fact(said.id)).erased

@@ -28,12 +28,12 @@ async def _show(call: Call, report: ErasureReport) -> None:
     field("reason", report.reason)
     field("gone from", ", ".join(f"{place} {count}" for place, count in sorted(report.places.items())))
     shown = [f"{row.seq} {row.kind.value}, digest {row.digest[:16]}" for row in report.rows]
-    total = report.places.get("ledger", len(shown))
+    total = report.receipt.erased.get("ledger", len(shown))
     field("rows", "\n".join([*shown[:20], *([f"and {total - 20:,} more"] if total > len(shown[:20]) else [])]))
     field("files", f"{report.scrub.state}: {report.scrub.detail}")
-    verdict = report.verdict
-    state = f"{verdict.rows} rows verify" if verdict.ok else f"row {verdict.bad_seq} is bad: {verdict.reason}"
-    field("ledger", f"{state}, {verdict.erased} of them tombstones")
+    for verdict in [report.verdict, *([report.also.verdict] if report.also is not None else [])]:
+        state = f"{verdict.rows} rows verify" if verdict.ok else f"row {verdict.bad_seq} is bad: {verdict.reason}"
+        field(f"{verdict.ledger} ledger", f"{state}, {verdict.erased} of them tombstones")
     field("receipt", report.receipt.id)
     say("Backups and exports made before still have it, and Latewood cannot reach them.", style="dim")
 

@@ -30,6 +30,7 @@ __all__ = [
     "Event",
     "Heads",
     "Hit",
+    "LedgerErasure",
     "Line",
     "MadeSpace",
     "Merge",
@@ -344,6 +345,15 @@ class Scrub:
 
 
 @dataclass(frozen=True, slots=True)
+class LedgerErasure:
+    """What an erasure took out of the other ledger."""
+
+    receipt: Receipt
+    rows: tuple[ErasedRow, ...]
+    verdict: Verdict
+
+
+@dataclass(frozen=True, slots=True)
 class ErasureReport:
     """The proof of an erasure."""
 
@@ -355,6 +365,7 @@ class ErasureReport:
     places: Mapping[str, int]
     scrub: Scrub
     verdict: Verdict
+    also: LedgerErasure | None
 
 
 @dataclass(frozen=True, slots=True)

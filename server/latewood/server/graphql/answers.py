@@ -363,6 +363,15 @@ class Scrub:
     detail: str = field("What keeps them, and until when.")
 
 
+@strawberry.type(description="What an erasure took out of the other ledger.")
+class LedgerErasure:
+    """What an erasure took out of the other ledger."""
+
+    receipt: Receipt = field("Of the unit that took it.")
+    rows: list[ErasedRow] = field("The first rows that lost their payload, at most 1,000.")
+    verdict: Verdict = field("The check of the whole ledger afterwards.")
+
+
 @strawberry.type(description="The proof of an erasure: what went from where, and that the chain verifies.")
 class ErasurePayload:
     """The proof of an erasure."""
@@ -371,10 +380,11 @@ class ErasurePayload:
     kind: str = field("fact, or the kind of the node.")
     reason: str = field("Why, as the ledger keeps it.")
     receipt: Receipt = field("Durable, and seen by every reader.")
-    rows: list[ErasedRow] = field("The first rows of the ledger that lost their payload, at most 1,000.")
-    places: JSON = field("How many rows lost their words, by the place where they stood.")
+    rows: list[ErasedRow] = field("The first rows that lost their payload in the ledger of the receipt, at most 1,000.")
+    places: JSON = field("How many rows lost their words, by the place where they stood, in both ledgers.")
     scrub: Scrub = field("Whether the files are clean.")
     verdict: Verdict = field("The check of the whole ledger afterwards.")
+    also: LedgerErasure | None = field("The same of the execution ledger, when words went from both.")
 
 
 def _valid_from(root: strawberry.Parent[events.Event]) -> datetime | None:

@@ -336,6 +336,32 @@ async def check_erasing_a_fact_takes_what_says_it_again(make: MakeStore) -> None
             assert await _drift(scene) == []
 
 
+async def check_erasing_reaches_what_moved_between_the_ledgers(make: MakeStore) -> None:
+    """A merge says in the knowledge ledger again what stands in that of executions: the words go from both, whichever
+    fact or node is named.
+    """
+    for place in range(4):
+        async with opened(make) as scene:
+            said = scene.say("carrier:a", "note", _WORD, start=day(-9))
+            first = await scene.write(said, origin=f"{_WORD}.md", ledger="execution")
+            await scene.write(scene.say("carrier:b", "rate", 1), scene.say("carrier:a", "rate", 2), origin="doc:two")
+            await _merge(scene, "carrier:a", "carrier:b")
+            ids = [await scene.node_id(key) for key in ("carrier:a", "carrier:b")]
+            (moved,) = await scene.store.facts("default", FactQuery(subjects=ids[1:], predicates=["note"]))
+            assert moved.carried == first.facts[0]
+            target = [first.facts[0], moved.id, *ids][place]
+            for ledger in ("execution", "knowledge"):
+                command = Erase(scene.new_id(), target, "asked for")
+                await scene.commit(scene.unit(command, by="human:bea", trust=Trust.HUMAN, ledger=ledger))
+
+            found: list[object] = [await scene.store.timeline("default", ids, first=PAGE_MAX)]
+            found += [await scene.store.feed("default", ledger, 0, PAGE_MAX) for ledger in LEDGERS]
+            found += [await scene.store.search_text("default", _WORD)]
+            assert _WORD not in repr(found)
+            assert [(await scene.store.verify("default", ledger)).ok for ledger in LEDGERS] == [True, True]
+            assert await _drift(scene) == []
+
+
 async def check_a_merged_space_comes_back_row_by_row(make: MakeStore) -> None:
     """A merge and a split leave a store and come into another with every answer, and a rebuild finds nothing."""
     async with opened(make) as scene:
@@ -402,6 +428,7 @@ CHECKS = (
     check_what_cannot_be_merged_is_refused,
     check_erasing_takes_all_its_names,
     check_erasing_a_fact_takes_what_says_it_again,
+    check_erasing_reaches_what_moved_between_the_ledgers,
     check_a_merged_space_comes_back_row_by_row,
     check_standing_facts_are_all_that_count,
 )

@@ -36,18 +36,22 @@ def find(query: Query, n: int, ledger: LedgerName, target: str) -> Erasing | Non
     found = query("erase_target", space=n, id=target)
     if not found:
         return None
-    subject, kind, norm, places = found[0]
+    subject, kind, norm, listed = found[0]
     odd, names = _ODD[ledger], dict[str, NodeKind]()
-    seqs = _seqs(places, odd)
+    places = _places(listed)
     if kind is not None:
         names = _absorbed(query, n, target)
-        for one in (target, *names):
-            seqs |= {row[0] for row in query("declared_again", space=n, ledger=ledger, odd=odd, id=one)}
+        for of, parity in _ODD.items():
+            for one in (target, *names):
+                again = query("declared_again", space=n, ledger=of, odd=parity, id=one)
+                places |= {2 * row[0] + parity for row in again}
         for one in names:
-            seqs |= _seqs(query("erase_target", space=n, id=one)[0][3], odd)
-    rows = _with_linked(query, n, ledger, seqs)
-    named = {source for row in rows if (source := _source(row)) is not None}
-    orphans = _orphans(query, n, named, [2 * row[0] + odd for row in rows])
+            places |= _places(query("erase_target", space=n, id=one)[0][3])
+    # A merge says in one ledger again what stands in the other: what belongs together is found in both.
+    every = _with_linked(query, n, places)
+    rows = [row for place, row in every.items() if place % 2 == odd]
+    named = {source for row in every.values() if (source := _source(row)) is not None}
+    orphans = _orphans(query, n, named, list(every))
     if kind == NodeKind.ACTOR.value and norm is not None:
         orphans |= {row[0] for row in query("sources_by", space=n, id=target) if _said(row[1], "origin") == norm}
     declared = {
@@ -63,8 +67,8 @@ def find(query: Query, n: int, ledger: LedgerName, target: str) -> Erasing | Non
     )  # fmt: skip
 
 
-def _seqs(places: Iterable[int | None], odd: int) -> set[int]:
-    return {place // 2 for place in places if place is not None and place % 2 == odd}
+def _places(listed: Iterable[int | None]) -> set[int]:
+    return {place for place in listed if place is not None}
 
 
 def _absorbed(query: Query, n: int, target: str) -> dict[str, NodeKind]:
@@ -81,22 +85,26 @@ def _absorbed(query: Query, n: int, target: str) -> dict[str, NodeKind]:
     return found
 
 
-def _with_linked(query: Query, n: int, ledger: LedgerName, seqs: set[int]) -> list[Row]:
-    """Return the rows at *seqs* with those about the facts that say the same, before and after merges and splits."""
+def _with_linked(query: Query, n: int, places: set[int]) -> dict[int, Row]:
+    """Return the rows at *places* with those about the facts that say the same, before and after merges and splits."""
     found: dict[int, Row] = {}
-    fresh, seen = seqs, set[str]()
+    fresh, seen = places, set[str]()
     while fresh:
-        rows = query("erase_rows", space=n, ledger=ledger, seqs=sorted(fresh))
-        found |= {row[0]: row for row in rows}
+        rows: list[Row] = []
+        for ledger, odd in _ODD.items():
+            seqs = sorted(place // 2 for place in fresh if place % 2 == odd)
+            read = query("erase_rows", space=n, ledger=ledger, seqs=seqs) if seqs else []
+            found |= {2 * row[0] + odd: row for row in read}
+            rows += read
         ends = {row[4] for row in rows if row[4] is not None}
         facts = (ends | linked_facts(json.loads(row[3]) for row in rows)) - seen
         seen |= facts
         fresh = set[int]()
         for fact in sorted(facts):
             for row in query("erase_target", space=n, id=fact):
-                fresh |= _seqs(row[3], _ODD[ledger])
+                fresh |= _places(row[3])
         fresh -= set(found)
-    return [found[seq] for seq in sorted(found)]
+    return {place: found[place] for place in sorted(found)}
 
 
 def _said(attributes: str, name: str) -> object:

@@ -54,17 +54,19 @@ def find(db: Statements, place: Place, target: str) -> Erasing | None:
     if node is not None:
         subject, kind = target, NodeKind(cast("str", node[1]))
         names = _absorbed(db, n, target)
-        rows = db.execute(_sql()["rows_about_node"], (n, ledger, raw, node[0])).fetchall()
+        rows = db.execute(_sql()["rows_about_node"], (n, raw, node[0])).fetchall()
         for one, (number_of, _) in names.items():
-            rows += db.execute(_sql()["rows_about_node"], (n, ledger, id_bytes(one), number_of)).fetchall()
+            rows += db.execute(_sql()["rows_about_node"], (n, id_bytes(one), number_of)).fetchall()
     else:
         fact = db.execute(_sql()["fact_target"], (n, raw)).fetchone()
         if fact is None:
             return None
         subject, kind = id_text(cast("bytes", fact[0])), None
-        rows = db.execute(_sql()["rows_about_fact"], (n, ledger, raw)).fetchall()
-    rows = _with_linked(db, n, ledger, rows)
-    named = _orphans(db, n, rows)
+        rows = db.execute(_sql()["rows_about_fact"], (n, raw)).fetchall()
+    # A merge says in one ledger again what stands in the other: what belongs together is found in both.
+    every = _with_linked(db, n, rows)
+    rows = [row for row in every if row[5] == ledger]
+    named = _orphans(db, n, every)
     if kind is NodeKind.ACTOR and node is not None and node[3] is not None:
         own = db.execute(_sql()["sources_under_key"], (n, target, node[3]))
         named.update(id_text(cast("bytes", row[0])) for row in own)
@@ -89,7 +91,7 @@ def _absorbed(db: Statements, n: int, target: str) -> dict[str, tuple[int, NodeK
     return found
 
 
-def _with_linked(db: Statements, n: int, ledger: int, rows: Sequence[tuple[Cell, ...]]) -> list[tuple[Cell, ...]]:
+def _with_linked(db: Statements, n: int, rows: Sequence[tuple[Cell, ...]]) -> list[tuple[Cell, ...]]:
     """Return *rows* with those about the facts that say the same, of the nodes before and after merges and splits."""
     found = {cast("int", row[0]): row for row in rows}
     fresh, seen = list(found), set[str]()
@@ -99,7 +101,7 @@ def _with_linked(db: Statements, n: int, ledger: int, rows: Sequence[tuple[Cell,
         seen |= facts
         new = [
             row for fact in sorted(facts) if is_id(fact)
-            for row in db.execute(_sql()["rows_about_fact"], (n, ledger, id_bytes(fact)))
+            for row in db.execute(_sql()["rows_about_fact"], (n, id_bytes(fact)))
         ]  # fmt: skip
         fresh = [cast("int", row[0]) for row in new if cast("int", row[0]) not in found]
         found |= {cast("int", row[0]): row for row in new}

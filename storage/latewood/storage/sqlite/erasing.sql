@@ -20,29 +20,29 @@ from event
 where e in (select value from json_each(?1)) and payload is not null and kind in ('asserted', 'absent', 'retracted');
 
 -- name: rows_about_node
--- The rows of a ledger about a node that still have their payload: its declaration, assertions, and retractions.
-select f.e, f.seq, f.key, k.predicate, json_extract(f.payload, '$.source') from (
-  select e from event where id = ?3 and space = ?1
-  union select c.e from key k join claim c on c.k = k.k where k.subject = ?4
-  union select c.retraction from key k join claim c on c.k = k.k where k.subject = ?4 and c.retraction is not null) x
+-- The rows of both ledgers about a node that still have their payload: its declaration, assertions, and retractions.
+select f.e, f.seq, f.key, k.predicate, json_extract(f.payload, '$.source'), f.ledger from (
+  select e from event where id = ?2 and space = ?1
+  union select c.e from key k join claim c on c.k = k.k where k.subject = ?3
+  union select c.retraction from key k join claim c on c.k = k.k where k.subject = ?3 and c.retraction is not null) x
 cross join event f on f.e = x.e
 left join key k on k.space = f.space and k.id = f.key
-where f.ledger = ?2 and f.payload is not null and f.kind <> 'erased' order by f.seq;
+where f.payload is not null and f.kind <> 'erased' order by f.seq;
 
 -- name: rows_about_fact
 -- The same of a fact: its own row, and those that end and retract it.
-select f.e, f.seq, f.key, k.predicate, json_extract(f.payload, '$.source') from (
-  select e from event where id = ?3 and space = ?1
+select f.e, f.seq, f.key, k.predicate, json_extract(f.payload, '$.source'), f.ledger from (
+  select e from event where id = ?2 and space = ?1
   union select a.e from event o
     join key k on k.space = o.space and k.id = o.key join claim c on c.k = k.k and c.absent = 1
-    join event a on a.e = c.e and a.target = ?3
-    where o.id = ?3 and o.space = ?1
+    join event a on a.e = c.e and a.target = ?2
+    where o.id = ?2 and o.space = ?1
   union select c.retraction from event o
     join key k on k.space = o.space and k.id = o.key join claim c on c.k = k.k and c.e = o.e
-    where o.id = ?3 and o.space = ?1 and c.retraction is not null) x
+    where o.id = ?2 and o.space = ?1 and c.retraction is not null) x
 cross join event f on f.e = x.e
 left join key k on k.space = f.space and k.id = f.key
-where f.ledger = ?2 and f.payload is not null and f.kind <> 'erased' order by f.seq;
+where f.payload is not null and f.kind <> 'erased' order by f.seq;
 
 -- name: sources_named
 -- The source of every payload of a space, latest first; read until the reader has seen enough.
