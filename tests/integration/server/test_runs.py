@@ -174,3 +174,67 @@ async def test_runs_take_the_scope_run_to_be_settled(tmp_path: Path, serve: Any)
             refused, done = [await served.post(cancel, authorization=f"Bearer {key.secret}") for key in made.values()]
     assert refused["errors"][0]["extensions"]["code"] == "credential.scope"
     assert done["data"]["cancelRun"]["run"] == {"status": "REFUSED", "error": "cancelled by human:bob"}
+
+
+CALLS = {
+    "startRun": "StartRunInput", "claimRun": "ClaimRunInput", "beginStep": "BeginStepInput", "completeStep": "CompleteStepInput",
+    "failStep": "FailStepInput", "askQuestion": "AskQuestionInput", "finishRun": "FinishRunInput",
+    "heartbeatRun": "HeartbeatRunInput", "handBackRun": "HandBackRunInput",
+}  # fmt: skip
+STEP = "step { id status output tries question { answer } } attempt again retryAt"
+
+
+def written(verb: str, select: str) -> str:
+    return f"mutation($input: {CALLS[verb]}!) {{ answer: {verb}(input: $input) {{ {select} }} }}"
+
+
+async def test_an_agent_in_any_language_runs_its_run_over_graphql(served: Any) -> None:
+    async def say(verb: str, select: str, **given: Any) -> Any:
+        return (await served.ask(written(verb, select), input=given))["answer"]
+
+    start = {"workflow": "ts.lanes", "input": {"lane": "Lyon"}, "owner": "human:ada", "idempotencyKey": "order-17"}
+    run, again = [(await say("startRun", "run { id status runner }", **start))["run"] for _ in range(2)]
+    assert run == again == {"id": run["id"], "status": "READY", "runner": "AGENT"}
+    claim = await say("claimRun", "fence until run { status }", run=run["id"], worker="node-1", leaseSeconds=30)
+    mine = {"run": run["id"], "worker": "node-1", "fence": claim["fence"]}
+    fetch = {"place": "1", "name": "fetch", "input": {"lane": "Lyon"}}
+    begun = await say("beginStep", STEP, claim=mine, step=fetch)
+    assert (begun["step"]["status"], begun["attempt"], begun["again"]) == ("STARTED", 1, False)
+    failed = await say(
+        "failStep", STEP, claim=mine, step=fetch, attempt=1, trouble={"kind": "TRANSIENT", "message": "504"}
+    )
+    assert (failed["step"]["status"], failed["attempt"], failed["retryAt"] is not None) == ("WAITING", 2, True)
+    for _ in range(2):
+        done = await say(
+            "completeStep", STEP, claim=mine, step=fetch, output={"rate": 0.8}, usage={"input": 7, "output": 3}
+        )
+        assert (done["step"]["output"], done["step"]["tries"]) == ({"rate": 0.8}, 2)
+    assert (await say("heartbeatRun", "fence", claim=mine))["fence"] == claim["fence"]
+    asked = await say("askQuestion", STEP, claim=mine, place="2", question="Book?", choices=["yes", "no"])
+    assert asked["step"]["question"] == {"answer": None}
+    answer = 'mutation { answerQuestion(input: {question: "%s/2", answer: "yes", by: "human:ada"}) { run { status tokens } } }'
+    assert (await served.ask(answer % run["id"]))["answerQuestion"]["run"] == {"status": "READY", "tokens": 10}
+    asked = await say("askQuestion", STEP, claim=mine, place="2", question="Book?", choices=["yes", "no"])
+    assert asked["step"]["question"] == {"answer": "yes"}
+
+    assert (await say("handBackRun", "run { status }", claim=mine))["run"]["status"] == "READY"
+    taken = await say("claimRun", "fence", run=run["id"], worker="node-2")
+    assert taken["fence"] > claim["fence"]
+    zombie = await served.refused(written("completeStep", STEP), input={"claim": mine, "step": fetch, "output": 1})
+    assert (zombie["code"], f"stale fence {claim['fence']} < {taken['fence']}" in zombie["message"]) == (
+        "lease.lost",
+        True,
+    )
+    mine = {"run": run["id"], "worker": "node-2", "fence": taken["fence"]}
+    kept = await say("beginStep", STEP, claim=mine, step=fetch)
+    assert (kept["step"]["status"], kept["step"]["output"]) == ("COMPLETED", {"rate": 0.8})
+    ended = await say("finishRun", "run { status output stepsDone stepCount }", claim=mine, output="booked")
+    assert ended["run"] == {"status": "DONE", "output": "booked", "stepsDone": 2, "stepCount": 2}
+
+    wrong = {"claim": mine, "step": {"place": "1", "name": "x", "input": [1]}}
+    assert (await served.refused(written("beginStep", STEP), input=wrong))["code"] == "query.invalid"
+    assert (await served.refused(written("claimRun", "fence"), input={"run": run["id"], "worker": "n"}))[
+        "code"
+    ] == "run.ended"
+    told = (await runs_of(served.memory).show(run["id"])).attempts
+    assert [len(tries) for tries in told.values() if tries] == [2]

@@ -9,6 +9,7 @@ import strawberry
 from latewood.graph_schema.model import DecisionStatus
 from latewood.memory import ErasureReport, Written
 from latewood.memory.proposals import accept, reject
+from latewood.server.graphql.agents import AgentMutation
 from latewood.server.graphql.answers import (
     DecisionPayload,
     ErasurePayload,
@@ -45,7 +46,7 @@ SpaceArgument = Annotated[str | None, strawberry.argument(description="The space
 
 
 @strawberry.type(description="Every verb that writes.")
-class Mutation(KeyMutation, MergeMutation, PatternMutation, RunMutation, UpkeepMutation):
+class Mutation(AgentMutation, KeyMutation, MergeMutation, PatternMutation, RunMutation, UpkeepMutation):
     """Every verb that writes."""
 
     @strawberry.mutation(graphql_type=DecisionPayload, description="Record a decision with its reasons.")

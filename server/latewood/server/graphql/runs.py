@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from datetime import datetime
+from enum import StrEnum
 from typing import Annotated, Any, Final, cast
 
 import strawberry
@@ -24,7 +25,7 @@ from latewood.server.graphql.scalars import BigInt, describe
 from latewood.server.graphql.types import field
 from latewood.storage.port import Page
 
-__all__ = ["Run", "RunMutation", "RunPayload", "RunQuery", "Step"]
+__all__ = ["Run", "RunMutation", "RunPayload", "RunQuery", "Runner", "Step"]
 
 _FIRST: Final = 50
 _STEPS_FIRST: Final = 100
@@ -32,6 +33,22 @@ _RUNS_AT_ONCE: Final = 10
 """Runs whose steps are read together: each may have thousands."""
 _ATTEMPTS_AT_ONCE: Final = 1_000
 
+
+class Runner(StrEnum):
+    """Who runs a run."""
+
+    AGENT = "agent"
+    WORKER = "worker"
+
+
+describe(
+    Runner,
+    "Who runs a run.",
+    {
+        Runner.AGENT: "Whoever claims it, call by call.",
+        Runner.WORKER: "The next Python worker that knows its workflow.",
+    },
+)
 describe(
     RunStatus,
     "Where a run stands; the last four are ends.",
@@ -225,6 +242,10 @@ def _count(run: words.Run, name: str) -> int:
     return told if isinstance(told, int) else 0
 
 
+def _runner(root: strawberry.Parent[words.Run]) -> Runner:
+    return Runner(root.runner)
+
+
 def _deadline(root: strawberry.Parent[words.Run]) -> datetime | None:
     return _instant(root.deadline_at)
 
@@ -303,6 +324,7 @@ class Run:
     policy: str = field("The version of the policy by which troubles are met.")
     status: RunStatus = field("Where it stands.")
     owner: str | None = field("Who is asked when it cannot go on.")
+    runner: Runner = field("Who runs it.", _runner)
     input: JSON = field("What it was started with: args and kwargs.")
     started_at: datetime = field("When it was started.")
     deadline_at: datetime | None = field("Until when it has ended, one way or another.", _deadline)

@@ -1,0 +1,368 @@
+"""Runs whose code is elsewhere, over GraphQL: start, claim, log and finish them. Every call may be made again."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from datetime import datetime
+from enum import StrEnum
+from typing import Any, cast
+
+import strawberry
+from strawberry.scalars import JSON
+
+from latewood.execution import external_words as told
+from latewood.execution.external import CLAIM_S_MAX, Agents
+from latewood.execution.external_words import call_of, done_of, trouble_of
+from latewood.execution.faults import FaultClass
+from latewood.execution.words import place_of
+from latewood.graph_schema.clock import from_micros
+from latewood.graph_schema.errors import InvalidError
+from latewood.memory.runs import agents_of
+from latewood.server.graphql.arguments import InSpace
+from latewood.server.graphql.context import Info
+from latewood.server.graphql.runs import Run, Runner, RunPayload, Step
+from latewood.server.graphql.scalars import BigInt, describe
+
+__all__ = ["AgentMutation"]
+
+
+class OnTimeout(StrEnum):
+    """What becomes of a question that nobody answers in time."""
+
+    HOLD = "hold"
+    ESCALATE = "escalate"
+    DENY = "deny"
+
+
+describe(
+    OnTimeout,
+    "What becomes of a question that nobody answers in time; it never just goes on.",
+    {
+        OnTimeout.HOLD: "The run waits on, and shows it as overdue.",
+        OnTimeout.ESCALATE: "The run ends escalated; it is resumed after an answer.",
+        OnTimeout.DENY: "It counts as denied, and the run is refused.",
+    },
+)
+describe(
+    FaultClass,
+    "Of which class a trouble is: what is tried how often goes by it.",
+    {
+        FaultClass.TRANSIENT: "It passes: a lost connection, a timeout. Five tries, then escalate.",
+        FaultClass.RATE_LIMIT: "Too much at once. Eight tries, never sooner than asked for, then escalate.",
+        FaultClass.PERMANENT: "It would only fail again. One try, then refuse.",
+        FaultClass.INVALID_TOOL_CALL: "A model called a tool wrongly. One repair, then escalate.",
+        FaultClass.SCHEMA: "An answer is not of the form that was asked for. One repair, then escalate.",
+        FaultClass.AMBIGUOUS: "Nobody knows what came of it, or several things fit. Escalate at once.",
+        FaultClass.POISON: "It takes down whoever tries it. Escalate at once.",
+        FaultClass.LOST_WORKER: "Its worker was lost. Three of them, then escalate.",
+    },
+)
+
+
+def _text(description: str, default: Any = strawberry.UNSET) -> Any:
+    if default is strawberry.UNSET:
+        return strawberry.field(description=description)
+    return strawberry.field(default=default, description=description)
+
+
+_BY = "Who says so, such as agent:planner; required unless the server was given one."
+
+
+@strawberry.input(description="A run that is to start.")
+class StartRunInput:
+    """A run that is to start."""
+
+    workflow: str = _text("The workflow's name, such as lanes.plan.")
+    version: str = _text("The version of its code.", "1")
+    input: JSON | None = _text("What it is started with: an object, by name.", None)
+    owner: str | None = _text("Who is asked when it cannot go on, such as human:ada.", None)
+    deadline_seconds: float | None = _text("Within how long it ends, one way or another; 90 days.", None)
+    runner: Runner | None = _text("Who runs it.", Runner.AGENT)
+    idempotency_key: str | None = _text("The same key and words start one run; other words are refused.", None)
+    by: str | None = _text(_BY, None)
+
+
+@strawberry.input(description="A run that is to be claimed.")
+class ClaimRunInput:
+    """A run that is to be claimed."""
+
+    run: str = _text("Its id or key.")
+    worker: str = _text("A name of your own for each process; the same again when the call is repeated.")
+    lease_seconds: float | None = _text(f"How long you may be silent: 1 to {CLAIM_S_MAX:,.0f}.", 60.0)
+    by: str | None = _text(_BY, None)
+
+
+@strawberry.input(description="A claim, as claimRun gave it.")
+class ClaimInput:
+    """A claim."""
+
+    run: strawberry.ID = _text("The run's id.")
+    worker: str = _text("The name that it was claimed under.")
+    fence: BigInt = _text("The claim's fence; once another claim came, what is written under this one is refused.")
+
+
+@strawberry.input(description="Which step: its place and name, and its input or the digest of it.")
+class StepInput:
+    """Which step."""
+
+    place: str = _text("Where it stands: 3 is the third thing that the run does, 3.2 the second within it.")
+    name: str = _text("What it is called; at the same place it is always the same.")
+    input: JSON | None = _text("Its arguments, an object by name; only their digest is kept.", None)
+    digest: str | None = _text("Or their SHA-256, 64 hexadecimal digits.", None)
+    model_call: bool = _text("Whether it asks a model.", False)
+
+
+@strawberry.input(description="How a claim goes on.")
+class HeartbeatRunInput:
+    """A claim that is to last longer."""
+
+    claim: ClaimInput = _text("Your claim.")
+    lease_seconds: float | None = _text("For how long from now.", 60.0)
+    by: str | None = _text(_BY, None)
+
+
+@strawberry.input(description="A claim that is given back.")
+class HandBackRunInput:
+    """A claim that is given back."""
+
+    claim: ClaimInput = _text("Your claim.")
+    by: str | None = _text(_BY, None)
+
+
+@strawberry.input(description="A step that begins.")
+class BeginStepInput:
+    """A step that begins."""
+
+    claim: ClaimInput = _text("Your claim.")
+    step: StepInput = _text("Which one.")
+    by: str | None = _text(_BY, None)
+
+
+@strawberry.input(description="What a step returned.")
+class CompleteStepInput:
+    """What a step returned."""
+
+    claim: ClaimInput = _text("Your claim.")
+    step: StepInput = _text("Which one.")
+    output: JSON | None = _text("What it returned, at most 256,000 bytes.", None)
+    seconds: float | None = _text("How long its last try took.", None)
+    usage: JSON | None = _text(
+        "Tokens by name: input, output, cached, reasoning; leave out what you do not know.", None
+    )
+    model: str | None = _text("The model that was asked, if one was.", None)
+    degraded: bool = _text("It fell back on something lesser.", False)
+    by: str | None = _text(_BY, None)
+
+
+@strawberry.input(description="What went wrong.")
+class TroubleInput:
+    """What went wrong."""
+
+    kind: FaultClass = _text("Of which class it is.")
+    message: str = _text("What happened, in words.")
+    retry_after_seconds: float | None = _text("How long the other side asked to be left alone.", None)
+    step: str | None = _text("Of a run's end, the place of the step that failed.", None)
+
+
+@strawberry.input(description="A try at a step that failed.")
+class FailStepInput:
+    """A try that failed."""
+
+    claim: ClaimInput = _text("Your claim.")
+    step: StepInput = _text("Which step.")
+    attempt: int = _text("The number of the try, as beginStep or the failStep before gave it; from 1.")
+    trouble: TroubleInput = _text("What went wrong.")
+    seconds: float | None = _text("How long the try took.", None)
+    usage: JSON | None = _text("Tokens by name.", None)
+    model: str | None = _text("The model that was asked, if one was.", None)
+    by: str | None = _text(_BY, None)
+
+
+@strawberry.input(description="A question of a run.")
+class AskQuestionInput:
+    """A question of a run."""
+
+    claim: ClaimInput = _text("Your claim.")
+    place: str = _text("Where it stands in the run, as a step does.")
+    question: str = _text("The words.")
+    owner: str | None = _text("Whose answer it is; the run's owner when left out.", None)
+    choices: list[str] | None = _text("The answer is one of these; left out, it is free.", None)
+    deadline_seconds: float | None = _text("How long it is waited for; a day.", 86_400.0)
+    on_timeout: OnTimeout | None = _text("What then.", OnTimeout.HOLD)
+    context: JSON | None = _text("What whoever answers should see.", None)
+    by: str | None = _text(_BY, None)
+
+
+@strawberry.input(description="How a run ended.")
+class FinishRunInput:
+    """How a run ended."""
+
+    claim: ClaimInput = _text("Your claim.")
+    output: JSON | None = _text("What it returned.", None)
+    trouble: TroubleInput | None = _text("Or why it cannot go on: it is escalated or refused, by the class.", None)
+    by: str | None = _text(_BY, None)
+
+
+@strawberry.type(description="A claim of a run.")
+class ClaimPayload:
+    """A claim of a run."""
+
+    run: Run = strawberry.field(description="The run.")
+    fence: BigInt = strawberry.field(description="Pass it with everything that you say of the run.")
+    until: datetime = strawberry.field(description="Until when the claim holds without another word.")
+
+
+@strawberry.type(description="A step as it is kept, and what to do about it.")
+class StepPayload:
+    """A step as it is kept."""
+
+    step: Step = strawberry.field(description="The step; when it is COMPLETED or DEGRADED do not do it again.")
+    attempt: int = strawberry.field(description="The number of the next try.")
+    again: bool = strawberry.field(
+        description="It was begun before, and what came of that is not known: look for its effect before you repeat it."
+    )
+    retry_at: datetime | None = strawberry.field(description="Not before this instant; null: now.")
+
+
+def _held(claim: ClaimInput) -> told.Held:
+    return told.Held(str(claim.run), claim.worker, claim.fence)
+
+
+def _object(given: object, what: str) -> Mapping[str, object] | None:
+    if given is None:
+        return None
+    if not isinstance(given, dict):
+        raise InvalidError(f"{what} is an object, by name; not {given!r:.80}", code="query.invalid")
+    return cast("Mapping[str, object]", given)
+
+
+def _call(step: StepInput) -> told.StepCall:
+    given = _object(step.input, "a step's input")
+    return call_of(place_of(step.place), step.name, given, step.digest, model_call=step.model_call)
+
+
+def _trouble(
+    given: TroubleInput, seconds: float | None = None, usage: object = None, model: str | None = None
+) -> told.Trouble:  # fmt: skip
+    return trouble_of(
+        given.kind, given.message, retry_after_s=given.retry_after_seconds, seconds=seconds,
+        usage=_object(usage, "usage"), model=model, step=given.step,
+    )  # fmt: skip
+
+
+def _claimed(claim: told.Claimed) -> ClaimPayload:
+    return ClaimPayload(run=cast("Run", claim.run), fence=BigInt(claim.fence), until=claim.until)
+
+
+def _begun(one: told.Begun) -> StepPayload:
+    retry_at = None if one.retry_at is None else from_micros(one.retry_at)
+    return StepPayload(step=cast("Step", one.step), attempt=one.attempt, again=one.again, retry_at=retry_at)
+
+
+def _agents(info: Info, space: str | None, by: str | None) -> Agents:
+    return agents_of(info.context.write(info, space).memory.within(by=by))
+
+
+@strawberry.type
+class AgentMutation:
+    """What agents in any language say of the runs that they run. Scope: run."""
+
+    @strawberry.mutation(graphql_type=RunPayload, description="Start a run that whoever is free takes up. Scope: run.")
+    async def start_run(self, info: Info, input: StartRunInput, space: InSpace = None) -> RunPayload:  # noqa: A002
+        """Start a run."""
+        agents = _agents(info, space, input.by)
+        deadline_s = 90 * 86_400.0 if input.deadline_seconds is None else input.deadline_seconds
+        run = await agents.start(
+            input.workflow, _object(input.input, "a run's input"), version=input.version, owner=input.owner,
+            deadline_s=deadline_s, runner=(input.runner or Runner.AGENT).value, once=input.idempotency_key,
+        )  # fmt: skip
+        return RunPayload(run=cast("Run", run))
+
+    @strawberry.mutation(
+        graphql_type=ClaimPayload,
+        description="Make an agent's run yours, from where it stands; the same worker may ask again. Scope: run.",
+    )
+    async def claim_run(self, info: Info, input: ClaimRunInput, space: InSpace = None) -> ClaimPayload:  # noqa: A002
+        """Claim a run."""
+        agents = _agents(info, space, input.by)
+        lease_s = 60.0 if input.lease_seconds is None else input.lease_seconds
+        return _claimed(await agents.claim(input.run, input.worker, lease_s=lease_s))
+
+    @strawberry.mutation(
+        graphql_type=ClaimPayload,
+        description="Keep a claim; refused once it is lost, or the run was ended meanwhile. Scope: run.",
+    )
+    async def heartbeat_run(
+        self, info: Info, input: HeartbeatRunInput, space: InSpace = None  # noqa: A002
+    ) -> ClaimPayload:  # fmt: skip
+        """Keep a claim."""
+        agents = _agents(info, space, input.by)
+        lease_s = 60.0 if input.lease_seconds is None else input.lease_seconds
+        return _claimed(await agents.heartbeat(_held(input.claim), lease_s=lease_s))
+
+    @strawberry.mutation(graphql_type=RunPayload, description="Let another worker claim the run at once. Scope: run.")
+    async def hand_back_run(
+        self, info: Info, input: HandBackRunInput, space: InSpace = None  # noqa: A002
+    ) -> RunPayload:  # fmt: skip
+        """Give a claim back."""
+        run = await _agents(info, space, input.by).hand_back(_held(input.claim))
+        return RunPayload(run=cast("Run", run))
+
+    @strawberry.mutation(
+        graphql_type=StepPayload,
+        description="Say that a step begins; one that was completed before comes back with its output. Scope: run.",
+    )
+    async def begin_step(self, info: Info, input: BeginStepInput, space: InSpace = None) -> StepPayload:  # noqa: A002
+        """Say that a step begins."""
+        return _begun(await _agents(info, space, input.by).begin(_held(input.claim), _call(input.step)))
+
+    @strawberry.mutation(
+        graphql_type=StepPayload, description="Keep what a step returned; it may have been begun or not. Scope: run."
+    )
+    async def complete_step(
+        self, info: Info, input: CompleteStepInput, space: InSpace = None  # noqa: A002
+    ) -> StepPayload:  # fmt: skip
+        """Keep what a step returned."""
+        done = done_of(
+            input.output, seconds=input.seconds, usage=_object(input.usage, "usage"), model=input.model,
+            degraded=input.degraded,
+        )  # fmt: skip
+        step = await _agents(info, space, input.by).complete(_held(input.claim), _call(input.step), done)
+        return _begun(told.Begun(step, step.attempts + 1))
+
+    @strawberry.mutation(
+        graphql_type=StepPayload,
+        description="Keep that a try failed; says when the next one is due, or that the step is FAILED. Scope: run.",
+    )
+    async def fail_step(self, info: Info, input: FailStepInput, space: InSpace = None) -> StepPayload:  # noqa: A002
+        """Keep that a try failed."""
+        trouble = _trouble(input.trouble, input.seconds, input.usage, input.model)
+        agents = _agents(info, space, input.by)
+        return _begun(await agents.fail(_held(input.claim), _call(input.step), input.attempt, trouble))
+
+    @strawberry.mutation(
+        graphql_type=StepPayload,
+        description=(
+            "Keep a question, while which the run waits; asked again it comes back with its answer, once there is one. "
+            "Scope: run."
+        ),
+    )
+    async def ask_question(
+        self, info: Info, input: AskQuestionInput, space: InSpace = None  # noqa: A002
+    ) -> StepPayload:  # fmt: skip
+        """Keep a question."""
+        step = await _agents(info, space, input.by).ask(
+            _held(input.claim), place_of(input.place), input.question, owner=input.owner, choices=input.choices or (),
+            deadline_s=86_400.0 if input.deadline_seconds is None else input.deadline_seconds,
+            on_timeout=(input.on_timeout or OnTimeout.HOLD).value, context=input.context,
+        )  # fmt: skip
+        return _begun(told.Begun(step, step.attempts + 1))
+
+    @strawberry.mutation(
+        graphql_type=RunPayload, description="End a run: with what it returned, or with its trouble. Scope: run."
+    )
+    async def finish_run(self, info: Info, input: FinishRunInput, space: InSpace = None) -> RunPayload:  # noqa: A002
+        """End a run."""
+        trouble = None if input.trouble is None else _trouble(input.trouble)
+        run = await _agents(info, space, input.by).finish(_held(input.claim), input.output, trouble=trouble)
+        return RunPayload(run=cast("Run", run))
