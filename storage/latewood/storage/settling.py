@@ -151,13 +151,26 @@ def _follow_tail(change: KeyChange, recorded_at: Micros) -> bool:
     return True
 
 
+def _first_word(change: KeyChange, recorded_at: Micros) -> bool:
+    """Settle the one claim of a key that nothing was said of yet; False when it is another change."""
+    if change.state.stored or change.removed or len(change.added) != 1:
+        return False
+    claim = change.added[0]
+    closed_at = FOREVER if claim.valid_to == FOREVER else recorded_at
+    row = None if claim.absent else Stretch(claim.fact, claim.valid_from, claim.valid_to, recorded_at, closed_at)
+    change.layout = [Held(claim.valid_from, claim.valid_to, claim)]
+    change.repair = Repair((), (), () if row is None else (row,))
+    change.state.tail = (claim, row) if claim.valid_to == FOREVER else None
+    return True
+
+
 def settle_key(rows: KeyRows, change: KeyChange, recorded_at: Micros) -> None:
     """Find the new layout of a key and the repair of its rows, before anything of the unit is written.
 
     Raises:
         LimitError: when more than `STRETCHES_MAX` stretches are touched.
     """
-    if _follow_tail(change, recorded_at):
+    if _follow_tail(change, recorded_at) or _first_word(change, recorded_at):
         return
     state = change.state
     state.tail = None

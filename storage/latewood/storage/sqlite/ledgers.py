@@ -12,7 +12,7 @@ from latewood.graph_schema.ledger import Verdict, Verifier
 from latewood.graph_schema.model import LedgerName
 from latewood.storage.cursors import check_first
 from latewood.storage.sqlite.reading import Reading
-from latewood.storage.sqlite.writing import LEDGER_NUMBER
+from latewood.storage.sqlite.records import LEDGER_NUMBER
 
 __all__ = ["feed", "head_seq", "verify"]
 

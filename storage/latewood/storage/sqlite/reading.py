@@ -25,8 +25,8 @@ from latewood.storage.building import (
 )
 from latewood.storage.port import FACTS_MAX, IDS_MAX, FactQuery, Point
 from latewood.storage.sqlite.database import Database
+from latewood.storage.sqlite.records import find_space, node_row
 from latewood.storage.sqlite.stretches import holder_of_key
-from latewood.storage.sqlite.writing import find_space, node_row
 
 __all__ = ["NO_BOUND", "Reading", "check_count", "hex_list", "shown_row"]
 

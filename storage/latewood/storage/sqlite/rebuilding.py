@@ -36,7 +36,7 @@ from latewood.storage.rows import SpaceRow
 from latewood.storage.sqlite import memories
 from latewood.storage.sqlite.database import Cell, Statements
 from latewood.storage.sqlite.reading import Reading
-from latewood.storage.sqlite.writing import LEDGER_NUMBER, texts_of
+from latewood.storage.sqlite.records import LEDGER_NUMBER, texts_of
 
 __all__ = ["PHASES", "WORDS_MAX", "Rebuilder", "look"]
 

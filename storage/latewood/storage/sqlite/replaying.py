@@ -24,7 +24,8 @@ from latewood.storage.replaying import (
 from latewood.storage.sqlite import ledgers
 from latewood.storage.sqlite.database import Database, number
 from latewood.storage.sqlite.reading import Reading
-from latewood.storage.sqlite.writing import LEDGER_NUMBER, GroupWriter, node_row, space_row
+from latewood.storage.sqlite.records import LEDGER_NUMBER, node_row, space_row
+from latewood.storage.sqlite.writing import GroupWriter
 
 __all__ = ["Replayer", "adopt", "image", "ledger_rows"]
 

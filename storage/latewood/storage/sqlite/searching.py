@@ -38,9 +38,9 @@ from latewood.storage.sqlite.database import Database
 from latewood.storage.sqlite.engine import Engine
 from latewood.storage.sqlite.memories import generation_named, generations_of, sql
 from latewood.storage.sqlite.reading import Reading, check_count, hex_list
+from latewood.storage.sqlite.records import find_space
 from latewood.storage.sqlite.scopes import HOLDER, conditions, narrow
 from latewood.storage.sqlite.vectors import VectorCache, ranked, table_of, vector_sql
-from latewood.storage.sqlite.writing import find_space
 
 __all__ = ["MemorySearch"]
 

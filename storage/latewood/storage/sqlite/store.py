@@ -51,9 +51,10 @@ from latewood.storage.sqlite.engine import Engine
 from latewood.storage.sqlite.migrations import SCHEMA_VERSION
 from latewood.storage.sqlite.reading import NO_BOUND, Reading
 from latewood.storage.sqlite.rebuilding import PHASES, Rebuilder
+from latewood.storage.sqlite.records import LEDGER_NUMBER, attributes_of, find_space, space_row
 from latewood.storage.sqlite.replaying import Replayer
 from latewood.storage.sqlite.searching import MemorySearch
-from latewood.storage.sqlite.writing import LEDGER_NUMBER, GroupWriter, attributes_of, find_space, space_row
+from latewood.storage.sqlite.writing import GroupWriter
 
 __all__ = ["SqliteStore"]
 

@@ -6,89 +6,38 @@ import json
 import os
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
-from functools import lru_cache
 from typing import Final, NamedTuple, cast
 
 from latewood.graph_schema.clock import FOREVER, Clock, Micros, from_micros
-from latewood.graph_schema.commands import Unit
+from latewood.graph_schema.commands import Declare, Unit
 from latewood.graph_schema.errors import ConflictError, CorruptError, RefusedError
 from latewood.graph_schema.events import Event, EventKind, NotHolding, Receipt
 from latewood.graph_schema.ids import IdSource, id_bytes, id_text, is_id
 from latewood.graph_schema.ledger import GENESIS, header_bytes, link_hash, op_hash, payload_digest
-from latewood.graph_schema.model import LEDGERS, LedgerName, NodeKind
+from latewood.graph_schema.model import LedgerName, NodeKind
 from latewood.graph_schema.packs.loader import Vocabulary
 from latewood.graph_schema.resolution import Claim
-from latewood.graph_schema.values import Json, canonical_json, normal_key
+from latewood.graph_schema.values import canonical_json, normal_key
 from latewood.storage.crashpoints import reach
 from latewood.storage.erasing import erasure_of
 from latewood.storage.merging import is_redeclared, pull_in
-from latewood.storage.names import predicate_key, unknown_space
+from latewood.storage.names import predicate_key
 from latewood.storage.needing import needs_of
 from latewood.storage.planning import plan
 from latewood.storage.plans import Plan, predicate_of, receipt_of, recorded_time
 from latewood.storage.port import Committed
 from latewood.storage.receipts import receipt_from_json, receipt_to_json
-from latewood.storage.rows import FactRow, Known, NodeRow, SpaceRow
+from latewood.storage.rows import FactRow, Known, NodeRow
 from latewood.storage.searching import unit_vectors
 from latewood.storage.settling import KeyChange, KeyState, claim_class, not_held, open_end, origin_hash, settle_key
 from latewood.storage.sqlite import erasing, leases, memories
 from latewood.storage.sqlite.batch import Batch
 from latewood.storage.sqlite.cache import Cache, CachedLedger, CachedSpace
-from latewood.storage.sqlite.database import Database, Statements
+from latewood.storage.sqlite.database import Database
+from latewood.storage.sqlite.records import ERASED, LEDGER_NUMBER, find_space, node_row, texts_of
 from latewood.storage.sqlite.stretches import SqliteRows, apply_repair, holder_of_key
 
-__all__ = ["LEDGER_NUMBER", "GroupWriter", "attributes_of", "find_space", "node_row", "space_row", "texts_of"]
-
-_ERASED: Final = "null"
-"""The attributes of a node whose words were erased."""
-LEDGER_NUMBER: Final[Mapping[LedgerName, int]] = {name: place for place, name in enumerate(LEDGERS)}
-
-
-def space_row(row: Sequence[object]) -> tuple[int, SpaceRow]:
-    """Read a row of the query `space`."""
-    n, raw_id, name, secret, strict, state, filling = row
-    return cast("int", n), SpaceRow(
-        id_text(cast("bytes", raw_id)), cast("str", name), cast("bytes", secret), bool(strict), cast("str", state),
-        cast("str | None", filling),
-    )  # fmt: skip
-
-
-def find_space(connection: Statements, sql: Mapping[str, str], tenant: str, name: str) -> tuple[int, SpaceRow]:
-    """Return a space's row number and the space. Raises NotFoundError (``space.unknown``) with near names."""
-    row = connection.execute(sql["space"], (tenant, name)).fetchone()
-    if row is None:
-        names = [cast("str", one[2]) for one in connection.execute(sql["spaces"], (tenant,))]
-        raise unknown_space(name, names)
-    return space_row(row)
-
-
-@lru_cache(maxsize=4096)
-def attributes_of(text: str) -> Mapping[str, Json]:
-    """Read a node's attributes; few texts come again and again."""
-    return json.loads(text) if text != "{}" else {}
-
-
-def node_row(row: Sequence[object]) -> NodeRow:
-    """Read a row of the queries over `node`."""
-    _, raw_id, kind, node_type, key, name, attributes, recorded_at, version, _ = row
-    erased = attributes == _ERASED
-    return NodeRow(
-        id_text(cast("bytes", raw_id)), NodeKind(cast("str", kind)), cast("str", node_type), cast("str | None", key),
-        cast("str", name), {} if erased else attributes_of(cast("str", attributes)), cast("int", recorded_at),
-        cast("int", version), erased,
-    )  # fmt: skip
-
-
-def texts_of(document: Json) -> Iterable[str]:
-    """Return every text inside a JSON document, in order."""
-    if isinstance(document, str):
-        yield document
-    elif isinstance(document, list):
-        for item in document:
-            yield from texts_of(item)
-    elif isinstance(document, dict):
-        for item in document.values():
-            yield from texts_of(item)
+__all__ = ["GroupWriter"]
 
 
 class _Touched(NamedTuple):
@@ -131,6 +80,7 @@ class GroupWriter:
         self._ids = ids
         self._words = words
         self._taken: set[tuple[int, str]] = set()
+        self._numbers: dict[tuple[int, str], int] = {}
         self._vectors: dict[int, list[tuple[int, bytes]]] = {}
         cache.refresh(connection)
 
@@ -242,7 +192,10 @@ class GroupWriter:
         keys = [*needs.keys, *(normal_key(predicate_key(name)) for name in needs.predicates)]
         facts: dict[str, FactRow] = {}
         holders: dict[tuple[str, Micros | None], str | None] = {}
-        if fact_ids := [one for one in (needs.facts | needs.ids) if is_id(one)]:
+        # An id that the unit gives to a node, and that nothing has, need not be looked for.
+        new = {one.id for one in unit.commands if isinstance(one, Declare) and (space.n, one.id) not in self._taken}
+        by_id = self._by_id(space, needs.ids - new)
+        if fact_ids := [one for one in needs.facts | ((needs.ids - new) - by_id.keys()) if is_id(one)]:
             rows_of = self._facts(space, fact_ids, facts)
             keys += [normal_key(predicate_key(facts[one].predicate)) for one in needs.facts if one in facts]
             for fact_id, at in needs.ends:
@@ -250,7 +203,6 @@ class GroupWriter:
                     instant = recorded_time(unit, space.row, head, self._clock.now()) if at is None else at
                     holders[fact_id, at] = self._holder(rows_of[fact_id], instant)
         by_key = self._by_key(space, keys, fresh=bool(unit.expects))
-        by_id = self._by_id(space, needs.ids)
         pull_in(by_key.values(), by_id, lambda ids: self._by_id(space, ids))
         predicates = {
             one.name: one
@@ -344,11 +296,14 @@ class GroupWriter:
             norm = None if node.key is None else normal_key(node.key)
             row = (
                 self._cache.next_n, space.n, id_bytes(node.id), node.kind.value, node.type, node.key, norm, node.name,
-                _ERASED if node.erased else canonical_json(node.attributes), node.recorded_at,
+                ERASED if node.erased else canonical_json(node.attributes), node.recorded_at,
             )  # fmt: skip
             self._db.execute(self._sql["insert_node"], row)
             if norm is not None:
                 self._cache.nodes[space.n, norm] = node
+            if node.kind is not NodeKind.PREDICATE and not is_redeclared(node):
+                # One that is declared again keeps the row that it has.
+                self._numbers[space.n, node.id] = self._cache.next_n
             if node.kind not in (NodeKind.PREDICATE, NodeKind.SOURCE) and not node.erased and not is_redeclared(node):
                 words = node.name if node.key is None or node.key == node.name else f"{node.key} {node.name}"
                 self._text(space, -self._cache.next_n, words)
@@ -463,14 +418,19 @@ class GroupWriter:
             self._cache.keys[space.n, key_id] = state
 
     def _insert_key(self, space: CachedSpace, key_id: bytes, event: Event, state: KeyState) -> None:
-        subject = self._db.execute(self._sql["node_number"], (space.n, id_bytes(event.subject))).fetchone()
-        if subject is None:
-            raise CorruptError(f"the node {event.subject} of a fact is not in the view; run `latewood doctor`")
+        number = self._numbers.get((space.n, event.subject)) or self._number(space, event.subject)
         # Of an erased row that is replayed the predicate comes later, with its erasure.
         predicate = cast("str", event.payload.get("predicate", ""))
-        bindings = (None, space.n, key_id, subject[0], predicate, state.origin, int(state.contested), state.top)
+        bindings = (None, space.n, key_id, number, predicate, state.origin, int(state.contested), state.top)
         self._db.execute(self._sql["insert_key"], bindings)
         state.k, state.stored = self._db.last_insert_rowid(), True
+
+    def _number(self, space: CachedSpace, node: str) -> int:
+        row = self._db.execute(self._sql["node_number"], (space.n, id_bytes(node))).fetchone()
+        if row is None:
+            raise CorruptError(f"the node {node} of a fact is not in the view; run `latewood doctor`")
+        found = self._numbers[space.n, node] = cast("int", row[0])
+        return found
 
     def _insert_claim(self, space: CachedSpace, k: int, claim: Claim, event: Event) -> None:
         target = event.payload.get("object")
