@@ -232,6 +232,10 @@ class Runs:
             return await self._book.run(run.id)
         raise ConflictError(f"question {question!r:.80} keeps moving; read it and answer again")
 
+    async def question(self, name: str) -> Step:
+        """Return a question, by its id or as ``RUN/PLACE``. Raises NotFoundError."""
+        return (await self._question(name))[0]
+
     async def _question(self, name: str) -> tuple[Step, Run]:
         """Return a question, and the run at whose top it stands: the one that is woken."""
         head, slash, place = name.partition("/")

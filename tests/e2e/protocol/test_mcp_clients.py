@@ -28,7 +28,21 @@ PYTHON = {
 }
 TYPESCRIPT = "@modelcontextprotocol/client@2.4.0"
 INSPECTOR = "@modelcontextprotocol/inspector"
-TOOLS = {"recall", "brief", "get", "why", "timeline", "diff", "review", "patterns", "decide", "record", "amend"}
+TOOLS = {
+    "recall",
+    "brief",
+    "get",
+    "why",
+    "timeline",
+    "diff",
+    "review",
+    "patterns",
+    "decide",
+    "record",
+    "amend",
+    "status",
+    "run",
+}
 
 
 async def _agrees(memory: Memory, done: Any) -> None:

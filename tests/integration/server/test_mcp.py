@@ -18,7 +18,21 @@ from latewood.memory.json import as_json
 from latewood.reasoning.tokens import tokens_of
 from latewood.server.mcp.answers import NOTICE, pruned
 
-TOOLS = ["recall", "brief", "get", "why", "timeline", "diff", "review", "patterns", "decide", "record", "amend"]
+TOOLS = [
+    "recall",
+    "brief",
+    "get",
+    "why",
+    "timeline",
+    "diff",
+    "review",
+    "patterns",
+    "decide",
+    "record",
+    "amend",
+    "status",
+    "run",
+]
 MODES = ["auto", "legacy"]
 
 
@@ -56,7 +70,7 @@ async def test_the_tools_are_few_described_and_strict(served: Any, mode: str) ->
         assert all("description" in part for part in one.input_schema["properties"].values()), one.name
         assert one.output_schema is not None
         assert one.annotations is not None
-        assert one.annotations.read_only_hint is (one.name not in ("decide", "record", "amend"))
+        assert one.annotations.read_only_hint is (one.name not in ("decide", "record", "amend", "run"))
         assert one.annotations.destructive_hint is False
     assert tokens_of(json.dumps([one.model_dump(mode="json", by_alias=True) for one in listed])) < 12_000
 

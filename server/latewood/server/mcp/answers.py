@@ -24,6 +24,7 @@ __all__ = [
     "Budget",
     "answered",
     "fenced",
+    "fitted",
     "paged",
     "pruned",
     "refused",
@@ -108,7 +109,7 @@ async def paged(
         if cost > spare:
             if kept:
                 break
-            plain = _fitted(plain, spare)
+            plain = fitted(plain, spare)
             cost = spare
         answer["items"].append(plain)
         kept += 1
@@ -137,7 +138,7 @@ async def told(read: Callable[[int], Awaitable[tuple[str, dict[str, Json]]]], bu
         text, more = await read(max(share, _SHARE_MIN))
         answer = cast("Answer", pruned({"notice": NOTICE, "text": fenced(text), **more}))
         if _cost(answer) <= budget or share <= _SHARE_MIN:
-            return cast("Answer", _fitted(answer, budget))
+            return cast("Answer", fitted(answer, budget))
 
 
 def whole(thing: object, budget: int, **more: Json) -> Answer:
@@ -145,14 +146,13 @@ def whole(thing: object, budget: int, **more: Json) -> Answer:
     answer: Answer = {"notice": NOTICE, **cast("Answer", pruned(dict(more)))}
     plain = _plain(thing)
     spare = budget - _cost(answer) - 20
-    fitted = _fitted(plain, spare)
-    answer["answer"] = fitted
-    if fitted is not plain:
+    answer["answer"] = fitted(plain, spare)
+    if answer["answer"] is not plain:
         answer["cut"] = True
     return answer
 
 
-def _fitted(thing: Json, budget: int) -> Json:
+def fitted(thing: Json, budget: int) -> Json:
     """Cut texts, then lists, by half and half again until *thing* costs no more than *budget*."""
     if _cost(thing) <= budget:
         return thing

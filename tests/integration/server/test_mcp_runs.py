@@ -1,0 +1,116 @@
+"""Runs of workflows as models meet them: the tools `run` and `status`, over HTTP with the official client."""
+
+from __future__ import annotations
+
+import json
+from typing import Any, get_args
+
+import pytest
+from integration.server.test_mcp import MODES, call, refused
+from integration.server.test_mcp_manners import answering, client_of
+from integration.server.test_runs import report
+
+from latewood.execution import FaultClass, RunStatus
+from latewood.memory.runs import agents_of, runs_of, worker_of
+from latewood.reasoning.tokens import tokens_of
+from latewood.server.mcp import running
+
+
+async def act(client: Any, action: str, **given: Any) -> dict[str, Any]:
+    return (await call(client, "run", action=action, **given))["answer"]
+
+
+async def test_an_agent_works_on_a_run_through_the_tool(served: Any) -> None:
+    async with client_of(served, "auto") as client:
+        started = await act(client, "start", workflow="mcp.lanes", input={"lane": "Lyon"}, idempotency_key="k1")
+        assert (await act(client, "start", workflow="mcp.lanes", input={"lane": "Lyon"}, idempotency_key="k1"))[
+            "run"
+        ] == started["run"]
+        claim = await act(client, "claim", run=started["run"], worker="p1", seconds=30)
+        mine = {"run": started["run"], "worker": "p1", "fence": claim["fence"]}
+        fetch = {"place": "1", "step": "fetch", "input": {"lane": "Lyon"}}
+        begun = await act(client, "begin", **mine, **fetch)
+        assert (begun["attempt"], begun["step"]["status"]) == (1, "started")
+        failed = await act(client, "fail", **mine, **fetch, attempt=1, error_class="transient", error="504")
+        assert (failed["attempt"], "retry_at" in failed) == (2, True)
+        done = await act(client, "complete", **mine, **fetch, output={"rate": 0.8}, usage={"input": 12, "output": 3})
+        assert done["step"]["output"] == {"rate": 0.8}
+        assert (await act(client, "heartbeat", **mine))["fence"] == claim["fence"]
+        asked = await act(
+            client, "ask", **mine, place="2", question="Book it?", choices=["yes", "no"], owner="agent:test"
+        )
+        assert asked["step"]["asks"]["question"] == "Book it?"
+
+        shown = await call(client, "status", run=started["run"])
+        assert (shown["status"], shown["progress"], shown["tokens"]) == ("waiting", "1 of 2 steps done", 15)
+        assert shown["next"] == f"latewood run answer {started['run']}/2 CHOICE"
+        assert [one["question"] for one in shown["open_questions"]] == [f"{started['run']}/2"]
+        assert [one["place"] for one in shown["items"]] == ["1", "2"]
+
+        await act(client, "answer", question=f"{started['run']}/2", answer="yes")
+        await act(client, "hand_back", **mine)
+        fence = (await act(client, "claim", run=started["run"], worker="p2"))["fence"]
+        late = json.loads(await refused(client, "run", action="complete", **mine, **fetch, output=1))
+        assert (late["code"], f"stale fence {claim['fence']} < {fence}" in late["message"]) == ("lease.lost", True)
+        mine = {**mine, "worker": "p2", "fence": fence}
+        assert (await act(client, "begin", **mine, **fetch))["step"]["status"] == "completed"
+        ended = await act(client, "finish", **mine, output="booked")
+        assert ended["status"] == "done"
+        for missing in (
+            {"action": "begin"},
+            {"action": "answer", "question": "x"},
+            {"action": "claim", "run": "x"},
+            {"action": "start"},
+        ):
+            assert json.loads(await refused(client, "run", **missing))["code"] == "query.invalid"
+    assert (await runs_of(served.memory).run(started["run"])).output == "booked"
+
+
+@pytest.mark.parametrize("mode", MODES)
+async def test_a_question_without_an_answer_is_put_to_the_human(served: Any, mode: str) -> None:
+    async with worker_of(served.memory, report, poll_s=0.02) as worker:
+        run = await worker.start(report, 0)
+        for _ in range(500):
+            if (await runs_of(served.memory).run(run.id)).status is RunStatus.WAITING:
+                break
+            await worker.look()
+        asked, answer = answering("accept", {"answer": "yes"})
+        async with client_of(served, mode, elicitation_callback=answer) as client:
+            agents = json.loads(await refused(client, "run", action="answer", question=f"{run.id}/1", answer="yes"))
+            assert agents["code"] == "trust.too_low"
+            await act(client, "answer", question=f"{run.id}/1")
+        assert len(asked) == 1
+        assert asked[0].startswith("Send it?")
+        (step,) = (await runs_of(served.memory).show(run.id)).steps
+        assert step.answer == {"choice": "yes", "by": "human:ada"}
+        async with client_of(served, mode) as client:
+            alone = json.loads(await refused(client, "run", action="answer", question=f"{run.id}/1"))
+        assert alone["code"] == "query.invalid"
+
+
+async def test_status_lists_pages_and_keeps_to_its_budget(served: Any) -> None:
+    agents = agents_of(served.memory)
+    made = [(await agents.start(f"flow.{number % 2}", {"text": "x" * 5_000})).id for number in range(12)]
+    await runs_of(served.memory).cancel(made[3], "enough")
+    async with client_of(served, "auto") as client:
+        seen: list[str] = []
+        cursor: str | None = None
+        for _ in range(20):
+            page = await call(client, "status", budget_tokens=600, cursor=cursor)
+            assert tokens_of(json.dumps(page)) <= 600
+            seen += [one["run"] for one in page["items"]]
+            cursor = page.get("cursor")
+            if cursor is None:
+                break
+        assert seen == made[::-1]
+        only = await call(client, "status", statuses=["refused"])
+        assert [(one["run"], one["error_class"]) for one in only["items"]] == [(made[3], "cancelled")]
+        assert len((await call(client, "status", workflow="flow.1"))["items"]) == 6
+        whole = await call(client, "status", run=made[0], budget_tokens=400)
+        assert tokens_of(json.dumps(whole)) <= 400
+        assert json.loads(await refused(client, "status", run="nobody"))["code"] == "run.unknown"
+
+
+def test_the_tool_knows_every_class_of_trouble() -> None:
+    assert set(get_args(running._Class)) == {str(one) for one in FaultClass}
+    assert set(get_args(running._Status)) == {str(one) for one in RunStatus}
