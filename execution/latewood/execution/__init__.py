@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from latewood.execution.blobs import Transcript, conversation
 from latewood.execution.control import Runs, Shown
 from latewood.execution.driving import child
 from latewood.execution.faults import DEFAULT, Action, Fault, FaultClass, Policy, Rule
@@ -14,8 +15,8 @@ from latewood.execution.workflow import StepOf, Workflow, step, workflow
 
 __all__ = [
     "DEFAULT", "Action", "Fault", "FaultClass", "Logbook", "Policy", "Rule", "Run", "RunStatus", "Runs", "Shown",
-    "Step", "StepFailedError", "StepOf", "StepStatus", "Trying", "Worker", "Workflow", "ask", "child", "gather",
-    "sleep", "step", "trying", "workflow",
+    "Step", "StepFailedError", "StepOf", "StepStatus", "Transcript", "Trying", "Worker", "Workflow", "ask", "child",
+    "conversation", "gather", "sleep", "step", "trying", "workflow",
 ]  # fmt: skip
 
 

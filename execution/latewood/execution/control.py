@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import Any, Final, ParamSpec
 
 from latewood.execution.driving import CANCELLED, spec_of
+from latewood.execution.erasing import ErasedRun, erase_run
 from latewood.execution.logbook import Logbook
 from latewood.execution.showing import Progress, next_command
 from latewood.execution.words import Run, RunStatus, Step, StepStatus, place_of, place_text
@@ -54,6 +55,11 @@ class Runs:
         """Act through *book*, as its actor."""
         self._book = book
         self._write = Writing(book.ids)
+
+    @property
+    def book(self) -> Logbook:
+        """Where these runs are read and written."""
+        return self._book
 
     async def start(self, flow: Workflow[P, Any], *args: P.args, **kwargs: P.kwargs) -> Run:
         """Start a run that the next free worker takes up. Raises InvalidError, LimitError for its input."""
@@ -184,6 +190,15 @@ class Runs:
         commands += self._write.run_status(fork_id, RunStatus.READY)
         await self._book.keep(commands, body=["fork", run.id, place])
         return await self._book.run(fork_id)
+
+    async def erase(self, name: str, reason: str) -> ErasedRun:
+        """Let a run's words be gone for good: its own, its steps', and the blobs that nothing else refers to.
+
+        Raises:
+            ConflictError: it has not ended (``run.ended``).
+            ForbiddenError: the actor is no person (``erase.forbidden``).
+        """
+        return await erase_run(self._book, name, reason)
 
     def _deadline(self, run: Run) -> int | None:
         """Return the deadline of what begins now and may take as long as *run* might."""

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from typing import Final, Protocol, cast
 
@@ -39,7 +39,10 @@ _RUN_FACTS: Final = (
     "part_of",
     "forked_from",
 )
-_STEP_FACTS: Final = ("status", "step.output", "step.answer", "error", "usage", "has_attempt")
+_STEP_FACTS: Final = (
+    "status", "step.output", "step.returned", "step.input", "step.read", "step.answer", "error", "usage", "has_attempt",
+)  # fmt: skip
+_READS: Final = ("step.input", "step.read")
 
 
 class Keeper(Protocol):
@@ -168,7 +171,25 @@ class Logbook:
         wanted = [name for name in _STEP_FACTS if outputs or name != "step.output"]
         facts = await self._facts([node.id for node in nodes], wanted)
         now = self.clock.now()
-        return tuple(sorted((_step(node, facts.get(node.id, []), now) for node in nodes), key=lambda step: step.place))
+        steps = [_step(node, facts.get(node.id, []), now) for node in nodes]
+        returned = {
+            fact.subject_id: fact.object_id
+            for said in facts.values() for fact in said if fact.predicate == "step.returned" and fact.object_id
+        }  # fmt: skip
+        if returned:
+            held = await self.contents(list(returned.values()))
+            steps = [
+                replace(step, output=held.get(returned[step.id])) if step.id in returned else step for step in steps
+            ]
+        return tuple(sorted(steps, key=lambda step: step.place))
+
+    async def contents(self, ids: Sequence[str]) -> dict[str, Json]:
+        """Return what these blobs hold, by their ids; one that was erased is left out."""
+        found: dict[str, Json] = {}
+        for begin in range(0, len(ids), _READ_AT_ONCE):
+            nodes = await self.store.nodes(self.space, ids=ids[begin : begin + _READ_AT_ONCE])
+            found |= {node.id: node.attributes["content"] for node in nodes.values() if "content" in node.attributes}
+        return found
 
     async def run_of(self, step_id: str) -> str:
         """Return the id of the run that a step was first a part of. Raises NotFoundError (``run.unknown``)."""
@@ -253,6 +274,8 @@ def _step(node: Node, facts: Sequence[Fact], now: Micros) -> Step:
         id=node.id, place=place_of(str(spec["place"])), name=node.name, sort=node.type, digest=str(spec.get("digest")),
         status=StepStatus(status) if status else StepStatus.STARTED,
         attempts=sum(fact.predicate == "has_attempt" for fact in facts),
+        input=spec.get("input"),
+        reads=tuple(fact.object_id for fact in facts if fact.predicate in _READS and fact.object_id is not None),
         output=None if output is None else output.get("value"),
         error=None if words is None else {"class": kind, "message": message},
         usage=_document(said.get("usage")), wake_at=wake_at, asked=_object(spec.get("asked")),

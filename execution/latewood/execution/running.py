@@ -11,14 +11,16 @@ from contextvars import ContextVar
 from dataclasses import dataclass, field, replace
 from typing import Any, Final
 
+from latewood.execution.blobs import Blobs, Transcript
 from latewood.execution.faults import Action, Fault, FaultClass, Policy, fault_of
 from latewood.execution.logbook import STEPS_MAX, Logbook
 from latewood.execution.words import PLACE_PARTS_MAX, Place, Run, Step, StepStatus, place_text
-from latewood.execution.workflow import HERE, Registry, Scope, StepOf, arguments, called, digest_of
+from latewood.execution.workflow import HERE, Registry, Scope, StepOf, addressed, arguments, called, digest_of
 from latewood.execution.writing import Attempt, Writing, checked_json
 from latewood.graph_schema.clock import Micros
-from latewood.graph_schema.commands import Command, Expect, Guard, Ref
+from latewood.graph_schema.commands import Command, Declare, Expect, Guard, Ref
 from latewood.graph_schema.errors import ConflictError, LimitError, RefusedError, UnavailableError
+from latewood.graph_schema.model import NodeKind
 from latewood.graph_schema.values import Json
 from latewood.storage.crashpoints import reach
 
@@ -109,6 +111,11 @@ class Execution:
     replayed: int = 0
     tokens: int = 0
     closed: bool = False
+    blobs: Blobs = field(init=False)
+
+    def __post_init__(self) -> None:
+        """Begin without any blob."""
+        self.blobs = Blobs(self.book)
 
     @property
     def write(self) -> Writing:
@@ -118,8 +125,15 @@ class Execution:
     async def keep(self, commands: Sequence[Command], body: Json, *, expects: Sequence[Expect] = ()) -> None:
         """Keep a part of the run under its worker's lease. Raises AbandonedError when that is lost."""
         self.check_open()
+
+        async def kept(these: Sequence[Command]) -> None:
+            await self.book.keep(these, body=body, guard=self.guard, expects=expects)
+
         try:
-            await self.book.keep(commands, body=body, guard=self.guard, expects=expects)
+            if any(isinstance(one, Declare) and one.kind is NodeKind.BLOB for one in commands):
+                await self.blobs.settled(commands, kept)
+            else:
+                await kept(commands)
         except ConflictError as error:
             if error.code != "lease.lost":
                 raise
@@ -172,7 +186,9 @@ class Execution:
         self, made: StepOf[Any, Any], place: Place, args: tuple[object, ...], kwargs: Mapping[str, object]
     ) -> Any:  # fmt: skip
         """Run a step once, or return what it returned before."""
-        digest = digest_of(made.name, arguments(args, kwargs, made.name))
+        named = {name: addressed(one) for name, one in kwargs.items()}
+        given = arguments(tuple(map(addressed, args)), named, made.name)
+        digest = digest_of(made.name, given)
         kept = self.recall(place, made.name, digest)
         if kept is not None and kept.completed:
             self.replayed += 1
@@ -181,7 +197,7 @@ class Execution:
             return kept.output
         if kept is not None and kept.status is StepStatus.FAILED:
             raise self._failed_before(made, kept)
-        going = _Going(self, made, place, digest, kept, args, kwargs)
+        going = _Going(self, made, place, digest, kept, args, kwargs, given)
         return await going.result()
 
     def _failed_before(self, made: StepOf[Any, Any], kept: Step) -> StepFailedError:
@@ -202,10 +218,12 @@ class _Going:
     kept: Step | None
     args: tuple[object, ...]
     kwargs: Mapping[str, object]
+    given: Json
     step_id: str = ""
     number: int = 0
     tried: Counter[str] = field(default_factory=Counter[str])
     last: Fault | None = None
+    took: tuple[dict[str, Json], list[Command]] = field(default_factory=lambda: ({}, []))
 
     @property
     def _policy(self) -> Policy:
@@ -216,6 +234,9 @@ class _Going:
         self.step_id = self.of.book.ids.new() if self.kept is None else self.kept.id
         if self.kept is not None:
             await self._go_on(self.kept)
+        else:
+            said = [one for one in (*self.args, *self.kwargs.values()) if isinstance(one, Transcript)]
+            self.took = await self.of.blobs.input_of(self.step_id, self.given, said, self._keep_blobs)
         if self.made.outside and (found := await self._begin()) is not None:
             return found
         while True:
@@ -263,9 +284,18 @@ class _Going:
         """Return what makes the step's node, the first time; from then on it is there."""
         if self.kept is not None:
             return []
-        return self.of.write.step(
-            self.of.run.id, self.step_id, self.place, self.made.name, self.made.sort, self.digest
+        spec, commands = self.took
+        step = self.of.write.step(
+            self.of.run.id, self.step_id, self.place, self.made.name, self.made.sort, self.digest, **spec
         )  # fmt: skip
+        return [*step, *commands]
+
+    async def _keep_blobs(self, commands: Sequence[Command]) -> None:
+        await self.of.keep(commands, ["blobs", self.digest])
+
+    async def _returned(self, output: Json, *, degraded: bool) -> list[Command]:
+        large = await self.of.blobs.output_of(self.step_id, output)
+        return [*large, *self.of.write.completed(self.step_id, output, degraded=degraded, large=bool(large))]
 
     def _note(self, status: StepStatus, output: Json = None, fault: Fault | None = None) -> None:
         error: dict[str, Json] | None = None if fault is None else {"class": str(fault.kind), "message": fault.message}
@@ -333,7 +363,7 @@ class _Going:
         if attempt.model is not None:
             model = Ref(key=f"model:{attempt.model[:_NAME_CHARS]}")
             commands.append(replace(write.edge(self.step_id, "used_model", self.step_id), object=model))
-        commands += write.completed(self.step_id, output, degraded=degraded)
+        commands += await self._returned(output, degraded=degraded)
         await self.of.keep(commands, ["completed", self.digest, output, degraded])
         self._note(StepStatus.DEGRADED if degraded else StepStatus.COMPLETED, output)
         self.of.degraded |= degraded
@@ -361,7 +391,7 @@ class _Going:
             except Exception as error:  # noqa: BLE001 - as above
                 fault = fault_of(error)
             else:
-                commands = [*self._declared(), *tried, *self.of.write.completed(self.step_id, output, degraded=True)]
+                commands = [*self._declared(), *tried, *await self._returned(output, degraded=True)]
                 await self.of.keep(commands, ["degraded", self.digest, output])
                 self._note(StepStatus.DEGRADED, output)
                 self.of.degraded = True

@@ -127,6 +127,8 @@ class Step:
     Attributes:
         sort: step, sleep, question, child or model_call.
         digest: of the name and the arguments; a replay that comes with another one stops.
+        input: ``args`` and ``kwargs``, where they are short; else the blob that they are is `reads`'s first.
+        reads: ids of the blobs that it was given.
         attempts: how often it was tried, in all workers.
         output: what it returned, once it is completed.
         usage: tokens of the attempt that counted; a count nobody gave is not in it.
@@ -142,6 +144,8 @@ class Step:
     digest: str
     status: StepStatus
     attempts: int = 0
+    input: Json = None
+    reads: tuple[str, ...] = ()
     output: Json = None
     error: Mapping[str, Json] | None = None
     usage: Mapping[str, Json] | None = None

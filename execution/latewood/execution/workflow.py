@@ -15,6 +15,7 @@ from dataclasses import dataclass
 from hashlib import sha256
 from typing import Any, Final, Generic, ParamSpec, Protocol, TypeVar, cast
 
+from latewood.execution.blobs import Transcript
 from latewood.execution.faults import DEFAULT, Policy
 from latewood.execution.words import Place
 from latewood.execution.writing import checked_json
@@ -22,8 +23,8 @@ from latewood.graph_schema.errors import InvalidError, NotFoundError
 from latewood.graph_schema.values import Json, canonical_json
 
 __all__ = [
-    "HERE", "Registry", "Running", "Scope", "StepOf", "Workflow", "arguments", "called", "digest_of", "running", "step",
-    "workflow",
+    "HERE", "Registry", "Running", "Scope", "StepOf", "Workflow", "addressed", "arguments", "called", "digest_of",
+    "running", "step", "workflow",
 ]  # fmt: skip
 
 P = ParamSpec("P")
@@ -72,6 +73,11 @@ def arguments(args: tuple[object, ...], kwargs: Mapping[str, object], where: str
     """Return what a function is called with, as it is kept. Raises InvalidError, LimitError."""
     said = checked_json({"args": list(args), "kwargs": dict(kwargs)}, f"the input of {where}")
     return cast("dict[str, Json]", said)
+
+
+def addressed(one: object) -> object:
+    """Return what stands for an argument of a step: of a conversation its address, else the argument itself."""
+    return {"transcript": one.address, "items": one.length} if isinstance(one, Transcript) else one
 
 
 def digest_of(name: str, given: Json) -> str:

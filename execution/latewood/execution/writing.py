@@ -145,12 +145,13 @@ class Writing:
             self.edge(step_id, "has_attempt", attempt_id),
         ]
 
-    def completed(self, step_id: str, output: Json, *, degraded: bool = False) -> list[Command]:
-        """Say that a step is done, and what it returned."""
+    def completed(
+        self, step_id: str, output: Json, *, degraded: bool = False, large: bool = False
+    ) -> list[Command]:  # fmt: skip
+        """Say that a step is done, and what it returned; a *large* output is a blob of its own."""
         status = StepStatus.DEGRADED if degraded else StepStatus.COMPLETED
-        return [
-            self.fact(step_id, "status", str(status)), self.fact(step_id, "step.output", {"value": output}),
-        ]  # fmt: skip
+        said = self.fact(step_id, "status", str(status))
+        return [said] if large else [said, self.fact(step_id, "step.output", {"value": output})]
 
     def failed(self, step_id: str, fault: Fault) -> list[Command]:
         """Say that a step failed for good, of which class, and with which words."""

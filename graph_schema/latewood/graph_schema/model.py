@@ -37,7 +37,7 @@ LEDGERS: Final[tuple[LedgerName, ...]] = ("knowledge", "execution")
 
 
 class NodeKind(StrEnum):
-    """What a node of the graph is. Runs, steps, attempts, messages and cases are the words of later features."""
+    """What a node of the graph is."""
 
     ENTITY = "entity"
     DECISION = "decision"
@@ -51,6 +51,7 @@ class NodeKind(StrEnum):
     ATTEMPT = "attempt"
     MESSAGE = "message"
     CASE = "case"
+    BLOB = "blob"
 
 
 class Trust(StrEnum):

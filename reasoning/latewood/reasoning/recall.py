@@ -63,7 +63,7 @@ _DECISION_WORDS: Final = (RECORD, OUTCOME)
 _NAME_CHARS_MIN: Final = 2
 _MARKS: Final = frozenset({STATUS, "client", "proposal", "read_by_model"})
 """Predicates whose texts mark where a thing stands, and say nothing of it."""
-_WORKINGS: Final = frozenset({NodeKind.RUN, NodeKind.STEP, NodeKind.ATTEMPT})
+_WORKINGS: Final = frozenset({NodeKind.RUN, NodeKind.STEP, NodeKind.ATTEMPT, NodeKind.BLOB})
 _PROPOSAL: Final = "proposal"
 
 Embed: TypeAlias = Callable[[str], Awaitable["tuple[str, bytes] | None"]]

@@ -29,3 +29,11 @@ async def memory(request: pytest.FixtureRequest, tmp_path: Path, clock: ManualCl
         space = f"r{abs(hash(request.node.name)) % 10**12}"
         await opened.create_space(space)
         yield opened.within(space=space)
+
+
+@pytest.fixture(params=["reference", "sqlite"])
+async def near(request: pytest.FixtureRequest, tmp_path: Path, clock: ManualClock) -> AsyncIterator[Memory]:
+    """A memory in this process: for what no store could do otherwise than the others."""
+    url = "reference:" if request.param == "reference" else str(tmp_path / "near.db")
+    async with Memory.open(url, by="agent:worker", sync="normal", clock=clock, embedder="none") as opened:
+        yield opened

@@ -130,6 +130,7 @@ describe(
         NodeKind.ATTEMPT: "One try at a step.",
         NodeKind.MESSAGE: "A durable hand-off.",
         NodeKind.CASE: "Something to be settled.",
+        NodeKind.BLOB: "What a step took in or returned, where that is long; an item of a growing conversation.",
     },
 )
 describe(
