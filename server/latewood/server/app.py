@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import AsyncGenerator
-from contextlib import asynccontextmanager
+from contextlib import AsyncExitStack, asynccontextmanager
 from importlib.metadata import version
 from typing import Any, Final, cast
 
@@ -30,6 +30,7 @@ from latewood.server.observing import Metrics, Observed
 from latewood.server.options import ServerOptions
 from latewood.server.telemetry import TracesIn
 from latewood.server.throttle import Accounts, Throttle
+from latewood.server.working import working
 from latewood.storage.journal import QUEUE_UNITS_MAX
 
 __all__ = ["create_app", "health"]
@@ -92,7 +93,10 @@ def create_app(
     @asynccontextmanager
     async def lifespan(_app: FastAPI) -> AsyncGenerator[None]:
         try:
-            async with spoken_by.session_manager.run():
+            async with AsyncExitStack() as stack:
+                await stack.enter_async_context(spoken_by.session_manager.run())
+                if set_up.watch or set_up.workflows:
+                    await stack.enter_async_context(working(memory, set_up.workflows, lambda: callers.tenants))
                 yield
         finally:
             if owns_memory:

@@ -83,6 +83,8 @@ class Callers:
         self._memory = memory
         self._verifiers = verifiers
         self.required = required
+        self.tenants: set[str] = set()
+        """Whose bearers were let in since the process began."""
 
     async def verify(self, token: str) -> Credential:
         """Return whose *token* is. Raises ForbiddenError (``credential.invalid``, ``credential.expired``)."""
@@ -94,7 +96,9 @@ class Callers:
 
     async def admit(self, token: str) -> Caller:
         """Return the caller that *token* makes. Raises as `verify` does."""
-        return Caller(BoundMemory(self._memory, await self.verify(token)), lambda: self.verify(token))
+        credential = await self.verify(token)
+        self.tenants.add(credential.tenant)
+        return Caller(BoundMemory(self._memory, credential), lambda: self.verify(token))
 
     def open_memory(self) -> Memory | None:
         """Return the memory of the request that is being answered, None when its caller has shown no credential."""

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Final
+from typing import Any, Final
 
+from latewood.execution import Workflow
+from latewood.execution.loading import workflows_in
 from latewood.graph_schema.errors import InvalidError
 from latewood.memory.credentials import Verifier
 from latewood.server.graphql.documents import TrustedDocuments
@@ -33,6 +35,8 @@ class ServerOptions:
         rate: requests a second of one credential.
         at_once: requests of one credential at once.
         log: write a line for each request.
+        workflows: what is run in the server's own process, in the memory's space.
+        watch: end what is overdue, whoever was to run it.
     """
 
     trusted: TrustedDocuments | None = None
@@ -45,17 +49,20 @@ class ServerOptions:
     rate: float = RATE_MAX
     at_once: int = AT_ONCE_MAX
     log: bool = False
+    workflows: tuple[Workflow[..., Any], ...] = ()
+    watch: bool = False
 
 
 def read_options(
     *, documents: Path | None = None, auth: bool = False, hosts: Iterable[str] = (), origins: Iterable[str] = (),
     public_url: str | None = None, rate: float | None = None, jwks: Path | None = None, issuer: str | None = None,
-    audience: str | None = None,
+    audience: str | None = None, workflows: Sequence[str] = (),
 ) -> ServerOptions:  # fmt: skip
     """Read what a command line says.
 
     Raises:
         InvalidError: codes ``setting.invalid``, ``file.unreadable``.
+        NotFoundError: a module of workflows is not there, or has none (``run.workflow_unknown``).
     """
     named = [one is not None for one in (jwks, issuer, audience)]
     if any(named) and not all(named):
@@ -75,5 +82,5 @@ def read_options(
         issuer=issuer, hosts=frozenset(one.strip().lower() for one in hosts),
         origins=frozenset(origin_of(one) for one in origins),
         public_url=None if public_url is None else origin_of(public_url), rate=RATE_MAX if rate is None else rate,
-        log=auth,
+        log=auth, workflows=workflows_in(workflows), watch=True,
     )  # fmt: skip

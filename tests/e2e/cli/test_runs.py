@@ -3,11 +3,15 @@
 from __future__ import annotations
 
 import asyncio
+import signal
 import sys
+import time
 from pathlib import Path
 from typing import Any
 
+import httpx
 import pytest
+from e2e.cli.test_processes import document, start
 
 from latewood.memory import Memory
 from latewood.memory.runs import runs_of
@@ -28,6 +32,8 @@ async def plan(lane: str) -> str:
         return "left"
     return f"paid {cost}"
 """
+
+_STARTED = """mutation { startRun(input: {workflow: "plan", input: {lane: "Lyon"}, runner: WORKER, by: "agent:x"}) { run { id } } }"""
 
 
 @pytest.fixture
@@ -85,3 +91,32 @@ def test_what_is_not_there_is_named(cli: Any, flows: str) -> None:
     assert cli.refused("run", "show", "nothing", exit_code=3)["code"] == "run.unknown"
     assert cli.refused("worker", "no_such_module_here", exit_code=3)["code"] == "run.workflow_unknown"
     assert cli.json("runs")["items"] == []
+
+
+@pytest.mark.slow
+def test_a_server_works_too_and_the_next_one_goes_on(cli: Any, flows: str, tmp_path: Path) -> None:
+    run = ""
+    for status in ("waiting", "done"):
+        server = start("serve", "--db", str(cli.db), "--port", "0", "--workflows", flows, "--json", cwd=tmp_path)
+        try:
+            url = document(server)["graphql"]
+            if not run:
+                run = httpx.post(url, json={"query": _STARTED}).json()["data"]["startRun"]["run"]["id"]
+            for _ in range(200):
+                told = httpx.post(url, json={"query": f'{{ run(id: "{run}") {{ status output }} }}'}).json()["data"][
+                    "run"
+                ]
+                if told["status"].lower() == status:
+                    break
+                time.sleep(0.1)
+            assert told["status"].lower() == status
+        finally:
+            server.send_signal(signal.SIGTERM)
+            server.communicate(timeout=30)
+        if status == "waiting":
+            cli.ok("run", "answer", f"{run}/2", "yes", "--by", "human:ada")
+    assert told["output"] == "paid 4"
+
+
+def test_a_module_without_workflows_is_refused_before_anything_is_served(cli: Any) -> None:
+    assert cli.refused("serve", "--workflows", "json", exit_code=3)["code"] == "run.workflow_unknown"

@@ -4,10 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import importlib
-import os
 import signal
-import sys
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
@@ -16,9 +13,10 @@ from latewood.clients.cli.call import Call, command
 from latewood.clients.cli.groups import app, run
 from latewood.clients.cli.options import After, Kind, scalar
 from latewood.graph_schema.clock import from_micros, iso
-from latewood.graph_schema.errors import NotFoundError
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from latewood.execution import Run, RunStatus, Shown, Step, Worker, Workflow
     from latewood.graph_schema.clock import Micros
     from latewood.memory import Memory
@@ -217,9 +215,10 @@ async def worker(
 
     Example: `latewood worker plans.lanes --db latewood.db`
     """
+    from latewood.execution.loading import workflows_in
     from latewood.memory.runs import worker_of
 
-    flows = _workflows(module)
+    flows = workflows_in([module])
     async with worker_of(call.memory, *flows, lease_s=lease, at_once=at_once) as hand:
         names = ", ".join(sorted(f"{flow.name} {flow.version}" for flow in flows))
         call.screen.note(f"worker {hand.name} runs {names}")
@@ -234,7 +233,7 @@ async def worker(
                 await asyncio.wait_for(stop.wait(), _IDLE_LOOK_S)
 
 
-async def _idle(memory: Memory, hand: Worker, flows: list[Workflow[..., Any]]) -> bool:
+async def _idle(memory: Memory, hand: Worker, flows: Sequence[Workflow[..., Any]]) -> bool:
     from latewood.execution import RunStatus
     from latewood.memory.runs import runs_of
 
@@ -242,22 +241,3 @@ async def _idle(memory: Memory, hand: Worker, flows: list[Workflow[..., Any]]) -
     page = await runs_of(memory).list(statuses=[RunStatus.READY, RunStatus.RUNNING], first=1_000)
     ours = {(flow.name, flow.version) for flow in flows}
     return hand.going == 0 and not any((one.workflow, one.version) in ours for one in page.items)
-
-
-def _workflows(module: str) -> list[Workflow[..., Any]]:
-    """Return the workflows of a module, looked for from the working directory on. Raises NotFoundError."""
-    from latewood.execution import Workflow
-
-    if os.getcwd() not in sys.path:  # noqa: PTH109 - what is compared are the texts of sys.path
-        sys.path.insert(0, os.getcwd())  # noqa: PTH109
-    try:
-        loaded = importlib.import_module(module)
-    except ModuleNotFoundError as error:
-        msg = f"there is no module {module[:80]!r} to load workflows from: {error}; run this where it can be imported"
-        raise NotFoundError(msg, code="run.workflow_unknown", module=module[:80]) from error
-    named: dict[str, Any] = vars(loaded)
-    found: list[Workflow[..., Any]] = [one for one in named.values() if isinstance(one, Workflow)]
-    if not found:
-        msg = f"the module {module[:80]!r} has no workflow; mark a function with @workflow()"
-        raise NotFoundError(msg, code="run.workflow_unknown", module=module[:80])
-    return found

@@ -46,11 +46,15 @@ def serve(
     jwt_audience: Annotated[
         str | None, typer.Option("--jwt-audience", metavar="NAME", help="To whom they are made out.")
     ] = None,
+    workflows: Annotated[
+        list[str] | None, typer.Option("--workflows", metavar="MODULE", help="Run this module's workflows here too.")
+    ] = None,
 ) -> int:
     """Serve GraphQL at /graphql (GraphiQL in a browser), MCP at /mcp and /health, until Ctrl-C.
 
     A write names its actor, or is in the name of --by or LATEWOOD_ACTOR where one is given. With --auth the key or
-    token says who writes, whose data it is, and what may be done.
+    token says who writes, whose data it is, and what may be done. With --workflows it is a worker too, in --space; runs
+    past their deadline are ended in any case.
 
     Example: `latewood serve --db latewood.db --port 8000`
     """
@@ -71,7 +75,7 @@ def serve(
     by = call.given["by"] or call.settings.actor
     options = read_options(
         documents=documents, auth=auth, hosts=allow_host or (), origins=allow_origin or (), public_url=public_url,
-        rate=rate, jwks=jwks, issuer=jwt_issuer, audience=jwt_audience,
+        rate=rate, jwks=jwks, issuer=jwt_issuer, audience=jwt_audience, workflows=workflows or (),
     )  # fmt: skip
     run_server(
         call.db, host, port, space=call.space, by=by, sync=call.settings.sync, options=options, on_ready=ready

@@ -34,6 +34,7 @@ _Action = Literal[
     "start", "claim", "heartbeat", "hand_back", "begin", "complete", "fail", "ask", "finish", "answer", "cancel",
     "resume", "fork",
 ]  # fmt: skip
+_Runner = Literal["agent", "worker"]
 _Status = Literal["ready", "running", "waiting", "done", "degraded", "escalated", "refused"]
 _Class = Literal[
     "transient", "rate-limit", "permanent", "invalid-tool-call", "schema", "ambiguous", "poison", "lost-worker"
@@ -173,6 +174,7 @@ class _Said(BaseModel):
     workflow: str | None
     version: str | None
     input: dict[str, Any] | None
+    runner: _Runner
     owner: str | None
     worker: str | None
     fence: int | None
@@ -251,7 +253,7 @@ async def _settled(handle: Memory, said: _Said, seconds: float | None) -> Mappin
         deadline_s = 90 * _DAY_S if seconds is None else seconds
         run = await agents.start(
             _needed(said.workflow, "workflow", "start"), said.input, version=said.version or "1", owner=said.owner,
-            deadline_s=deadline_s, once=said.idempotency_key,
+            deadline_s=deadline_s, runner=said.runner, once=said.idempotency_key,
         )  # fmt: skip
         return _run_line(run)
     if said.action == "answer":
@@ -310,6 +312,7 @@ def _acting(tool: Tool, memory: Memory) -> None:
         version: Annotated[str | None, Field(description="start, resume: of the workflow's code.")] = None,
         input: Annotated[dict[str, Any] | None, Field(description="start, begin, complete, fail: what the run or step was given. ask: what whoever answers should see.")] = None,  # noqa: A002, E501
         input_digest: Annotated[str | None, Field(description="Of a step, for input: its SHA-256 in hex.")] = None,
+        runner: Annotated[_Runner, Field(description="start: agent: whoever claims it; worker: Python.")] = "agent",
         owner: Annotated[str | None, Field(description="start, ask: who is asked, such as human:ada.")] = None,
         worker: Annotated[str | None, Field(description="Your process's own name, the same in each call.")] = None,
         fence: Annotated[int | None, Field(description="As claim gave it.")] = None,
@@ -338,10 +341,10 @@ def _acting(tool: Tool, memory: Memory) -> None:
         handle = writer(memory, space, by, session)
         elicited = reply.answer if answer is None else None
         said = _Said(
-            action=action, run=run, workflow=workflow, version=version, input=input, owner=owner, worker=worker,
-            fence=fence, place=place, step=step, input_digest=input_digest, output=output, error_class=error_class,
-            error=error, attempt=attempt, usage=usage, model=model, seconds=took_seconds, question=question,
-            choices=choices, on_timeout=on_timeout, answer=answer or elicited or None, reason=reason,
+            action=action, run=run, workflow=workflow, version=version, input=input, runner=runner, owner=owner,
+            worker=worker, fence=fence, place=place, step=step, input_digest=input_digest, output=output,
+            error_class=error_class, error=error, attempt=attempt, usage=usage, model=model, seconds=took_seconds,
+            question=question, choices=choices, on_timeout=on_timeout, answer=answer or elicited or None, reason=reason,
             idempotency_key=idempotency_key,
         )  # fmt: skip
 

@@ -1,0 +1,39 @@
+"""Workflows by the name of the module that they are in."""
+
+from __future__ import annotations
+
+import importlib
+import os
+import sys
+from collections.abc import Sequence
+from typing import Any
+
+from latewood.execution.workflow import Workflow
+from latewood.graph_schema.errors import NotFoundError
+
+__all__ = ["workflows_in"]
+
+
+def workflows_in(modules: Sequence[str]) -> tuple[Workflow[..., Any], ...]:
+    """Return the workflows of *modules*, looked for from the working directory on.
+
+    Raises:
+        NotFoundError: there is no such module, or it has no workflow (``run.workflow_unknown``).
+    """
+    return tuple(flow for module in modules for flow in _workflows(module))
+
+
+def _workflows(module: str) -> list[Workflow[..., Any]]:
+    if os.getcwd() not in sys.path:  # noqa: PTH109 - what is compared are the texts of sys.path
+        sys.path.insert(0, os.getcwd())  # noqa: PTH109
+    try:
+        loaded = importlib.import_module(module)
+    except ModuleNotFoundError as error:
+        msg = f"there is no module {module[:80]!r} to load workflows from: {error}; run this where it can be imported"
+        raise NotFoundError(msg, code="run.workflow_unknown", module=module[:80]) from error
+    named: dict[str, Any] = vars(loaded)
+    found: list[Workflow[..., Any]] = [one for one in named.values() if isinstance(one, Workflow)]
+    if not found:
+        msg = f"the module {module[:80]!r} has no workflow; mark a function with @workflow()"
+        raise NotFoundError(msg, code="run.workflow_unknown", module=module[:80])
+    return found

@@ -1,0 +1,70 @@
+"""Workers in the server's own process, and its watch over what is overdue."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import AsyncGenerator, Callable, Iterable, Sequence
+from contextlib import AsyncExitStack, asynccontextmanager
+from typing import Any, Final
+
+import structlog
+
+from latewood.execution import Workflow
+from latewood.execution.overdue import Overdue
+from latewood.graph_schema.errors import LatewoodError
+from latewood.memory import Memory
+from latewood.memory.runs import book_of, worker_of
+
+__all__ = ["WORKER", "working"]
+
+WORKER: Final = "agent:server"
+"""Who works, and ends what is overdue, when the server was given no actor."""
+_LOOK_S: Final = 5.0
+_LOOK_SHARE: Final = 10
+_LOOK_S_MAX: Final = 60.0
+_SPACES_MAX: Final = 1_000
+"""Most spaces that one look goes through."""
+_log = structlog.get_logger(__name__)
+
+
+@asynccontextmanager
+async def working(
+    memory: Memory, workflows: Sequence[Workflow[..., Any]], tenants: Callable[[], Iterable[str]], *,
+    look_s: float = _LOOK_S,
+) -> AsyncGenerator[None]:  # fmt: skip
+    """Run *workflows* in the memory's space, and end what is overdue in all spaces of its tenant and of *tenants*.
+
+    At the end the runs in hand are handed back, and the lease with them.
+    """
+    own = memory if memory.names_actor else memory.within(by=WORKER)
+    async with AsyncExitStack() as stack:
+        if workflows:
+            worker = await stack.enter_async_context(worker_of(own, *workflows))
+            _log.info("workers_ready", worker=worker.name, workflows=sorted({one.name for one in workflows}))
+        watch = asyncio.create_task(_watch(own, tenants, look_s), name="latewood-overdue")
+        try:
+            yield
+        finally:
+            watch.cancel()
+            await asyncio.gather(watch, return_exceptions=True)
+
+
+async def _watch(memory: Memory, tenants: Callable[[], Iterable[str]], look_s: float) -> None:
+    while True:
+        began = time.monotonic()
+        for handle in [memory, *(memory.within(tenant=one, by=WORKER) for one in sorted(set(tenants())))]:
+            await _look(handle)
+        took = time.monotonic() - began
+        await asyncio.sleep(max(look_s, min(took * _LOOK_SHARE, _LOOK_S_MAX)))
+
+
+async def _look(memory: Memory) -> None:
+    """End what is overdue in each space that has runs at all."""
+    try:
+        for space in (await memory.spaces())[:_SPACES_MAX]:
+            if space.seq.get("execution", 0):
+                await Overdue(book_of(memory.within(space=space.name))).look()
+    except LatewoodError as error:
+        # The store may be gone for a moment, or read-only; the next look tries again.
+        _log.warning("overdue_look_failed", code=error.code, message=error.message)
