@@ -46,6 +46,7 @@ from latewood.memory.reader import Identified, Reader, Written, micros_or_none, 
 from latewood.memory.reindexing import ReindexReport, reindex
 from latewood.memory.settings import Sync
 from latewood.memory.spans import spanned
+from latewood.memory.views import Views
 from latewood.storage.names import session_key
 from latewood.storage.port import FactQuery, GraphStore
 
@@ -145,6 +146,11 @@ class Memory(Reader):
     def ids(self) -> IdSource:
         """Where new ids come from."""
         return self._engine.ids
+
+    @property
+    def views(self) -> Views:
+        """What looks for patterns keep between two looks."""
+        return self._engine.views
 
     @property
     def waiting(self) -> int:

@@ -19,6 +19,7 @@ from latewood.ingestion.embedding.port import Embedder
 from latewood.ingestion.embedding.tolerant import TolerantEmbedder
 from latewood.memory.embedding import Embedding
 from latewood.memory.settings import Settings, Sync
+from latewood.memory.views import Views
 from latewood.storage.journal import GROUP_UNITS_MAX, Journal
 from latewood.storage.port import GraphStore
 
@@ -40,6 +41,7 @@ class Engine:
     clock: Clock
     ids: IdSource
     embedding: Embedding | None = None
+    views: Views = field(default_factory=Views, repr=False)
     open: bool = field(default=True)
     _replaying: bool = field(default=False, repr=False)
 

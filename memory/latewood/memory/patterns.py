@@ -9,24 +9,24 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from datetime import datetime
-from hashlib import sha256
-from typing import Any, Final, cast
+from typing import Any, Final
 
-from latewood.graph_schema.clock import NOW, AsOf, from_micros, iso
-from latewood.graph_schema.commands import Assert, Command, End, Expect, Ref, SourceSpec, Unit
-from latewood.graph_schema.decisions import ABOUT, STATUS, edge
+from latewood.graph_schema.clock import NOW, AsOf
+from latewood.graph_schema.commands import Assert, Expect, Ref
+from latewood.graph_schema.decisions import STATUS
 from latewood.graph_schema.errors import ConflictError, InvalidError, NotFoundError
-from latewood.graph_schema.model import Fact, Node, NodeKind
+from latewood.graph_schema.model import NodeKind
 from latewood.graph_schema.patterns import PatternKind, PatternReview, PatternStatus
-from latewood.graph_schema.values import Json, Scalar, Value
+from latewood.graph_schema.values import Json, Value
 from latewood.memory.api import Memory
+from latewood.memory.keeping import PATTERN, REASON, REVIEW, Kept, Writing, link, read_kept
+from latewood.memory.looked import DETECTOR, looked, mark
 from latewood.memory.reader import Identified, Reader, Written
 from latewood.reasoning.patterns.looking import DETECTORS, Failed, Look, look
-from latewood.reasoning.patterns.port import Detector, Finding, Skipped
-from latewood.reasoning.patterns.reading import read_world
-from latewood.storage.port import PAGE_MAX, FactQuery, NodeQuery, Page
+from latewood.reasoning.patterns.port import Detector, Skipped
+from latewood.storage.port import NodeQuery, Page
 
 __all__ = [
     "HOLDING",
@@ -40,17 +40,7 @@ __all__ = [
 
 HOLDING: Final = (PatternStatus.OPEN, PatternStatus.FADING)
 """Where a pattern stands that is listed unless one asks otherwise."""
-PATTERN: Final = "pattern"
-EVIDENCED_BY: Final = "evidenced_by"
-REVIEW: Final = "review"
-REASON: Final = "reason"
-_ACTOR: Final = "agent:patterns"
-_EVIDENCE_MAX: Final = 800
-"""Most edges to evidence, the latest; `support` counts all."""
-_PATTERNS_MAX: Final = 100_000
-_READ_PATTERNS: Final = 50
 _LISTED_MAX: Final = 1_000
-_WORDS_MAX: Final = 200
 
 
 @dataclass(frozen=True, slots=True)
@@ -118,69 +108,8 @@ class DetectReport:
     facts: int
 
 
-@dataclass(slots=True)
-class _Kept:
-    """A pattern's node with the facts that hold of it."""
-
-    node: Node
-    single: dict[str, Fact] = field(default_factory=dict[str, Fact])
-    evidence: dict[str, str] = field(default_factory=dict[str, str])
-    about: set[str] = field(default_factory=set[str])
-
-    @property
-    def status(self) -> str | None:
-        fact = self.single.get(STATUS)
-        return None if fact is None or fact.value is None else str(fact.value.data)
-
-    @property
-    def document(self) -> Mapping[str, Json]:
-        fact = self.single.get(PATTERN)
-        return {} if fact is None or fact.value is None else cast("Mapping[str, Json]", fact.value.data)
-
-
-def _key(key: tuple[str, str, str]) -> str:
-    kind, scope, predicate = key
-    # What is long is named by its digest, which is as much the same for the same words.
-    scope, predicate = (
-        one if len(one) <= _WORDS_MAX else sha256(one.encode()).hexdigest() for one in (scope, predicate)
-    )
-    return f"{PATTERN}:{kind}:{scope}:{predicate}"
-
-
-def _rounded(value: float | None, digits: int = 2) -> float | None:
-    return None if value is None else float(f"{value:.{digits}g}")
-
-
-def _document(finding: Finding) -> dict[str, Json]:
-    return {
-        "kind": finding.kind.value,
-        "scope": finding.scope,
-        "predicate": finding.predicate,
-        "statement": finding.statement,
-        "family": finding.family,
-        "judged": finding.judged,
-        "p": _rounded(finding.p, 3),
-        "q": _rounded(finding.q, 3),
-        "effect": _rounded(finding.effect, 4),
-        "low": _rounded(finding.low, 4),
-        "high": _rounded(finding.high, 4),
-        "unit": finding.unit,
-        "since": iso(from_micros(finding.since)),
-        "until": iso(from_micros(finding.until)),
-        "support": finding.support,
-        "detail": dict(finding.detail),
-    }
-
-
-def _same(kept: Mapping[str, Json], new: Mapping[str, Json]) -> bool:
-    """Tell whether two documents say the same: the onset, the rounded size. New evidence alone is no news."""
-    old, now = kept.get("effect"), new.get("effect")
-    sizes = [_rounded(float(one), 1) if isinstance(one, int | float) else None for one in (old, now)]
-    return sizes[0] == sizes[1] and kept.get("since") == new.get("since")
-
-
 async def detect(
-    memory: Memory, *, detectors: Sequence[Detector] = DETECTORS, by: str = _ACTOR,
+    memory: Memory, *, detectors: Sequence[Detector] = DETECTORS, by: str = DETECTOR,
     progress: Callable[[int, int], None] | None = None,
 ) -> DetectReport:  # fmt: skip
     """Look at everything that entities were said to be over time, and keep what is found.
@@ -192,150 +121,37 @@ async def detect(
         LimitError: the space is too large for one look.
         RefusedError: another look wrote the same pattern meanwhile (``version.conflict``); look again.
     """
-    world = await read_world(memory.store, memory.space)
-    result = await asyncio.to_thread(look, world, detectors, progress)
-    kept = await _kept(memory)
-    writing = _Writing(memory, by, result, kept)
-    await writing.run()
-    return writing.report()
+    known = memory.views.of(memory.store, memory.space)
+    view = known.view
+    async with known.lock:
+        cold = view.seq is None
+        await view.refresh()
+        due = view.news and (not cold or (await looked(memory)).news > 0)
+        if view.news or known.last is None or known.last[0] is not detectors or known.last[1].failed:
+            result = await asyncio.to_thread(look, await view.world(), detectors, progress)
+            known.last, view.news = (detectors, result), False
+        kept = await read_kept(memory)
+        await link(memory, kept, known.edges)
+        writing = Writing(memory, by, known.last[1], kept)
+        await writing.run()
+        known.edges.clear()
+        known.edges |= writing.edges()
+        if due and view.seq is not None:
+            await mark(memory, view.seq)
+        return _report(writing, known.last[1])
 
 
-async def _kept(memory: Reader, ids: Sequence[str] | None = None, at: AsOf = NOW) -> dict[str, _Kept]:
-    """Read the patterns by their keys: all, or those with these *ids*."""
-    nodes: list[Node] = []
-    if ids is not None:
-        nodes = list((await memory.nodes_by_id(ids, at)).values())
-    after: str | None = None
-    while ids is None:
-        page = await memory.store.list_nodes(memory.space, NodeQuery(NodeKind.PATTERN, first=PAGE_MAX, after=after), at)
-        nodes += page.items
-        after = page.next
-        if after is None or len(nodes) >= _PATTERNS_MAX:
-            break
-    found = {node.id: _Kept(node) for node in nodes if node.key is not None}
-    listed = list(found)
-    for start in range(0, len(listed), _READ_PATTERNS):
-        query = FactQuery(subjects=listed[start : start + _READ_PATTERNS])
-        for fact in await memory.store.facts(memory.space, query, at):
-            one = found[fact.subject_id]
-            if fact.predicate == EVIDENCED_BY and fact.object_id is not None:
-                one.evidence[fact.object_id] = fact.id
-            elif fact.predicate == ABOUT and fact.object_id is not None:
-                one.about.add(fact.object_id)
-            else:
-                one.single[fact.predicate] = fact
-    return {one.node.key: one for one in found.values() if one.node.key is not None}
+def _report(writing: Writing, found: Look) -> DetectReport:
+    said = writing.said
+    return DetectReport(
+        opened=said("opened"), changed=said("changed"), kept=said("kept"),
+        waiting=tuple(one.statement for one in found.fresh), fading=said("fading"), ended=said("ended"),
+        withdrawn=said("withdrawn"), looked=found.series, skipped=found.skipped[:_LISTED_MAX],
+        skipped_count=len(found.skipped), failed=found.failed, facts=writing.facts,
+    )  # fmt: skip
 
 
-class _Writing:
-    """The units that bring what is kept to what was found."""
-
-    def __init__(self, memory: Memory, by: str, result: Look, kept: Mapping[str, _Kept]) -> None:
-        self._memory = memory
-        self._by = by
-        self._look = result
-        self._kept = kept
-        self._units: list[Unit] = []
-        self._facts = 0
-        self._said: dict[str, list[str]] = {}
-
-    async def run(self) -> None:
-        for finding in sorted(self._look.findings, key=lambda one: one.key):
-            self._found(finding)
-        there = {_key(one.key) for one in (*self._look.findings, *self._look.fresh)}
-        fading = {_key(one) for one in self._look.fading}
-        broken = {kind.value for one in self._look.failed for kind in one.kinds}
-        for key, one in sorted(self._kept.items()):
-            live = one.status in (PatternStatus.OPEN, PatternStatus.FADING)
-            if live and key not in there and str(one.document.get("kind")) not in broken:
-                await self._gone(key, one, fading=key in fading)
-        if self._units:
-            await self._memory.submit_many(self._units)
-
-    def _told(self, how: str, what: str) -> None:
-        self._said.setdefault(how, []).append(what)
-
-    def _found(self, finding: Finding) -> None:
-        """Open, change or keep the pattern of *finding*."""
-        key, document = _key(finding.key), _document(finding)
-        kept = self._kept.get(key)
-        name = f"{finding.kind.value}: {finding.statement.partition(' by ')[0]}"[:200]
-        own = Ref(key=key, kind=NodeKind.PATTERN, type=finding.kind.value, name=name)
-        commands: list[Command] = []
-        back = kept is None or kept.status != PatternStatus.OPEN
-        news = kept is None or not _same(kept.document, document)
-        if back:
-            commands.append(self._assert(own, STATUS, PatternStatus.OPEN.value))
-        if news:
-            commands.append(self._assert(own, PATTERN, document))
-        evidence = finding.evidence[-_EVIDENCE_MAX:]
-        linked: set[str] = set() if kept is None else set(kept.evidence)
-        ids = self._memory.ids
-        commands += [
-            edge(ids, own, EVIDENCED_BY, Ref(id=fact), valid_from=None) for fact in evidence if fact not in linked
-        ]
-        commands += self._unlinked(kept, linked - set(evidence))
-        about: set[str] = set() if kept is None else kept.about
-        commands += [
-            edge(ids, own, ABOUT, Ref(id=one), valid_from=None) for one in finding.subjects if one not in about
-        ]
-        self._told("opened" if back else "changed" if news else "kept", finding.statement)
-        self._add(key, kept, commands)
-
-    def _unlinked(self, kept: _Kept | None, gone: set[str]) -> list[Command]:
-        """End the edges to what no longer speaks for a pattern."""
-        if kept is None:
-            return []
-        most = 900 - _EVIDENCE_MAX
-        return [End(self._memory.ids.new(), kept.evidence[fact]) for fact in sorted(gone)[:most]]
-
-    async def _gone(self, key: str, kept: _Kept, *, fading: bool) -> None:
-        """Let a pattern fade or end."""
-        evidence = await self._memory.facts_by_id(list(kept.evidence))
-        taken = {
-            fact
-            for fact in kept.evidence
-            if fact not in evidence or evidence[fact].retired_at is not None or evidence[fact].erased
-        }
-        status = PatternStatus.WITHDRAWN if taken else PatternStatus.FADING if fading else PatternStatus.ENDED
-        if status.value == kept.status:
-            return
-        self._told(status.value, key)
-        own = Ref(id=kept.node.id)
-        self._add(key, kept, [self._assert(own, STATUS, status.value), *self._unlinked(kept, taken)])
-
-    def _assert(self, own: Ref, predicate: str, said: Scalar | dict[str, Json]) -> Assert:
-        value = Value.of(cast("Scalar", said), where=f"the {predicate} of a pattern")
-        return Assert(self._memory.ids.new(), own, predicate, value)
-
-    def _add(self, key: str, kept: _Kept | None, commands: list[Command]) -> None:
-        if not commands:
-            return
-        version = 0 if kept is None else kept.node.version
-        self._facts += len(commands)
-        self._units.append(
-            self._memory.unit(
-                commands,
-                ["pattern", key, version, len(commands)],
-                by=self._by,
-                source=SourceSpec(origin=self._by, method="derived"),
-                expects=(Expect(Ref(key=key), version),),
-            )
-        )
-
-    def report(self) -> DetectReport:
-        """Say what was done."""
-        said = {name: tuple(words) for name, words in self._said.items()}
-        return DetectReport(
-            opened=said.get("opened", ()), changed=said.get("changed", ()), kept=said.get("kept", ()),
-            waiting=tuple(one.statement for one in self._look.fresh), fading=said.get("fading", ()),
-            ended=said.get("ended", ()), withdrawn=said.get("withdrawn", ()), looked=self._look.series,
-            skipped=self._look.skipped[:_LISTED_MAX], skipped_count=len(self._look.skipped), failed=self._look.failed,
-            facts=self._facts,
-        )  # fmt: skip
-
-
-def _pattern(one: _Kept, *, whole: bool = False) -> Pattern | None:
+def _pattern(one: Kept, *, whole: bool = False) -> Pattern | None:
     document: Mapping[str, Any] = one.document
     if not document or one.status is None:
         return None
@@ -373,7 +189,7 @@ async def patterns(
         about=None if about is None else (await memory.node(about, at)).id, first=first, after=after, newest=True,
     )  # fmt: skip
     page = await memory.store.list_nodes(memory.space, query, at)
-    kept = {one.node.id: one for one in (await _kept(memory, [node.id for node in page.items], at)).values()}
+    kept = {one.node.id: one for one in (await read_kept(memory, [node.id for node in page.items], at)).values()}
     found = [_pattern(kept[node.id]) for node in page.items if node.id in kept]
     left_out = (PatternReview.MUTED, PatternReview.REJECTED)
     return Page(tuple(one for one in found if one is not None and (hidden or one.review not in left_out)), page.next)
@@ -382,7 +198,8 @@ async def patterns(
 async def explain(memory: Reader, thing: Identified, *, at: AsOf = NOW) -> Pattern:
     """Return one pattern with the ids of its evidence. Raises NotFoundError."""
     node = await memory.node(thing, at)
-    kept = await _kept(memory, [node.id], at) if node.kind is NodeKind.PATTERN else {}
+    kept = await read_kept(memory, [node.id], at) if node.kind is NodeKind.PATTERN else {}
+    await link(memory, kept, {}, at)
     found = next((_pattern(one, whole=True) for one in kept.values()), None)
     if found is None:
         msg = f"{node.key or node.id} is no pattern; `latewood patterns list` shows those there are"

@@ -48,3 +48,10 @@ def test_what_is_no_pattern_is_refused(told: Any) -> None:
     assert refused.exit_code == 3
     assert "is no pattern" in refused.stdout
     assert told.run("patterns", "review", "project:lyon", "loved", "--because", "x").exit_code == 2
+
+
+def test_following_looks_once_and_stops_at_the_count(told: Any) -> None:
+    report = told.json("patterns", "follow", "--count", "1", "--settle", "0")
+    assert (report["looked"], len(report["opened"])) == (1, 1)
+    told.ok("observe", "project:lyon", "vendor", "Sud", "--valid-from", "2026-06-01")
+    assert "changed (1)" in told.ok("patterns", "follow", "--count", "1", "--settle", "0")

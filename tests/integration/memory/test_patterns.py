@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import AsyncIterator, Sequence
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -15,6 +16,8 @@ from latewood.graph_schema.errors import ConflictError, InvalidError, NotFoundEr
 from latewood.graph_schema.patterns import PatternKind, PatternReview, PatternStatus
 from latewood.graph_schema.values import Value
 from latewood.memory import Memory
+from latewood.memory.following import follow
+from latewood.memory.looked import looked
 from latewood.memory.patterns import (
     DetectReport,
     Pattern,
@@ -267,3 +270,31 @@ async def test_what_cannot_be_looked_at_is_explained() -> None:
         assert (await everything(memory)) == {}
         async with Memory.open("reference:", by="human:ada") as empty:
             assert (await detect(empty)).looked == 0
+
+
+async def test_following_goes_on_from_where_any_look_had_got_to(tmp_path: Path) -> None:
+    url = str(tmp_path / "one.db")
+    async with Memory.open(url, by="human:ada") as memory:
+        await keep(memory, [("project:1", "vendor", "AB"[week % 2], week) for week in range(5)])
+        assert (await looked(memory)).seq == 0
+        assert (await looked(memory)).news == 6
+        looks = follow(memory, settle_s=0)
+        assert len((await anext(looks)).opened) == 1
+        before = await looked(memory)
+        assert (before.news, before.seq > 0) == (0, True)
+        # What was looked at needs no second look, and no second word in the ledger.
+        await detect(memory)
+        assert (await looked(memory)).seq == before.seq
+    async with Memory.open(url, by="human:ada") as memory:
+        assert (await looked(memory)).news == 0
+        await detect(memory)
+        assert (await looked(memory)).seq == before.seq
+        await keep(memory, [("project:1", "vendor", "B", 5)])
+        assert (await looked(memory)).news == 1
+        looks = follow(memory, settle_s=0)
+        assert len((await anext(looks)).changed) == 1
+        assert (await looked(memory)).seq > before.seq
+        waiting = asyncio.create_task(anext(looks))
+        await keep(memory, [("project:1", "vendor", "A", 6)])
+        assert len((await waiting).changed) == 1
+        await looks.aclose()

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from latewood.clients.cli.call import Call, command
+from latewood.clients.cli.call import Call, command, print_json
 from latewood.clients.cli.groups import patterns
 from latewood.clients.cli.options import After, Session
 from latewood.graph_schema.clock import iso
@@ -103,6 +103,39 @@ async def detect_patterns(call: Call) -> DetectReport:
 
     with call.progress("detectors") as progress:
         return await detect(call.memory, progress=progress)
+
+
+@command(patterns, name="follow", writes=True)
+async def follow_patterns(
+    call: Call,
+    count: Annotated[
+        int | None, typer.Option("--count", metavar="N", help="Stop after so many looks; else at Ctrl-C.")
+    ] = None,
+    settle: Annotated[
+        float, typer.Option("--settle", metavar="SECONDS", min=0.0, help="Wait so long after news, for more of it.")
+    ] = 2.0,
+) -> None:
+    """Look whenever something new was said, from where the latest look had got to. With --json a document a line.
+
+    Only series that changed are worked out again.
+
+    Example: `latewood patterns follow`
+    """
+    from latewood.memory.following import follow
+
+    left = count
+    if left is not None and left <= 0:
+        return
+    async for report in follow(call.memory, settle_s=settle):
+        if call.as_json:
+            from latewood.memory.json import as_json
+
+            print_json(as_json(report), compact=True)
+        else:
+            await _show_report(call, report)
+        left = None if left is None else left - 1
+        if left == 0:
+            return
 
 
 @command(patterns, name="list", clocks="both", show=_show_list)

@@ -15,7 +15,8 @@ from typing import Final
 
 import numpy as np
 
-from latewood.reasoning.patterns.rates import Floats
+from latewood.reasoning.patterns.memo import Memo, digest_of
+from latewood.reasoning.patterns.rates import Floats, Ints
 
 __all__ = ["AnomalyTest", "anomaly_tests"]
 
@@ -29,6 +30,8 @@ _RATE_MAX: Final = 2.5
 _SCALES: Final = np.exp(np.linspace(-0.5, 0.5, 11))
 _TABLE_POINTS: Final = 4_001
 _TABLE_END: Final = 60.0
+_CELLS_MAX: Final = 100_000
+"""Most values that are judged at once, each at all scales."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,17 +63,31 @@ _SHAPES: Final = (
 
 
 @dataclass(frozen=True, slots=True)
-class _Table:
-    """One shape, scaled so that half of it lies within 1: log density and log tail over a grid."""
+class _Tables:
+    """The shapes, each scaled so that half of it lies within 1: log density and log tail over a grid, a row each."""
 
     log_density: Floats
     log_tail: Floats
 
-    def density(self, x: Floats) -> Floats:
-        return np.interp(x, _GRID, self.log_density)
 
-    def tail(self, x: Floats) -> Floats:
-        return np.interp(x, _GRID, self.log_tail)
+@dataclass(frozen=True, slots=True)
+class _Spots:
+    """Where values lie on the grid: after which of its points, and how far towards the next."""
+
+    at: Ints
+    part: Floats
+
+    @classmethod
+    def of(cls, x: Floats) -> _Spots:
+        """Find them without a search: the grid is even in the square root."""
+        inside = np.minimum(x, _TABLE_END)
+        at = np.minimum((np.sqrt(inside / _TABLE_END) * (_TABLE_POINTS - 1)).astype(np.int64), _TABLE_POINTS - 2)
+        return cls(at, (inside - _GRID[at]) / _STEPS[at])
+
+    def read(self, table: Floats) -> Floats:
+        """Read one row of a table there."""
+        low = table[self.at]
+        return low + self.part * (table[self.at + 1] - low)
 
 
 def _towards_zero(end: float, count: int, power: int) -> Floats:
@@ -79,6 +96,7 @@ def _towards_zero(end: float, count: int, power: int) -> Floats:
 
 
 _GRID: Final = _towards_zero(_TABLE_END, _TABLE_POINTS, 2)
+_STEPS: Final = _GRID[1:] - _GRID[:-1]
 
 
 def _above(pieces: Floats) -> Floats:
@@ -88,10 +106,11 @@ def _above(pieces: Floats) -> Floats:
 
 
 @lru_cache(maxsize=1)
-def _tables() -> tuple[_Table, ...]:
+def _tables() -> _Tables:
     """Integrate each shape once."""
     wide = _towards_zero(2_000.0, 400_001, 3)
-    made: list[_Table] = []
+    densities: list[Floats] = []
+    tails: list[Floats] = []
     for shape in _SHAPES:
         density: Floats = np.exp(shape(wide))
         pieces: Floats = (wide[1:] - wide[:-1]) * (density[1:] + density[:-1]) / 2
@@ -99,41 +118,77 @@ def _tables() -> tuple[_Table, ...]:
         half = float(wide[np.searchsorted(-above, -above[0] / 2)])
         at: Floats = _GRID * half
         tail = np.interp(at, wide, above / float(above[0]))
-        log_density = shape(at) + math.log(half) - math.log(2 * above[0])
-        made.append(_Table(log_density, np.log(np.maximum(tail, 1e-30))))
-    return tuple(made)
+        densities.append(shape(at) + math.log(half) - math.log(2 * above[0]))
+        tails.append(np.log(np.maximum(tail, 1e-30)))
+    return _Tables(np.vstack(densities), np.vstack(tails))
 
 
-def anomaly_tests(residuals: Sequence[Floats]) -> list[AnomalyTest]:
+@dataclass(frozen=True, slots=True)
+class _Row:
+    """What one series says: under each shape, how likely its rest, how likely all, how far out its largest."""
+
+    evidence: Floats
+    whole: Floats
+    tails: Floats
+    at: int
+    distance: float
+
+
+def anomaly_tests(residuals: Sequence[Floats], memo: Memo | None = None) -> list[AnomalyTest]:
     """Test for each series (what its best explanation leaves over) the value that stands out most."""
-    tables = _tables()
-    evidence = np.zeros((len(residuals), len(tables)))
-    whole = np.zeros_like(evidence)
-    tails = np.zeros_like(evidence)
-    places: list[tuple[int, float]] = []
-    for row, values in enumerate(residuals):
-        size = np.abs(values - np.median(values))
-        at = int(np.argmax(size))
-        rest = np.delete(size, at)
-        half = max(float(np.median(rest)), 1e-12 * float(size[at]), 1e-300)
-        scales = half * _SCALES
-        for column, table in enumerate(tables):
-            top = np.minimum(np.exp(table.tail(size[at] / scales)), 0.5)
-            plain = table.density(rest[None, :] / scales[:, None]).sum(axis=1) - len(rest) * np.log(scales)
-            # Shapes are learned from all values: as they are, or with the largest from somewhere else.
-            same = table.density(size[at] / scales) - np.log(scales)
-            other = math.log(_ODD_SHARE / len(size) / (_ODD_RANGE * max(float(size[at]), half)))
-            whole[row, column] = _log_mean(plain + np.logaddexp(math.log1p(-_ODD_SHARE) + same, other))
-            # To judge the largest, of the others it is only known that none is larger.
-            logs = plain - len(rest) * np.log1p(-top)
-            evidence[row, column] = _log_mean(logs)
-            weight = np.exp(logs - logs.max())
-            chance = -np.expm1(len(size) * np.log1p(-top))
-            tails[row, column] = float(np.sum(weight * chance) / weight.sum())
-        places.append((at, float(size[at] / (1.4826 * half))))
+    held = Memo(0) if memo is None else memo
+    digests = [digest_of(values) for values in residuals]
+    rows = {digest: one for digest in digests if (one := held.get("anomaly", digest, _Row)) is not None}
+    missing: dict[int, dict[bytes, Floats]] = {}
+    for digest, values in zip(digests, residuals, strict=True):
+        if digest not in rows:
+            missing.setdefault(len(values), {})[digest] = values
+    for length, part in missing.items():
+        news, step = list(part), max(1, _CELLS_MAX // length)
+        for start in range(0, len(news), step):
+            some = news[start : start + step]
+            for digest, row in zip(some, _rows(np.vstack([part[one] for one in some])), strict=True):
+                rows[digest] = row
+                held.put("anomaly", digest, row, 1_000)
+    told = [rows[digest] for digest in digests]
+    if not told:
+        return []
+    evidence, whole, tails = (
+        np.vstack([getattr(one, name) for one in told]) for name in ("evidence", "whole", "tails")
+    )
     shares = _shares(evidence, _learned(whole))
     p = _calibrated(np.clip(np.sum(shares * tails, axis=1), 1e-300, 1.0))
-    return [AnomalyTest(at, distance, float(one)) for (at, distance), one in zip(places, p, strict=True)]
+    return [AnomalyTest(row.at, row.distance, float(one)) for row, one in zip(told, p, strict=True)]
+
+
+def _rows(values: Floats) -> list[_Row]:
+    """Judge series of one length together."""
+    count, length = values.shape
+    tables = _tables()
+    shapes = len(tables.log_density)
+    evidence, whole, tails = (np.zeros((count, shapes)) for _ in range(3))
+    size = np.abs(values - np.median(values, axis=1, keepdims=True))
+    at = np.argmax(size, axis=1)
+    largest = size[np.arange(count), at]
+    rest = size[np.arange(length)[None, :] != at[:, None]].reshape(count, length - 1)
+    half = np.maximum(np.maximum(np.median(rest, axis=1), 1e-12 * largest), 1e-300)
+    scales = half[:, None] * _SCALES
+    logs_of_scales = np.log(scales)
+    # Shapes are learned from all values: as they are, or with the largest from somewhere else.
+    other = np.log(_ODD_SHARE / length / (_ODD_RANGE * np.maximum(largest, half)))[:, None]
+    far, near = _Spots.of(largest[:, None] / scales), _Spots.of(rest[:, None, :] / scales[:, :, None])
+    for shape in range(shapes):
+        plain = near.read(tables.log_density[shape]).sum(axis=2) - (length - 1) * logs_of_scales
+        same = far.read(tables.log_density[shape]) - logs_of_scales
+        whole[:, shape] = _log_mean(plain + np.logaddexp(math.log1p(-_ODD_SHARE) + same, other))
+        # To judge the largest, of the others it is only known that none is larger.
+        inside = np.log1p(-np.minimum(np.exp(far.read(tables.log_tail[shape])), 0.5))
+        logs = plain - (length - 1) * inside
+        evidence[:, shape] = _log_mean(logs)
+        weight = np.exp(logs - logs.max(axis=1, keepdims=True))
+        tails[:, shape] = np.sum(weight * -np.expm1(length * inside), axis=1) / weight.sum(axis=1)
+    distance = largest / (1.4826 * half)
+    return [_Row(evidence[n], whole[n], tails[n], int(at[n]), float(distance[n])) for n in range(count)]
 
 
 def _calibrated(p: Floats) -> Floats:
@@ -149,9 +204,9 @@ def _calibrated(p: Floats) -> Floats:
     return np.where(score > high, np.minimum(p, (1 - _BULK[1]) * np.exp(-rate * (score - high))), p)
 
 
-def _log_mean(logs: Floats) -> float:
-    best = float(logs.max())
-    return best + math.log(float(np.mean(np.exp(logs - best))))
+def _log_mean(logs: Floats) -> Floats:
+    best = logs.max(axis=1)
+    return best + np.log(np.mean(np.exp(logs - best[:, None]), axis=1))
 
 
 def _shares(evidence: Floats, prior: Floats) -> Floats:

@@ -15,6 +15,7 @@ from typing import Final
 
 import numpy as np
 
+from latewood.reasoning.patterns.memo import Memo, digest_of
 from latewood.reasoning.patterns.rates import Floats, Ints, tail_p
 
 __all__ = ["LENGTH_MAX", "LENGTH_MIN", "ChangeTest", "Fitted", "change_tests"]
@@ -110,9 +111,14 @@ class _Stats:
     step_error: Floats
     lean: Floats
 
-    def every(self, stride: int) -> _Stats:
-        """Return every so many-th row."""
-        return self if stride == 1 else _Stats(**{name: getattr(self, name)[::stride] for name in self.__slots__})
+    def row(self, place: int) -> _Stats:
+        """Return one row by itself, holding on to no other."""
+        return _Stats(**{name: getattr(self, name)[place : place + 1].copy() for name in self.__slots__})
+
+    @staticmethod
+    def joined(rows: Sequence[_Stats]) -> _Stats:
+        """Put rows together again."""
+        return _Stats(**{name: np.concatenate([getattr(one, name) for one in rows]) for name in _Stats.__slots__})
 
 
 @lru_cache(maxsize=256)
@@ -277,14 +283,14 @@ def _stats(rows: Floats) -> _Stats:
     )  # fmt: skip
 
 
-def _resampled(seen: _Stats, each: int, random: np.random.Generator) -> Floats:
-    """Return *each* series per row without its change: own season, own autocorrelation, own innovations, reshuffled."""
+def _resampled(seen: _Stats, picks: Ints) -> Floats:
+    """Return series without their change: each row's own season, autocorrelation and innovations, *picks* of them."""
     count, length = seen.residuals.shape
+    each = picks.shape[1]
     phi = seen.phi[:, None]
     left = np.clip(seen.residuals, -_CLIP, _CLIP)
     fresh = left[:, 1:] - phi * left[:, :-1]
     fresh = fresh - fresh.mean(axis=1, keepdims=True)
-    picks = random.integers(0, length - 1, size=(count, each, _WARM + length))
     shocks = np.take_along_axis(np.broadcast_to(fresh[:, None, :], (count, each, length - 1)), picks, axis=2)
     out = np.empty_like(shocks)
     state = np.zeros((count, each))
@@ -300,49 +306,111 @@ def _standard(rows: Floats) -> tuple[Floats, Floats]:
     return (rows - np.median(rows, axis=1, keepdims=True)) / spread[:, None], spread
 
 
-def change_tests(series: Sequence[Floats], seed: int = _SEED) -> list[tuple[ChangeTest, Fitted]]:
+def change_tests(
+    series: Sequence[Floats], seed: int = _SEED, memo: Memo | None = None
+) -> list[tuple[ChangeTest, Fitted]]:
     """Test each of *series* (finite, not constant, at least `LENGTH_MIN` points) for a trend or a shift.
 
-    Series of about one length share their null. The same series give the same answer in any order.
+    Series of about one length share their null. The same series give the same answer in any order, and with any *memo*.
     """
     found: dict[int, tuple[ChangeTest, Fitted]] = {}
     bands: dict[int, list[int]] = {}
     for place, values in enumerate(series):
-        bands.setdefault(int(np.log(min(len(values), LENGTH_MAX)) * 4), []).append(place)
+        bands.setdefault(_band_of(min(len(values), LENGTH_MAX)), []).append(place)
     for members in bands.values():
-        _band(series, members, seed, found)
+        _band(series, members, seed, found, Memo(0) if memo is None else memo)
     return [found[place] for place in range(len(series))]
 
 
+def _band_of(length: int) -> int:
+    return int(np.log(length) * 4)
+
+
+@lru_cache(maxsize=1_024)
+def _shortest(length: int) -> int:
+    """Return the shortest length of the band that *length* is in."""
+    band = _band_of(length)
+    first = int(np.exp(band / 4))
+    while _band_of(first) < band:
+        first += 1
+    return first
+
+
+def _root(values: Floats) -> Floats:
+    """Return the part of a series that its resamples are drawn from: as many points as are in every one of its band.
+
+    What comes later changes nothing about it until the series is in the next band, a quarter longer.
+    """
+    most = _shortest(min(len(values), LENGTH_MAX))
+    root = values[: _shortest(len(values))][-most:]
+    return values[-most:] if bool(np.all(root == root[0])) else root
+
+
 def _band(
-    series: Sequence[Floats], members: Sequence[int], seed: int, found: dict[int, tuple[ChangeTest, Fitted]]
+    series: Sequence[Floats], members: Sequence[int], seed: int, found: dict[int, tuple[ChangeTest, Fitted]], memo: Memo
 ) -> None:
     """Test the series of about one length together."""
     lengths: dict[int, list[int]] = {}
     for place in members:
         lengths.setdefault(min(len(series[place]), LENGTH_MAX), []).append(place)
-    each = int(np.clip(-(-_NULLS // len(members)), _EACH_MIN, _EACH_MAX))
-    # Of very many series some speak for all: the null is of the family, not of each.
-    stride = -(-len(members) * each // _NULLS_MAX)
-    seen: list[tuple[list[int], Floats, _Stats]] = []
-    nulls: list[tuple[Floats, Floats, Floats]] = []
+    null = _Null.of(_by_chance([_root(series[place]) for place in members], seed, memo))
     for length, places in sorted(lengths.items()):
-        # The order of the resamples must not depend on that of the series.
+        # In one order, whichever they came in: sums of floats depend on it.
         places.sort(key=lambda place: series[place].tobytes())
-        step = max(1, _CELLS_MAX // (length * each))
+        step = max(1, _CELLS_MAX // length)
         for start in range(0, len(places), step):
             part = places[start : start + step]
             rows, spread = _standard(np.vstack([series[place][-length:] for place in part]))
-            stats = _stats(rows)
-            random = np.random.default_rng((seed, length, start))
-            one = _stats(_standard(_resampled(stats.every(stride), each, random))[0])
-            nulls.append((one.phi, one.line, one.step))
-            seen.append((part, spread, stats))
-    null = _Null.of(nulls)
-    for places, spread, stats in seen:
-        p = null.p(stats)
-        for row, place in enumerate(places):
-            found[place] = _told(stats, row, float(spread[row]), float(p[row]))
+            stats = _seen(rows, memo)
+            p = null.p(stats)
+            for row, place in enumerate(part):
+                found[place] = _told(stats, row, float(spread[row]), float(p[row]))
+
+
+def _seen(rows: Floats, memo: Memo) -> _Stats:
+    """Run the competition over those of *rows* that the memo has not seen."""
+    digests = [digest_of(row) for row in rows]
+    kept = [memo.get("competition", digest, _Stats) for digest in digests]
+    new = [row for row, one in enumerate(kept) if one is None]
+    if len(new) == len(kept) and not memo.keeps:
+        return _stats(rows)
+    stats = _stats(rows[new]) if new else None
+    for place, row in enumerate(new):
+        if stats is not None:
+            kept[row] = stats.row(place)
+            memo.put("competition", digests[row], kept[row], 24 * rows.shape[1] + 1_000)
+    return _Stats.joined([one for one in kept if one is not None])
+
+
+def _by_chance(roots: Sequence[Floats], seed: int, memo: Memo) -> list[tuple[Floats, Floats, Floats]]:
+    """Return what the competition comes to on resamples of each root: autocorrelation, gain of a line, of a step.
+
+    What is drawn of a root depends on nothing but the root, so that it need be drawn once only.
+    """
+    each = _EACH_MIN
+    while each < min(-(-_NULLS // len(roots)), _EACH_MAX):
+        each = min(-(-each * 5 // 4), _EACH_MAX)
+    # Of very many series some speak for all, the same ones each time: the null is of the family, not of each.
+    told = sorted(((digest_of(root), root) for root in roots), key=lambda one: one[0])[: max(1, _NULLS_MAX // each)]
+    name = f"chance {each} {seed}"
+    kept = {digest: memo.get(name, digest, tuple[Floats, Floats, Floats]) for digest, _ in told}
+    new = [(digest, root) for digest, root in dict(told).items() if kept[digest] is None]
+    step = max(1, _CELLS_MAX // (len(roots[0]) * each))
+    for start in range(0, len(new), step):
+        part = new[start : start + step]
+        stats = _seen(_standard(np.vstack([root for _, root in part]))[0], Memo(0))
+        picks = np.stack([_picks(digest, seed, each, stats.residuals.shape[1]) for digest, _ in part])
+        drawn = _stats(_standard(_resampled(stats, picks))[0])
+        for row, (digest, _) in enumerate(part):
+            own = slice(row * each, (row + 1) * each)
+            kept[digest] = (drawn.phi[own].copy(), drawn.line[own].copy(), drawn.step[own].copy())
+            memo.put(name, digest, kept[digest], 24 * each + 600)
+    return [one for one in (kept[digest] for digest, _ in told) if one is not None]
+
+
+def _picks(digest: bytes, seed: int, each: int, length: int) -> Ints:
+    random = np.random.default_rng((seed, length, int.from_bytes(digest[:8], "big")))
+    return random.integers(0, length - 1, size=(each, _WARM + length))
 
 
 @dataclass(frozen=True, slots=True)

@@ -3,17 +3,20 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import partial
 from typing import Final
 
 import numpy as np
 
-from latewood.graph_schema.clock import from_micros, iso
+from latewood.graph_schema.clock import Micros, from_micros, iso
 from latewood.graph_schema.patterns import PatternKind
 from latewood.graph_schema.values import Json
-from latewood.reasoning.patterns.anomaly import anomaly_tests
+from latewood.reasoning.patterns.anomaly import AnomalyTest, anomaly_tests
 from latewood.reasoning.patterns.change import LENGTH_MAX, ChangeTest, Fitted, change_tests
+from latewood.reasoning.patterns.memo import Memo, digest_of
 from latewood.reasoning.patterns.port import LEVELS, PEERS, Finding, Numbers, Skipped, World
-from latewood.reasoning.patterns.rates import q_values
+from latewood.reasoning.patterns.rates import Floats, q_values
 from latewood.reasoning.patterns.recurrence import RunTest, run_tests
 from latewood.reasoning.patterns.segments import change_points
 from latewood.reasoning.patterns.telling import amount, day, judged_words, versus
@@ -73,15 +76,35 @@ def _unfit(one: Numbers) -> str | None:
     return None
 
 
+@dataclass(frozen=True, slots=True)
+class _Judged:
+    """A family after its tests: one change and one anomaly of each member, with their q values."""
+
+    changes: Sequence[tuple[ChangeTest, Fitted]]
+    change_q: Floats
+    anomalies: Sequence[AnomalyTest]
+    anomaly_q: Floats
+
+
+def _judge(members: Sequence[Numbers], memo: Memo) -> _Judged:
+    changes = change_tests([one.values for one in members], memo=memo)
+    anomalies = anomaly_tests([fitted.residuals for _, fitted in changes], memo)
+    return _Judged(
+        changes, q_values([test.p for test, _ in changes]), anomalies, q_values([test.p for test in anomalies])
+    )
+
+
 def _family(members: Sequence[Numbers], world: World, slack: float) -> list[Finding]:
-    tests = change_tests([one.values for one in members])
-    q = q_values([test.p for test, _ in tests])
+    # The look before is, for most, what the look was then.
+    whole = digest_of(*(one.values for one in members))
+    points = sum(len(one.values) for one in members)
+    judged = world.memo.of("family", whole, lambda: _judge(members, world.memo), 8 * points + 1_500 * len(members))
     found = [
         _change(one, test, float(rate), len(members), world)
-        for one, (test, _), rate in zip(members, tests, q, strict=True)
+        for one, (test, _), rate in zip(members, judged.changes, judged.change_q, strict=True)
         if rate <= slack * LEVELS[PatternKind(test.kind)]
     ]
-    return found + _anomalies(members, [fitted for _, fitted in tests], world, slack)
+    return found + _anomalies(members, judged, world, slack)
 
 
 def _change(one: Numbers, test: ChangeTest, q: float, judged: int, world: World) -> Finding:
@@ -89,7 +112,6 @@ def _change(one: Numbers, test: ChangeTest, q: float, judged: int, world: World)
     facts, times = one.facts[skipped:], one.times[skipped:]
     kind = PatternKind(test.kind)
     since = times[test.at]
-    cuts: list[Json] = [iso(from_micros(times[at])) for at in change_points(one.values[skipped:])]
     name = world.names.get(one.subject, one.subject)
     what = "drifts" if kind is PatternKind.TREND else "shifted"
     unit = f" {one.unit}" if one.unit else ""
@@ -104,16 +126,20 @@ def _change(one: Numbers, test: ChangeTest, q: float, judged: int, world: World)
         judged=judged, p=test.p, q=q, effect=test.effect, low=test.low, high=test.high, unit=one.unit,
         detail={
             "direction": 1 if test.effect > 0 else -1, "noise": test.scale, "autocorrelation": test.phi,
-            "season": test.period, "cuts": cuts, "against": one.against,
+            "season": test.period, "against": one.against,
         },
+        more=partial(_cuts, one.values[skipped:], times),
     )  # fmt: skip
 
 
-def _anomalies(members: Sequence[Numbers], fitted: Sequence[Fitted], world: World, slack: float) -> list[Finding]:
-    tests = anomaly_tests([one.residuals for one in fitted])
-    q = q_values([test.p for test in tests])
+def _cuts(values: Floats, times: Sequence[Micros]) -> dict[str, Json]:
+    return {"cuts": [iso(from_micros(times[at])) for at in change_points(values)]}
+
+
+def _anomalies(members: Sequence[Numbers], judged: _Judged, world: World, slack: float) -> list[Finding]:
     found: list[Finding] = []
-    for one, around, test, rate in zip(members, fitted, tests, q, strict=True):
+    fitted = (around for _, around in judged.changes)
+    for one, around, test, rate in zip(members, fitted, judged.anomalies, judged.anomaly_q, strict=True):
         if rate > slack * LEVELS[PatternKind.ANOMALY]:
             continue
         at = test.at + max(0, len(one.values) - LENGTH_MAX)
@@ -170,7 +196,8 @@ class Recurrences:
         best: dict[str, tuple[float, Numbers, RunTest, int]] = {}
         for sign in (1, -1):
             # Over and under are two questions, and two families: runs on one side widen the noise seen from the other.
-            tests = run_tests([sign * one.values for one in members])
+            signed = [sign * one.values for one in members]
+            tests = world.memo.of("runs", digest_of(*signed), partial(run_tests, signed), 200 * len(signed))
             q = q_values([1.0 if test is None else test.p for test in tests])
             for one, test, rate in zip(members, tests, q, strict=True):
                 key = f"{one.subject} {one.predicate}"

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Final, Protocol
 
 from latewood.graph_schema.clock import Micros
 from latewood.graph_schema.patterns import PatternKind
 from latewood.graph_schema.values import Json
+from latewood.reasoning.patterns.memo import Memo
 from latewood.reasoning.patterns.rates import Floats
 
 __all__ = [
@@ -96,13 +97,19 @@ class Skipped:
 
 @dataclass(frozen=True, slots=True)
 class World:
-    """Everything that a look is about."""
+    """Everything that a look is about.
+
+    Attributes:
+        names: what people call a subject, by its id.
+        memo: what earlier looks worked out; it changes no finding.
+    """
 
     numbers: tuple[Numbers, ...] = ()
     choices: tuple[Choices, ...] = ()
     occurrences: tuple[Occurrences, ...] = ()
     skipped: tuple[Skipped, ...] = ()
     names: Mapping[str, str] = field(default_factory=dict[str, str])
+    memo: Memo = field(default_factory=Memo, compare=False)
 
     def before(self) -> World:
         """Return what was there before the latest that was told of each series: the world of the look before."""
@@ -113,7 +120,13 @@ class World:
             replace(one, facts=one.facts[:-1], times=one.times[:-1], choices=one.choices[:-1]) for one in self.choices
         )
         occurrences = tuple(one.before() for one in self.occurrences)
-        return World(numbers, choices, tuple(one for one in occurrences if one.facts), (), self.names)
+        return replace(
+            self,
+            numbers=numbers,
+            choices=choices,
+            occurrences=tuple(one for one in occurrences if one.facts),
+            skipped=(),
+        )
 
 
 @dataclass(frozen=True, slots=True)
@@ -130,6 +143,7 @@ class Finding:
         support: how many facts speak for it.
         evidence: their ids, in order of time.
         detail: what else the kind has to say.
+        more: what else there is to say that is worth working out only when the words are written.
     """
 
     kind: PatternKind
@@ -150,6 +164,7 @@ class Finding:
     high: float | None = None
     unit: str | None = None
     detail: Mapping[str, Json] = field(default_factory=dict[str, Json])
+    more: Callable[[], Mapping[str, Json]] | None = field(default=None, compare=False, repr=False)
 
     @property
     def key(self) -> tuple[str, str, str]:

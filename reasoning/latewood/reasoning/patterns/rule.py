@@ -75,16 +75,68 @@ def _tests(seen: Floats) -> list[RuleTest]:
     if rows < longest or kinds < 2:  # noqa: PLR2004 - a rule needs two kinds
         return []
     lagged = [seen[:, longest - lag : times - lag, :].reshape(-1, kinds) for lag in range(longest + 1)]
-    fixed = np.hstack([np.repeat(np.eye(places), rows, axis=0), np.tile(np.eye(rows), (places, 1))[:, 1:]])
     past = np.hstack([lagged[lag] for lag in LAGS])
     tests: list[RuleTest] = []
     for effect in range(kinds):
         now = np.delete(lagged[0], effect, axis=1)
-        tests += _of_effect(np.hstack([past, fixed, now]), lagged, effect, places)
+        tests += _of_effect(np.hstack([past, now]), lagged, effect, places)
     return tests
 
 
-def _of_effect(design: Floats, lagged: Sequence[Floats], effect: int, places: int) -> list[RuleTest]:
+@dataclass(frozen=True, slots=True)
+class _Fit:
+    """A weighted regression of *told* columns beside one for each place and each time but the first.
+
+    Attributes:
+        coefficients: of the told columns.
+        left: what is left over, divided by how much of itself each row explains.
+        projected: what each row's rest adds to each coefficient.
+        freedom: rows beyond columns.
+    """
+
+    coefficients: Floats
+    left: Floats
+    projected: Floats
+    freedom: int
+
+
+def _fit(told: Floats, y: Floats, weight: Floats, places: int) -> _Fit:
+    """Fit *y*, without ever laying out the columns of places and times, which are nearly all zeros."""
+    count, columns = told.shape
+    times = count // places
+    weighted = told * weight[:, None]
+    cube, square = weighted.reshape(places, times, columns), weight.reshape(places, times)
+    across = np.vstack([cube.sum(axis=1), cube.sum(axis=0)[1:]])
+    size = columns + places + times - 1
+    gram = np.empty((size, size))
+    gram[:columns, :columns] = weighted.T @ told
+    gram[columns:, :columns], gram[:columns, columns:] = across, across.T
+    fixed = np.zeros((places + times - 1, places + times - 1))
+    fixed[:places, places:] = square[:, 1:]
+    fixed[places:, :places] = square[:, 1:].T
+    np.fill_diagonal(fixed, np.concatenate([square.sum(axis=1), square.sum(axis=0)[1:]]))
+    gram[columns:, columns:] = fixed
+    inverse = np.linalg.inv(gram + np.diag(_RIDGE * np.maximum(np.diag(gram), 1.0)))
+    target = (weight * y).reshape(places, times)
+    right = np.concatenate([weighted.T @ y, target.sum(axis=1), target.sum(axis=0)[1:]])
+    solved = inverse @ right
+    # The first time has no column of its own: a row of zeros stands for it.
+    padded = np.zeros((size + 1, size + 1))
+    padded[:size, :size] = inverse
+    row = np.arange(count, dtype=np.int64)
+    place = columns + row // times
+    step = row % times
+    time = (columns + places + step - 1) * (step > 0) + size * (step == 0)
+    sides = padded[place, :columns] + padded[time, :columns]
+    inner = told @ inverse[:columns, :columns]
+    corner = padded[place, place] + 2 * padded[place, time] + padded[time, time]
+    leverage = np.clip(weight * (np.sum(told * (inner + 2 * sides), axis=1) + corner), 0.0, 0.95)
+    levels = np.append(solved, 0.0)
+    left = (y - told @ solved[:columns] - levels[place] - levels[time]) / np.sqrt(1 - leverage)
+    return _Fit(solved[:columns], left, weight[:, None] * (inner + sides), max(count - size, 3))
+
+
+def _of_effect(told: Floats, lagged: Sequence[Floats], effect: int, places: int) -> list[RuleTest]:
     kinds = lagged[0].shape[1]
     y = lagged[0][:, effect]
     # Rare at quiet places, frequent in season: the noise of a count goes with its rate.
@@ -92,16 +144,8 @@ def _of_effect(design: Floats, lagged: Sequence[Floats], effect: int, places: in
     mean = max(float(y.mean()), _FLOOR)
     expected = np.outer(table.mean(axis=1), table.mean(axis=0)).ravel() / mean
     rate = np.clip((expected + mean) / 2, _FLOOR, 1 - _FLOOR)
-    weight = 1.0 / (rate * (1 - rate))
-    weighted = design * weight[:, None]
-    gram = weighted.T @ design
-    inverse = np.linalg.inv(gram + np.diag(_RIDGE * np.maximum(np.diag(gram), 1.0)))
-    coefficients = inverse @ (weighted.T @ y)
-    projected = weighted @ inverse
-    leverage = np.clip(np.sum(projected * design, axis=1), 0.0, 0.95)
-    left = (y - design @ coefficients) / np.sqrt(1 - leverage)
-    errors = np.sqrt(np.maximum((left**2) @ projected**2, 1e-12))
-    freedom = max(len(y) - design.shape[1], 3)
+    fit = _fit(told, y, 1.0 / (rate * (1 - rate)), places)
+    errors = np.sqrt(np.maximum((fit.left**2) @ fit.projected**2, 1e-12))
     found: list[RuleTest] = []
     for place, lag in enumerate(LAGS):
         for cause in range(kinds):
@@ -111,8 +155,8 @@ def _of_effect(design: Floats, lagged: Sequence[Floats], effect: int, places: in
             support = int(np.sum(lagged[lag][:, cause] * y))
             if support < _SUPPORT_MIN:
                 continue
-            strength, error = float(coefficients[column]), float(errors[column])
-            p = _student_upper(strength / error, freedom)
+            strength, error = float(fit.coefficients[column]), float(errors[column])
+            p = _student_upper(strength / error, fit.freedom)
             found.append(
                 RuleTest(cause, effect, lag, strength, strength - 1.96 * error, strength + 1.96 * error, support, p)
             )

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 from itertools import pairwise
 from math import gcd
 from typing import Final
@@ -12,6 +13,7 @@ import numpy as np
 
 from latewood.graph_schema.clock import Micros
 from latewood.graph_schema.patterns import PatternKind
+from latewood.reasoning.patterns.memo import digest_of
 from latewood.reasoning.patterns.port import LEVELS, Finding, Occurrences, Skipped, World
 from latewood.reasoning.patterns.rates import Floats, q_values
 from latewood.reasoning.patterns.reversal import reversal
@@ -99,7 +101,11 @@ class Rules:
                 skipped.append(Skipped("", one.predicate, grid))
             else:
                 grids.append(grid)
-        tests = [(grid, test) for grid in grids for test in rule_tests(grid.seen)]
+        tests = [
+            (grid, test)
+            for grid in grids
+            for test in world.memo.of("rules", grid.digest, partial(rule_tests, grid.seen), 20_000)
+        ]
         q = q_values([test.p for _, test in tests])
         best: dict[tuple[str, int, int], tuple[float, _Grid, RuleTest]] = {}
         for (grid, test), rate in zip(tests, q, strict=True):
@@ -120,6 +126,10 @@ class _Grid:
     width: Micros
     cells: Mapping[tuple[int, int, int], list[str]]
     told: Mapping[str, tuple[str, Micros, str]]
+
+    @property
+    def digest(self) -> bytes:
+        return digest_of(" ".join(str(size) for size in self.seen.shape), np.packbits(self.seen > 0).astype(np.float64))
 
 
 def _grid(one: Occurrences) -> _Grid | str:

@@ -1,0 +1,206 @@
+"""A view of what entities were said to be over time, that follows the change feed.
+
+It is read whole once. From then on the feed says which facts came, went or were erased; those are read, their series
+built again, and all others are as they were. It lives in the process and may be dropped at any time: what it would say
+is in the ledger.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Final
+
+from latewood.graph_schema.clock import AsOf, Micros, from_micros
+from latewood.graph_schema.errors import LimitError
+from latewood.graph_schema.events import EventKind, LedgerEntry
+from latewood.graph_schema.model import Cardinality, Fact, Node, NodeKind
+from latewood.graph_schema.packs.loader import core_pack
+from latewood.reasoning.patterns.memo import Memo
+from latewood.reasoning.patterns.port import World
+from latewood.reasoning.patterns.series import Series, Told, told_of, world_of
+from latewood.storage.port import PAGE_MAX, GraphStore, NodeQuery
+
+__all__ = ["FACTS_READ_MAX", "VIEW_FACTS_MAX", "View", "read_world"]
+
+FACTS_READ_MAX: Final = 2_000_000
+"""Most facts of one look."""
+VIEW_FACTS_MAX: Final = 500_000
+"""Most facts that a view goes on holding between two looks; above, each look reads all."""
+_FOLLOWED_MAX: Final = 50_000
+"""Most rows of the feed that are followed; after more, all is read again."""
+_SUBJECTS_MAX: Final = 200_000
+_IDS_A_READ: Final = 2_000
+_OWN_TYPES: Final = frozenset({"proposal"})
+_LEDGER: Final = "knowledge"
+
+
+async def read_world(store: GraphStore, space: str, *, known_at: Micros | None = None) -> World:
+    """Gather everything that entities were said to be over time.
+
+    Raises:
+        LimitError: code ``limit.exceeded`` above `FACTS_READ_MAX` facts.
+    """
+    view = View(store, space)
+    await view.read(known_at)
+    return await view.world()
+
+
+@dataclass(frozen=True, slots=True)
+class _Touched:
+    """What the feed says has changed: facts with their subjects, nodes; *erased* when words went, wherever."""
+
+    facts: Mapping[str, str]
+    nodes: frozenset[str]
+    erased: bool
+
+    @classmethod
+    def by(cls, entries: Iterable[LedgerEntry]) -> _Touched:
+        facts: dict[str, str] = {}
+        nodes: set[str] = set()
+        erased = False
+        for entry in entries:
+            event = entry.event
+            if event.kind is EventKind.ASSERTED:
+                facts[event.id] = event.subject
+            elif event.kind is EventKind.RETRACTED and event.target is not None:
+                facts[event.target] = event.subject
+            elif event.kind is EventKind.DECLARED:
+                nodes.add(event.id)
+            elif event.kind is EventKind.ERASED:
+                erased = True
+        return cls(facts, frozenset(nodes), erased)
+
+
+def _parts(ids: Sequence[str]) -> Iterator[Sequence[str]]:
+    return (ids[start : start + _IDS_A_READ] for start in range(0, len(ids), _IDS_A_READ))
+
+
+class View:
+    """What a look is about, of one space.
+
+    Attributes:
+        seq: the ledger's row that it has got to; None before it is read.
+        news: whether anything has changed since it was last set to False.
+    """
+
+    def __init__(self, store: GraphStore, space: str) -> None:
+        """Follow *space* of *store*; nothing is read yet."""
+        self._store = store
+        self._space = space
+        self._told: dict[tuple[str, str], dict[str, Told]] = {}
+        self._built: dict[tuple[str, str], Series] = {}
+        self._multi: frozenset[str] = frozenset()
+        self._names: dict[str, str] = {}
+        self._facts = 0
+        self.seq: int | None = None
+        self.news = True
+        self.memo = Memo()
+
+    async def refresh(self) -> None:
+        """Follow the feed to its head, or read all where there is no telling.
+
+        Raises:
+            LimitError: as `read_world` does.
+        """
+        if self.seq is None or self._facts > VIEW_FACTS_MAX:
+            await self.read()
+            return
+        entries: list[LedgerEntry] = []
+        after = self.seq
+        while True:
+            page = await self._store.feed(self._space, _LEDGER, after, PAGE_MAX)
+            entries += page
+            if not page or len(entries) > _FOLLOWED_MAX:
+                break
+            after = page[-1].seq
+        touched = _Touched.by(entries)
+        if len(entries) > _FOLLOWED_MAX or touched.erased:
+            await self.read()
+            return
+        await self._declare(touched.nodes)
+        await self._tell([fact for fact, subject in touched.facts.items() if subject in self._names])
+        self.seq = after
+
+    async def world(self) -> World:
+        """Return the world as it was last read."""
+        rules = await self._store.predicates(self._space)
+        multi = frozenset(name for name, rule in rules.items() if rule.cardinality is Cardinality.MULTI)
+        if multi != self._multi:
+            self._built.clear()
+            self._multi = multi
+        return world_of(self._told, self._built, multi, self._names, self.memo)
+
+    async def read(self, known_at: Micros | None = None) -> None:
+        """Read all, in place of what is held. Raises LimitError."""
+        space = next((one for one in await self._store.spaces() if one.name == self._space), None)
+        self._told, self._built, self._names, self._facts, self.seq = {}, {}, {}, 0, None
+        self.news = True
+        # What comes while it is read is read again by the next refresh.
+        seq = 0 if space is None else space.seq.get(_LEDGER, 0)
+        await self._read_entities(known_at)
+        own = core_pack().predicates
+        wanted = sorted(name for name in await self._store.predicates(self._space) if name not in own)
+        for part in _parts(sorted(self._names)) if wanted else ():
+            after: str | None = None
+            while True:
+                page = await self._store.timeline(
+                    self._space, part, wanted, known_at=known_at, first=PAGE_MAX, after=after
+                )
+                self._keep(page.items)
+                after = page.next
+                if after is None:
+                    break
+        self.seq = seq
+
+    def _keep(self, facts: Iterable[Fact]) -> None:
+        """Take in what *facts* say now, or no longer say."""
+        for fact in facts:
+            told, place = told_of(fact), (fact.subject_id, fact.predicate)
+            series = self._told.get(place, {})
+            if series.get(fact.id) == told:
+                continue
+            self.news = True
+            self._built.pop(place, None)
+            if told is not None:
+                self._told.setdefault(place, {})[fact.id] = told
+                self._facts += fact.id not in series
+                continue
+            del series[fact.id]
+            self._facts -= 1
+            if not series:
+                del self._told[place]
+        if self._facts > FACTS_READ_MAX:
+            msg = f"a look takes at most {FACTS_READ_MAX:,} facts, and the space {self._space!r} has more; split it"
+            raise LimitError(msg, code="limit.exceeded", maximum=FACTS_READ_MAX)
+
+    async def _read_entities(self, known_at: Micros | None) -> None:
+        at = AsOf(known_at=None if known_at is None else from_micros(known_at))
+        after: str | None = None
+        while True:
+            query = NodeQuery(NodeKind.ENTITY, first=PAGE_MAX, after=after)
+            page = await self._store.list_nodes(self._space, query, at)
+            self._name(page.items)
+            after = page.next
+            if after is None:
+                return
+
+    def _name(self, nodes: Iterable[Node]) -> None:
+        for node in nodes:
+            if node.kind is NodeKind.ENTITY and node.type not in _OWN_TYPES and not node.erased:
+                name = node.key or node.name
+                self.news |= self._names.get(node.id) != name
+                self._names[node.id] = name
+        if len(self._names) > _SUBJECTS_MAX:
+            msg = f"a look takes at most {_SUBJECTS_MAX:,} entities, and the space {self._space!r} has more; split it"
+            raise LimitError(msg, code="limit.exceeded", maximum=_SUBJECTS_MAX)
+
+    async def _declare(self, ids: Iterable[str]) -> None:
+        for part in _parts(sorted(ids)):
+            self._name((await self._store.nodes(self._space, ids=part)).values())
+
+    async def _tell(self, ids: Sequence[str]) -> None:
+        own = core_pack().predicates
+        for part in _parts(ids):
+            facts = await self._store.facts_by_id(self._space, part)
+            self._keep(fact for fact in facts.values() if fact.predicate not in own)
