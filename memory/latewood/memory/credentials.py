@@ -12,12 +12,15 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime
 from enum import StrEnum
+from functools import partial
 from typing import Any, Final, Protocol, cast
 
 from latewood.graph_schema.clock import Clock
 from latewood.graph_schema.commands import ActorSpec, Command, Expect, History, SourceSpec, Unit
 from latewood.graph_schema.errors import ForbiddenError, InvalidError, LatewoodError
 from latewood.graph_schema.events import Receipt
+from latewood.graph_schema.ids import IdSource
+from latewood.graph_schema.ledger import body_digest
 from latewood.graph_schema.model import Trust
 from latewood.memory.api import Memory
 from latewood.storage.erasing import erases
@@ -130,20 +133,55 @@ def _require(credential: Credential, scope: Scope, what: str) -> None:
         raise ForbiddenError(msg, code="credential.scope", scope=str(scope))
 
 
+class _Tried:
+    """Keeps that something was tried which the credential does not allow, as far as that can be kept.
+
+    Shared by the handles of one request: what it may not read it is refused many times, and one row tells of it.
+    """
+
+    def __init__(self, store: GraphStore, credential: Credential, ids: IdSource) -> None:
+        self._store = store
+        self._credential = credential
+        self._ids = ids
+        self._read: str | None = None
+
+    async def read(self, name: str, space: str, error: ForbiddenError) -> None:
+        """Keep that *name* was refused, the first time, and give the error its receipt."""
+        if self._read is None:
+            self._read = self._ids.new()
+            await self.keep(self._read, space, error, body_digest(["read", name]))
+        error.details.setdefault("receipt", self._read)
+
+    async def keep(self, receipt: str, space: str, error: LatewoodError, body: bytes) -> None:
+        """Keep a refusal under *receipt*."""
+        tried = Refusal(receipt, space, error.code, self._credential.actor, body, error.message)
+        with contextlib.suppress(LatewoodError):
+            await self._store.refuse(tried)
+
+
 class _ScopedStore:
     """A store as far as a credential reaches."""
 
-    def __init__(self, store: GraphStore, credential: Credential) -> None:
+    def __init__(self, store: GraphStore, credential: Credential, tried: _Tried) -> None:
         self._store = store
         self._credential = credential
+        self._tried = tried
 
     def __getattr__(self, name: str) -> Any:
         if name not in METHOD_SCOPES:
             raise AttributeError(name)
         scope = METHOD_SCOPES[name]
-        if scope is not None:
+        if scope is None or scope in self._credential.scopes:
+            return getattr(self._store, name)
+        return partial(self._refused, name, scope)
+
+    async def _refused(self, name: str, scope: Scope, *given: object, **named: object) -> Any:
+        del named
+        try:
             _require(self._credential, scope, "this")
-        return getattr(self._store, name)
+        except ForbiddenError as error:
+            await self._tried.read(name, given[0] if given and isinstance(given[0], str) else "default", error)
+            raise
 
 
 class SystemMemory(Memory):
@@ -167,17 +205,18 @@ class BoundMemory(Memory):
 
     def __init__(
         self, memory: Memory, credential: Credential, *, space: str | None = None, by: str | None = None,
-        session: str | None = None, trust: Trust | None = None,
+        session: str | None = None, trust: Trust | None = None, tried: _Tried | None = None,
     ) -> None:  # fmt: skip
         """Bind the store behind *memory* to *credential*; *by* is held against its actor when something is written."""
         engine = memory._engine  # noqa: SLF001 - a memory itself
         # From the engine, so that not even a handle that was bound before lends its tenant.
         self._whole = engine.store.for_tenant(credential.tenant)
+        self._tried = tried or _Tried(self._whole, credential, engine.ids)
         ceilings = [one for one in (credential.trust, trust) if one is not None]
         super().__init__(
             engine, space=space or "default", by=by or credential.actor, session=session,
             trust=min(ceilings, key=lambda one: one.level) if ceilings else None,
-            store=cast("GraphStore", _ScopedStore(self._whole, credential)),
+            store=cast("GraphStore", _ScopedStore(self._whole, credential, self._tried)),
         )  # fmt: skip
         self._credential = credential
 
@@ -205,7 +244,7 @@ class BoundMemory(Memory):
         ceilings = [one for one in (self._ceiling, trust) if one is not None]
         return BoundMemory(
             self, self._credential, space=space or self._space, by=by or self._by, session=session or self._session,
-            trust=min(ceilings, key=lambda one: one.level) if ceilings else None,
+            trust=min(ceilings, key=lambda one: one.level) if ceilings else None, tried=self._tried,
         )  # fmt: skip
 
     def _check_actor(self, by: str | None) -> None:
@@ -247,10 +286,14 @@ class BoundMemory(Memory):
             self._check_unit(unit)
         except ForbiddenError as error:
             error.details.setdefault("receipt", unit.id)
-            tried = Refusal(unit.id, unit.space, error.code, self._credential.actor, unit.body, error.message)
-            with contextlib.suppress(LatewoodError):
-                await self._whole.refuse(tried)
+            await self._tried.keep(unit.id, unit.space, error, unit.body)
             raise
+
+    async def note_refusal(self, error: LatewoodError, body: bytes) -> None:
+        """Keep that what was sent, of which *body* is the digest, was not taken; give the error its receipt."""
+        receipt = self.ids.new()
+        error.details["receipt"] = receipt
+        await self._tried.keep(receipt, self.space, error, body)
 
     def reporter(self, *, space: str | None = None) -> Reporter:
         """Return a handle that records what others did, as an agent framework's telemetry tells it.
@@ -259,7 +302,7 @@ class BoundMemory(Memory):
             ForbiddenError: code ``credential.scope`` without the scope run.
         """
         self.require(Scope.RUN, "recording runs")
-        return Reporter(self, self._credential, space=space or self._space)
+        return Reporter(self, self._credential, space=space or self._space, tried=self._tried)
 
     def _check_unit(self, unit: Unit) -> None:
         self._check_actor(unit.actor.key)

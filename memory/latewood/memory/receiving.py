@@ -3,26 +3,31 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import tempfile
 from collections import OrderedDict
 from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import datetime
+from hashlib import sha256
 from pathlib import Path
 from typing import Final, cast
 
 from latewood.graph_schema.clock import AsOf
 from latewood.graph_schema.commands import Assert, Command, End, Ref, SourceSpec
-from latewood.graph_schema.errors import LimitError, NotFoundError
+from latewood.graph_schema.errors import InvalidError, LatewoodError, LimitError, NotFoundError
 from latewood.graph_schema.events import Receipt
 from latewood.graph_schema.ids import is_id
+from latewood.graph_schema.ledger import body_digest
 from latewood.graph_schema.values import Json, Scalar, Value
 from latewood.ingestion.sources.loading import SourceReport
 from latewood.ingestion.sources.traces import Followed, receive_traces
 from latewood.memory.api import Memory
+from latewood.memory.credentials import BoundMemory
 from latewood.memory.reader import micros_or_none
+from latewood.storage.port import Refusal
 
-__all__ = ["VALUES_MAX", "EntityChange", "TraceReceiver", "receive_change"]
+__all__ = ["VALUES_MAX", "EntityChange", "TraceReceiver", "note_refusal", "receive_change"]
 
 VALUES_MAX: Final = 100
 """Most values of one change."""
@@ -58,7 +63,29 @@ class TraceReceiver:
             with tempfile.TemporaryDirectory() as folder:
                 path = Path(folder) / "batch"
                 await asyncio.to_thread(path.write_bytes, body)
-                return await receive_traces(memory, path, origin, followed)
+                report = await receive_traces(memory, path, origin, followed)
+        if report.rejected and report.refusal is None:
+            first = report.rejects[0]
+            msg = f"{report.rejected:,} of {report.lines:,} spans were not taken; the first: {first.reason}"
+            report.refusal = await note_refusal(memory, InvalidError(msg, code=first.code), body)
+        return report
+
+
+async def note_refusal(memory: Memory, error: LatewoodError, body: bytes) -> str:
+    """Try to keep that *body* was not taken, for the reason that *error* says, and return the receipt to ask after.
+
+    What the store refused itself was kept by it already.
+    """
+    if "receipt" not in error.details:
+        digest = body_digest(sha256(body).hexdigest())
+        if isinstance(memory, BoundMemory):
+            await memory.note_refusal(error, digest)
+        else:
+            made = error.details["receipt"] = memory.ids.new()
+            tried = Refusal(made, memory.space, error.code, memory.default_actor(), digest, error.message)
+            with contextlib.suppress(LatewoodError):
+                await memory.store.refuse(tried)
+    return str(error.details["receipt"])
 
 
 @dataclass(frozen=True, slots=True)

@@ -23,7 +23,7 @@ from latewood.graph_schema.values import Json
 from latewood.memory import Memory
 from latewood.memory.credentials import BoundMemory
 from latewood.memory.json import as_json
-from latewood.memory.receiving import EntityChange, receive_change
+from latewood.memory.receiving import EntityChange, note_refusal, receive_change
 from latewood.server.identity import Callers
 
 __all__ = ["EVENTS_MAX", "EventsIn"]
@@ -47,24 +47,35 @@ class EventsIn:
         """Answer one request with a receipt, or with one for each event of a batch."""
         memory = self._callers.memory().within(space=request.query_params.get("space"))
         kind = request.headers.get("content-type", "").partition(";")[0].strip().lower()
+        body = await request.body()
         try:
-            found = _json(await request.body())
+            found = _json(body)
             if kind != _BATCH:
                 return JSONResponse(as_json(await _keep(memory, _event(request, kind, found))))
             if not isinstance(found, list) or len(cast("list[object]", found)) > EVENTS_MAX:
                 msg = f"a batch is a list of at most {EVENTS_MAX} events"
                 raise InvalidError(msg, code="event.malformed")
         except LatewoodError as error:
+            if error.branch == "refused" and not isinstance(error, NotFoundError):
+                await note_refusal(memory, error, body)
             wait = {"retry-after": "1"} if error.branch == "unavailable" else None
             return JSONResponse({"error": _told(error)}, _status(error), headers=wait)
-        return JSONResponse([await _one(memory, one) for one in cast("list[object]", found)])
+        return JSONResponse(await _each(memory, cast("list[object]", found), body))
 
 
-async def _one(memory: Memory, found: object) -> dict[str, Json]:
-    try:
-        return {"receipt": as_json(await _keep(memory, _structured(found)))}
-    except LatewoodError as error:
-        return {"error": _told(error)}
+async def _each(memory: Memory, listed: list[object], body: bytes) -> list[dict[str, Json]]:
+    answers: list[dict[str, Json]] = []
+    noted: str | None = None
+    for one in listed:
+        try:
+            answers.append({"receipt": as_json(await _keep(memory, _structured(one)))})
+        except LatewoodError as error:
+            # What no event was made of is kept once for a batch, which may hold many such.
+            if error.branch == "refused" and "receipt" not in error.details:
+                noted = noted or await note_refusal(memory, error, body)
+                error.details["receipt"] = noted
+            answers.append({"error": _told(error)})
+    return answers
 
 
 async def _keep(memory: Memory, change: EntityChange) -> object:

@@ -10,10 +10,11 @@ from typing import Final
 from starlette.requests import Request
 from starlette.responses import Response
 
-from latewood.graph_schema.errors import ForbiddenError, LatewoodError, NotFoundError, UnavailableError
+from latewood.graph_schema.errors import ForbiddenError, LatewoodError, NotFoundError, RefusedError, UnavailableError
 from latewood.ingestion.sources.loading import SourceReport
+from latewood.memory import Memory
 from latewood.memory.credentials import BoundMemory
-from latewood.memory.receiving import TraceReceiver
+from latewood.memory.receiving import TraceReceiver, note_refusal
 from latewood.server.identity import Callers
 
 __all__ = ["UNPACKED_BYTES_MAX", "TracesIn"]
@@ -23,6 +24,8 @@ UNPACKED_BYTES_MAX: Final = 16_000_000
 _JSON: Final = "application/json"
 _PROTOBUF: Final = "application/x-protobuf"
 _ORIGIN_CHARS_MAX: Final = 200
+_RECEIPT: Final = "latewood-receipt"
+_REFUSAL: Final = "latewood-refusal"
 
 
 class TracesIn:
@@ -44,6 +47,7 @@ class TracesIn:
             return _failed(kind, 400, str(error))
         memory = self._callers.memory()
         space = request.query_params.get("space")
+        handle: Memory = memory
         try:
             handle = (
                 memory.reporter(space=space)
@@ -61,13 +65,15 @@ class TracesIn:
         except UnavailableError as error:
             return _failed(kind, 503, error.message, {"retry-after": "1"})
         except ForbiddenError as error:
-            return _failed(kind, 403, error.message)
+            return _failed(kind, 403, error.message, {_REFUSAL: await note_refusal(handle, error, body)})
         except NotFoundError as error:
             return _failed(kind, 404, error.message)
+        except RefusedError as error:
+            return _failed(kind, 400, error.message, {_REFUSAL: await note_refusal(handle, error, body)})
         except LatewoodError as error:
-            return _failed(kind, 400 if error.branch == "refused" else 500, error.message)
+            return _failed(kind, 500, error.message)
         if report.rejected and not report.what:
-            return _failed(kind, 400, report.rejects[0].reason)
+            return _failed(kind, 400, report.rejects[0].reason, _receipts(report))
         return _answered(kind, report)
 
 
@@ -109,12 +115,19 @@ def _is_empty(body: bytes, kind: str) -> bool:
 def _answered(kind: str, report: SourceReport) -> Response:
     refused = report.rejected + report.refused
     why = f"{report.rejects[0].code}: {report.rejects[0].reason}"[:500] if report.rejects else ""
-    headers = {"latewood-written": str(report.written), "latewood-known": str(report.replayed)}
+    headers = {
+        "latewood-written": str(report.written), "latewood-known": str(report.replayed), **_receipts(report)
+    }  # fmt: skip
     if kind == _JSON:
         partial = {"partialSuccess": {"rejectedSpans": str(refused), "errorMessage": why}} if refused else {}
         return Response(json.dumps(partial), media_type=_JSON, headers=headers)
     partial = _field(1, _number(1, refused) + _field(2, why.encode())) if refused else b""
     return Response(partial, media_type=_PROTOBUF, headers=headers)
+
+
+def _receipts(report: SourceReport) -> dict[str, str]:
+    found = {_RECEIPT: report.receipt, _REFUSAL: report.refusal}
+    return {name: one for name, one in found.items() if one is not None}
 
 
 def _failed(kind: str, status: int, message: str, headers: Mapping[str, str] | None = None) -> Response:

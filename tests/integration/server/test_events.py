@@ -21,6 +21,7 @@ EVENT: dict[str, Any] = {
     "specversion": "1.0", "id": "1", "source": "https://erp.example", "type": "carrier.changed", "subject": "carrier:A",
     "time": "2026-03-01T09:00:00Z", "data": {"rate": 0.81, "status": "probation"},
 }  # fmt: skip
+RECEIPT = "query($id: ID!) { receipt(id: $id) { state code } }"
 ONE, BATCH = "application/cloudevents+json", "application/cloudevents-batch+json"
 
 
@@ -68,6 +69,8 @@ async def test_each_event_of_a_batch_is_kept_or_refused_for_itself(served: Any) 
 
     assert ["receipt" in one for one in answers] == [True, False, True, False]
     assert answers[1]["error"]["code"] == "event.malformed"
+    (refusal,) = {answers[place]["error"]["details"]["receipt"] for place in (1, 3)}
+    assert (await served.ask(RECEIPT, id=refusal))["receipt"] == {"state": "failed", "code": "event.malformed"}
     assert await held(served, "carrier:B") == EVENT["data"]
 
 
@@ -105,6 +108,8 @@ async def test_a_malformed_event_is_refused_with_the_reason(served: Any, change:
     assert response.status_code == 400, response.text
     assert response.json()["error"]["code"] != "internal"
     assert response.json()["error"]["branch"] == "refused"
+    receipt = (await served.ask(RECEIPT, id=response.json()["error"]["details"]["receipt"]))["receipt"]
+    assert receipt == {"state": "failed", "code": response.json()["error"]["code"]}
 
 
 @pytest.mark.parametrize("body", [b"", b"{", b"[" * 100_000, b"\xff", b'{"data": NaN}'])

@@ -124,6 +124,25 @@ async def test_scopes_hold_for_every_way_in(asked: Guarded) -> None:
         assert await asked.code(reader, query) == "credential.scope"
 
 
+RECEIPT = "query($id: ID!) { receipt(id: $id) { state code } }"
+
+
+async def test_what_was_refused_can_be_asked_after(asked: Guarded) -> None:
+    writer, other = await asked.key("write"), await asked.key("read", tenant="blue")
+    queries = (
+        '{ a: spaces { name } b: recall(query: "x") { hits { __typename } } }',
+        ENTITY,
+        "{ keys { id } }",
+        OBSERVE,
+    )
+    for query, key in zip(queries, (writer, writer, writer, await asked.key("read")), strict=True):
+        errors = (await asked.post(key, query)).json()["errors"]
+        (receipt,) = {error["extensions"]["details"]["receipt"] for error in errors}
+        found = (await asked.post(key, RECEIPT, id=receipt)).json()["data"]["receipt"]
+        assert found == {"state": "failed", "code": "credential.scope"}, query
+        assert (await asked.post(other, RECEIPT, id=receipt)).json()["data"] == {"receipt": None}
+
+
 async def test_keys_are_looked_after_over_graphql_in_ones_own_tenant(asked: Guarded) -> None:
     admin, other = await asked.key("admin", actor="human:ada"), await asked.key("admin", tenant="blue")
     make = 'mutation { createKey(input: {name: "ci", actor: "agent:ci", scopes: [READ, WRITE]}) { secret key { id tenant state endsAt scopes } } }'

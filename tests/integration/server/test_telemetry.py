@@ -48,6 +48,11 @@ async def send(served: Served, body: object, **headers: str) -> httpx.Response:
     return await served.client.post("/v1/traces", content=content, headers={"content-type": "application/json", **named})  # fmt: skip
 
 
+async def kept(served: Served, response: httpx.Response, name: str = "receipt") -> str:
+    query = "query($id: ID!) { receipt(id: $id) { state } }"
+    return (await served.ask(query, id=response.headers[f"latewood-{name}"]))["receipt"]["state"]
+
+
 async def held(memory: Memory, key: str, predicate: str) -> list[Any]:
     node = await memory.node(key)
     facts = await memory.store.facts("default", FactQuery(subjects=[node.id], predicates=[predicate]))
@@ -61,6 +66,8 @@ async def test_spans_become_sessions_runs_and_steps_once(server: Served) -> None
     assert (first.status_code, first.json()) == (again.status_code, again.json()) == (200, {})
     assert int(first.headers["latewood-written"]) > 5
     assert again.headers["latewood-written"] == "0"
+    assert [await kept(server, one) for one in (first, again)] == ["stored", "stored"]
+    assert "latewood-refusal" not in first.headers
     (trace,) = {one["traceId"] for one in batch["resourceSpans"][0]["scopeSpans"][0]["spans"]}  # type: ignore[index]
     assert await held(server.memory, f"step:{trace}/{2:016x}", "usage") == [{"input_tokens": 12}]
     assert await held(server.memory, "session:conv", "said") == [{"speaker": "unknown", "text": "question 2"}]
@@ -93,6 +100,7 @@ async def test_what_is_wrong_in_a_batch_is_counted_and_the_rest_kept(server: Ser
     partial = response.json()["partialSuccess"]
     assert partial["rejectedSpans"] == "1"
     assert "trace id" in partial["errorMessage"]
+    assert [await kept(server, response), await kept(server, response, "refusal")] == ["stored", "failed"]
     assert int(response.headers["latewood-written"]) > 0
 
 
@@ -116,6 +124,7 @@ async def test_a_broken_batch_is_refused_and_the_server_stays_up(
 
     assert response.status_code == status, response.text
     assert response.content
+    assert "latewood-refusal" not in response.headers or await kept(server, response, "refusal") == "failed"
     assert (await send(server, document(call(2, 1)))).status_code == 200
 
 

@@ -7,7 +7,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from types import TracebackType
-from typing import IO, Final, Self
+from typing import IO, Final, Self, cast
 
 from latewood.graph_schema.commands import SourceSpec, Unit
 from latewood.graph_schema.errors import InvalidError, LimitError, RefusedError
@@ -44,6 +44,8 @@ class SourceReport:
         unknown: sorts of lines that this version does not know.
         open_calls: calls whose end the source does not tell.
         gone: what an earlier import found and the source has no longer; it was not ended.
+    receipt: of the last unit that was new; where all were known, of the last of them.
+    refusal: the receipt of the first that was not taken, of which a table is kept.
     """
 
     path: str
@@ -69,6 +71,8 @@ class SourceReport:
     unknown: list[Json] = field(default_factory=list[Json])
     gone: list[Json] = field(default_factory=list[Json])
     problems: list[Json] = field(default_factory=list[Json])
+    receipt: str | None = None
+    refusal: str | None = None
 
 
 def note(found: list[Json], one: Json) -> None:
@@ -233,6 +237,7 @@ class Loader:
             (receipt,) = await self._sink.submit_many([unit])
         except RefusedError as error:
             self.report.refused += 1
+            self.report.refusal = self.report.refusal or cast("str | None", error.details.get("receipt"))
             self._put_aside(Reject(where.path, where.line, "refused", error.code, error.message))
         else:
             self._kept(unit, receipt)
@@ -243,3 +248,5 @@ class Loader:
         self.report.replayed += known
         self.report.written += not known
         self.report.late += receipt.late and not known
+        if not known or not self.report.written:
+            self.report.receipt = receipt.id

@@ -6,10 +6,11 @@ from datetime import datetime, timedelta
 
 import strawberry
 
-from latewood.graph_schema.errors import InvalidError
+from latewood.graph_schema.errors import ForbiddenError, InvalidError
 from latewood.graph_schema.model import Trust
 from latewood.memory import keys as made
 from latewood.memory.credentials import BoundMemory, Scope
+from latewood.memory.receiving import note_refusal
 from latewood.server.graphql.context import Info
 from latewood.server.graphql.scalars import describe
 from latewood.server.graphql.types import field
@@ -93,11 +94,15 @@ class RevokeKeyInput:
     because: str | None = strawberry.field(default=None, description="Why; kept in the ledger.")
 
 
-def _administered(info: Info) -> tuple[made.Keys, str, str]:
+async def _administered(info: Info) -> tuple[made.Keys, str, str]:
     """Return the keys, and the tenant and the actor who asks. Raises ForbiddenError (``credential.scope``)."""
     memory = info.context.memory
     if isinstance(memory, BoundMemory):
-        memory.require(Scope.ADMIN, "looking after keys")
+        try:
+            memory.require(Scope.ADMIN, "looking after keys")
+        except ForbiddenError as error:
+            await note_refusal(memory, error, info.field_name.encode())
+            raise
     return info.context.keys, memory.store.tenant, memory.default_actor()
 
 
@@ -108,7 +113,7 @@ class KeyQuery:
     @strawberry.field(graphql_type=list[ApiKey], description="The tenant's keys, the newest first. Scope: admin.")
     async def keys(self, info: Info) -> tuple[made.ApiKey, ...]:
         """List keys."""
-        keys, tenant, _ = _administered(info)
+        keys, tenant, _ = await _administered(info)
         return await keys.list(tenant)
 
 
@@ -119,7 +124,7 @@ class KeyMutation:
     @strawberry.mutation(graphql_type=NewKey, description="Make a key for the caller's tenant. Scope: admin.")
     async def create_key(self, info: Info, input: CreateKeyInput) -> made.NewKey:  # noqa: A002
         """Make a key."""
-        keys, tenant, actor = _administered(info)
+        keys, tenant, actor = await _administered(info)
         return await keys.create(
             input.name, tenant=tenant, actor=input.actor, scopes=[str(one) for one in input.scopes],
             on_behalf_of=input.on_behalf_of, trust=input.trust, expires_at=input.expires_at, by=actor,
@@ -130,7 +135,7 @@ class KeyMutation:
     )
     async def rotate_key(self, info: Info, input: RotateKeyInput) -> made.NewKey:  # noqa: A002
         """Rotate a key."""
-        keys, tenant, actor = _administered(info)
+        keys, tenant, actor = await _administered(info)
         hours = 24 if input.grace_hours is None else input.grace_hours
         if not 0 <= hours <= _HOURS_MAX:
             raise InvalidError(f"graceHours is {hours}; it is 0 to {_HOURS_MAX}", code="credential.malformed")
@@ -139,5 +144,5 @@ class KeyMutation:
     @strawberry.mutation(graphql_type=ApiKey, description="Let a key count no more, from now on. Scope: admin.")
     async def revoke_key(self, info: Info, input: RevokeKeyInput) -> made.ApiKey:  # noqa: A002
         """Revoke a key."""
-        keys, tenant, actor = _administered(info)
+        keys, tenant, actor = await _administered(info)
         return await keys.revoke(str(input.id), tenant, by=actor, because=input.because)
