@@ -169,6 +169,8 @@ class Worker:
     async def _drive(self, run: Run, flow: Workflow[..., Any], *, fresh: bool) -> Run | None:
         """Drive one run; None when it is not this worker's any more."""
         book = self._book
+        # Whoever started it elsewhere did not know whom the workflow asks.
+        run = replace(run, owner=run.owner or flow.owner)
         execution = Execution(book, self.registry, run, self._guard, flow.policy)
         self._executions[run.id] = execution
         try:

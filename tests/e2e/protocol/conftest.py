@@ -13,9 +13,11 @@ import pytest
 import uvicorn
 from mcp.server import MCPServer
 
+from latewood.execution import Workflow
 from latewood.memory import Memory
 from latewood.server.app import create_app
 from latewood.server.mcp.service import make_mcp
+from latewood.server.options import ServerOptions
 from latewood.server.serve import bind
 
 _START_S = 20
@@ -31,13 +33,19 @@ class Outcome:
 
 
 @asynccontextmanager
-async def _serving(memory: Memory, add: Callable[[MCPServer[Any]], None] | None) -> AsyncIterator[str]:
+async def _serving(
+    memory: Memory, add: Callable[[MCPServer[Any]], None] | None, workflows: Sequence[Workflow[..., Any]]
+) -> AsyncIterator[str]:
     mcp = make_mcp(memory)
     if add is not None:
         add(mcp)
+    options = ServerOptions(workflows=tuple(workflows))
     listener = bind("127.0.0.1", 0)
     config = uvicorn.Config(
-        create_app(memory, mcp=mcp), log_level="critical", access_log=False, timeout_graceful_shutdown=2
+        create_app(memory, mcp=mcp, options=options),
+        log_level="critical",
+        access_log=False,
+        timeout_graceful_shutdown=2,
     )
     server = uvicorn.Server(config)
     running = asyncio.create_task(server._serve(sockets=[listener]))
@@ -62,7 +70,7 @@ async def memory(tmp_path: Path) -> AsyncIterator[Memory]:
 @pytest.fixture
 def speaking(memory: Memory) -> Callable[..., AbstractAsyncContextManager[str]]:
     """Serve the memory's MCP, with what a test adds to it, and give its address."""
-    return lambda add=None: _serving(memory, add)
+    return lambda add=None, workflows=(): _serving(memory, add, workflows)
 
 
 @pytest.fixture

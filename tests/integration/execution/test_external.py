@@ -15,6 +15,9 @@ from latewood.graph_schema.errors import ConflictError, InvalidError, LimitError
 from latewood.memory import Memory
 from latewood.memory.runs import agents_of, book_of, runs_of, worker_of
 
+EMBEDDED = pytest.mark.parametrize("memory", ["reference", "sqlite"], indirect=True)
+"""What a round trip on the shared store adds nothing to."""
+
 
 def held(claimed: Claimed, worker: str) -> Held:
     return Held(claimed.run.id, worker, claimed.fence)
@@ -65,6 +68,7 @@ async def test_an_agent_runs_a_workflow_call_by_call_and_it_reads_like_any_other
     assert (await memory.store.verify(memory.space, "execution")).ok
 
 
+@EMBEDDED
 async def test_every_call_may_be_made_again(memory: Memory) -> None:
     agents = agents_of(memory)
     run = await agents.start("ts.lanes", {"lane": 1}, once="k")
@@ -114,6 +118,7 @@ async def test_a_zombie_is_refused_by_its_fence_and_its_successor_goes_on(memory
     assert (done.status, done.claim.lost, done.claim.steps) == (RunStatus.DONE, 1, 1)
 
 
+@EMBEDDED
 async def test_a_replay_that_differs_escalates_and_a_fork_goes_on_from_there(memory: Memory) -> None:
     agents, mine = await claimed(memory)
     await agents.complete(mine, call(1, lane="Lyon"), done_of("a"))
@@ -128,6 +133,7 @@ async def test_a_replay_that_differs_escalates_and_a_fork_goes_on_from_there(mem
     assert (await agents.finish(mine, "ab")).status is RunStatus.DONE
 
 
+@EMBEDDED
 async def test_tries_follow_the_policy_of_their_class(memory: Memory, clock: ManualClock) -> None:
     agents, mine = await claimed(memory)
     limited = await agents.fail(mine, call(1), 1, trouble_of("rate-limit", "429", retry_after_s=40))
@@ -149,6 +155,7 @@ async def test_tries_follow_the_policy_of_their_class(memory: Memory, clock: Man
     assert refusal.status is RunStatus.REFUSED
 
 
+@EMBEDDED
 async def test_a_cancelled_run_takes_no_more_of_its_agent(memory: Memory) -> None:
     agents, mine = await claimed(memory)
     await runs_of(memory.within(by="human:ada")).cancel(mine.run, "enough")
@@ -157,6 +164,7 @@ async def test_a_cancelled_run_takes_no_more_of_its_agent(memory: Memory) -> Non
     assert (await refused(agents.complete(mine, call(1), done_of(1)))).code == "run.ended"
 
 
+@EMBEDDED
 async def test_nothing_runs_past_its_deadline_whoever_looks(memory: Memory, clock: ManualClock) -> None:
     async def told() -> None: ...
 
@@ -196,6 +204,7 @@ async def test_a_silent_agents_run_is_ready_again_and_the_third_loss_asks_its_ow
 @pytest.mark.parametrize(("on_timeout", "status"), [
     ("deny", RunStatus.REFUSED), ("escalate", RunStatus.ESCALATED), ("hold", RunStatus.WAITING),
 ])  # fmt: skip
+@EMBEDDED
 async def test_a_question_nobody_answers_does_what_it_said(
     memory: Memory, clock: ManualClock, on_timeout: str, status: RunStatus
 ) -> None:
@@ -206,6 +215,7 @@ async def test_a_question_nobody_answers_does_what_it_said(
     assert (await runs_of(memory).run(mine.run)).status is status
 
 
+@EMBEDDED
 async def test_calls_at_once_are_all_kept(memory: Memory) -> None:
     agents, mine = await claimed(memory)
     steps = await asyncio.gather(*(agents.complete(mine, call(n), done_of(n)) for n in range(1, 7)))
@@ -213,6 +223,7 @@ async def test_calls_at_once_are_all_kept(memory: Memory) -> None:
     assert len((await runs_of(memory).show(mine.run)).steps) == 6
 
 
+@EMBEDDED
 async def test_what_makes_no_sense_is_refused(memory: Memory) -> None:
     agents, mine = await claimed(memory)
     other = await runs_of(memory).start(Workflow(lambda: asyncio.sleep(0), "python's"))

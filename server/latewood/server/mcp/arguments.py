@@ -11,7 +11,10 @@ from mcp.server import MCPServer
 from mcp.types import ToolAnnotations
 from pydantic import BaseModel, ConfigDict, Field
 
+from latewood.graph_schema.model import Trust
 from latewood.memory import Memory
+from latewood.memory.credentials import BoundMemory
+from latewood.memory.runs import book_of
 from latewood.server.mcp.answers import Answer
 
 __all__ = [
@@ -30,6 +33,7 @@ __all__ = [
     "Text",
     "Tool",
     "ValidAt",
+    "as_owner",
     "tool_of",
     "writer",
 ]
@@ -94,3 +98,11 @@ def writer(memory: Memory, space: str | None, by: str | None, session: str | Non
     """Return the handle to write with, which names somebody in any case."""
     handle = memory.within(space=space, by=by, session=session)
     return handle if handle.names_actor else handle.within(by=WRITER)
+
+
+def as_owner(handle: Memory, owner: str | None) -> Memory:
+    """Let an answer that a human gave be its owner's, where nobody shows who they are; a credential says who it is."""
+    person = owner is not None and owner.startswith("human:")
+    if not person or isinstance(handle, BoundMemory) or book_of(handle).trust.level >= Trust.HUMAN.level:
+        return handle
+    return handle.within(by=owner)

@@ -17,13 +17,12 @@ from latewood.execution.showing import is_overdue, next_command, progress_of
 from latewood.execution.words import Run, place_of, place_text
 from latewood.graph_schema.clock import from_micros
 from latewood.graph_schema.errors import InvalidError
-from latewood.graph_schema.model import Trust
 from latewood.graph_schema.values import Json
 from latewood.memory import Memory
-from latewood.memory.credentials import BoundMemory
 from latewood.memory.runs import agents_of, book_of, runs_of
 from latewood.server.mcp.answers import Answer, Budget, answered, fitted, paged, whole
-from latewood.server.mcp.arguments import READS, WRITES, By, Cursor, Once, Session, Space, Tool, writer
+from latewood.server.mcp.arguments import READS, WRITES, By, Cursor, Once, Session, Space, Tool, as_owner, writer
+from latewood.server.mcp.tasks import answer_with_task
 from latewood.storage.port import Page
 
 __all__ = ["add_running"]
@@ -255,6 +254,8 @@ async def _settled(handle: Memory, said: _Said, seconds: float | None) -> Mappin
             _needed(said.workflow, "workflow", "start"), said.input, version=said.version or "1", owner=said.owner,
             deadline_s=deadline_s, runner=said.runner, once=said.idempotency_key,
         )  # fmt: skip
+        if run.runner == "worker":
+            answer_with_task(run.id, handle.space)
         return _run_line(run)
     if said.action == "answer":
         name = _needed(said.question, "question: its id, or RUN/PLACE", "answer")
@@ -276,14 +277,6 @@ def _form(choices: Sequence[str]) -> type[Reply]:
         return Reply
     one = Field(title="Answer", description="One of the choices.", json_schema_extra={"enum": list(choices)})
     return create_model("Reply", __base__=Reply, answer=(str, one))
-
-
-def _as_owner(handle: Memory, owner: str | None) -> Memory:
-    """Let an answer that a human gave be its owner's, where nobody shows who they are; a credential says who it is."""
-    person = owner is not None and owner.startswith("human:")
-    if not person or isinstance(handle, BoundMemory) or book_of(handle).trust.level >= Trust.HUMAN.level:
-        return handle
-    return handle.within(by=owner)
 
 
 def _acting(tool: Tool, memory: Memory) -> None:
@@ -355,7 +348,7 @@ def _acting(tool: Tool, memory: Memory) -> None:
                     raise InvalidError("answer needs answer: what somebody said", code="query.invalid")
                 if by is None and elicited:
                     asked = (await runs_of(handle).question(question or "")).asked or {}
-                    mine = _as_owner(handle, cast("str | None", asked.get("owner")))
+                    mine = as_owner(handle, cast("str | None", asked.get("owner")))
             if action in ("start", "claim", "answer", "cancel", "resume", "fork"):
                 return whole(await _settled(mine, said, seconds), budget_tokens)
             book = book_of(mine)
