@@ -131,6 +131,7 @@ CODES: Final[Mapping[str, str]] = {
     "time.unreadable": "A time could not be read: write it as 2026-03-01T09:00:00Z.",
     "time.out_of_range": "A time lies outside the years 1 to 9999.",
     "trust.too_low": "The assertion is of a higher tier than yours; assert a challenger instead.",
+    "upload.malformed": "An upload is of some text files with plain relative names; the message says what this one is.",
     "value.invalid": "A value is of no known type, not finite, or too deep.",
     "vector.invalid": "A vector is not of the generation's length, not of length 1, or of a fact that it cannot be of.",
     "version.conflict": "The node changed since the version you expected; read it again.",

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import json
 import threading
 from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager
@@ -31,10 +32,10 @@ from latewood.graph_schema.errors import (
     UnavailableError,
 )
 from latewood.graph_schema.model import Alternative, DecisionStatus, NodeKind
-from latewood.memory import Memory, duplicates, identity
+from latewood.memory import Memory, duplicates, identity, reindexing
 from latewood.memory.json import as_json
 from latewood.memory.keys import Keys
-from latewood.reasoning import brief, changes, conflicts, fusion, precedents, recalled, stale, why
+from latewood.reasoning import brief, changes, conflicts, fusion, missing, precedents, recalled, stale, why
 from latewood.server.app import create_app
 from latewood.server.options import ServerOptions
 from latewood.server.serve import bind
@@ -188,6 +189,30 @@ async def test_merging_and_splitting(server: Server, remote: RemoteMemory) -> No
     with pytest.raises(InvalidError) as not_merged:
         await remote.split("carrier:ACME Ltd", reason="again")
     assert not_merged.value.code == "merge.invalid"
+
+
+async def test_looking_after_a_memory(server: Server, remote: RemoteMemory) -> None:
+    await remote.observe("carrier:Acme", "rate", 0.8)
+    server.lossy.loses = 1
+    first, again = [await remote.alias("carrier:Acme", "carrier:ACME Ltd") for _ in range(2)]
+    item = json.dumps({"type": "message", "role": "user", "content": "We decided to use rail."})
+    server.lossy.loses = 1
+    sent = await remote.ingest("transcript", {"talk.jsonl": f"{item}\n{{"}, form="responses", session="s-1")
+    found = await remote.missing_decisions("session:s-1")
+
+    assert (first.absorbed.key, first.into.key, again.before, again.receipts) == (
+        "carrier:ACME Ltd",
+        "carrier:Acme",
+        True,
+        (),
+    )
+    assert (sent.path, sent.lines, sent.rejected, sent.rejects[0].line) == ("upload:upload/talk.jsonl", 2, 1, 2)
+    assert sent.replayed > 0 == sent.written
+    assert as_json(found.items) == as_json((await server.memory.missing_decisions("session:s-1")).items)
+    assert [one.sentence for one in found.items] == ["We decided to use rail."]
+    with pytest.raises(InvalidError) as raised:
+        await remote.reindex()
+    assert raised.value.code == "setting.invalid"
 
 
 async def test_a_write_whose_answer_was_lost_is_written_once(server: Server, remote: RemoteMemory) -> None:
@@ -366,6 +391,7 @@ SAME: list[tuple[type, type]] = [
     (answers.Difference, changes.Difference), (answers.Disputed, conflicts.Disputed), (answers.Hit, port.Hit),
     (answers.Line, why.Line), (answers.Moved, stale.Moved), (answers.Precedent, precedents.Precedent),
     (answers.Recall, recalled.Recall), (answers.Recalled, recalled.Recalled), (answers.Space, port.Space),
+    (answers.MissingDecision, missing.MissingDecision), (answers.ReindexReport, reindexing.ReindexReport),
     (answers.Merge, identity.Merge), (answers.Split, identity.Split), (answers.Duplicate, duplicates.Duplicate),
     (answers.Duplicates, duplicates.Duplicates), (answers.Stale, stale.Stale), (answers.Why, why.Why), (answers.Page, port.Page), (answers.Scrub, port.Scrub),
 ]  # fmt: skip

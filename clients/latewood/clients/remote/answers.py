@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from enum import StrEnum
@@ -30,16 +30,20 @@ __all__ = [
     "Event",
     "Heads",
     "Hit",
+    "IngestReport",
     "LedgerErasure",
     "Line",
     "MadeSpace",
     "Merge",
+    "MissingDecision",
     "Moved",
     "Page",
     "Precedent",
     "Proposal",
     "Recall",
     "Recalled",
+    "ReindexReport",
+    "Reject",
     "Scrub",
     "Space",
     "Split",
@@ -405,3 +409,70 @@ class MadeSpace:
     """A space that was made."""
 
     space: Space
+
+
+@dataclass(frozen=True, slots=True)
+class MissingDecision:
+    """A turn that sounds like a decision that nobody recorded."""
+
+    session: Node
+    turn: Fact
+    speaker: str | None
+    said_at: datetime
+    cue: str
+    sentence: str
+
+
+@dataclass(frozen=True, slots=True)
+class ReindexReport:
+    """What a reindex came to: *made* vectors were missing, *left_out* texts are refused by the model."""
+
+    space: str
+    generation: str
+    model: str
+    dimensions: int
+    made: int
+    left_out: int
+    switched: bool
+    dropped: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Reject:
+    """What was not taken, and why."""
+
+    path: str
+    line: int
+    kind: str
+    code: str
+    reason: str
+
+
+@dataclass(frozen=True, slots=True)
+class IngestReport:
+    """What was read, kept and left of what was sent: *what* and *rejected* sum up to *lines*."""
+
+    path: str
+    space: str
+    source: str
+    dry_run: bool
+    files: int
+    lines: int
+    items: int
+    written: int
+    replayed: int
+    late: int
+    rejected: int
+    refused: int
+    open_calls: int
+    what: Mapping[str, int]
+    left_out: Mapping[str, int]
+    rejects: tuple[Reject, ...]
+    clock_disagreements: Sequence[Json]
+    dangling: Sequence[Json]
+    cyclic: Sequence[Json]
+    unknown: Sequence[Json]
+    gone: Sequence[Json]
+    problems: Sequence[Json]
+    receipt: str | None
+    refusal: str | None

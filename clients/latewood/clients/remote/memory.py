@@ -6,9 +6,18 @@ import uuid
 from collections.abc import Mapping, Sequence
 from datetime import datetime
 from types import TracebackType
-from typing import Self, TypeVar, cast
+from typing import Literal, Self, TypeVar, cast
 
-from latewood.clients.remote.answers import ErasureReport, MadeSpace, Merge, Space, Split, Written
+from latewood.clients.remote.answers import (
+    ErasureReport,
+    IngestReport,
+    MadeSpace,
+    Merge,
+    ReindexReport,
+    Space,
+    Split,
+    Written,
+)
 from latewood.clients.remote.calls import Call, valued
 from latewood.clients.remote.reading import Identified, RemoteReader, said
 from latewood.clients.remote.shapes import camel, decode
@@ -92,16 +101,17 @@ class RemoteMemory(RemoteReader):
         await self.close()
 
     async def _write(
-        self, verb: str, answer: type[T], given: Mapping[str, object], *, keyed: bool = True, spaced: bool = True
-    ) -> T:
-        """Send a mutation; *keyed* ones may be sent again."""
+        self, verb: str, answer: type[T], given: Mapping[str, object], *, keyed: bool = True, spaced: bool = True,
+        again: bool = False,
+    ) -> T:  # fmt: skip
+        """Send a mutation; *keyed* ones may be sent *again*, as may what writes nothing the second time."""
         own = {name: value for name, value in given.items() if value is not None}
         if keyed and "idempotency_key" not in own:
             own["idempotency_key"] = uuid.uuid4().hex
         arguments: dict[str, tuple[str, object]] = {"input": (f"{camel('_' + verb)}Input!", own)}
         if spaced:
             arguments["space"] = ("String", self._space)
-        found = await self._call(Call(camel(verb), answer, arguments, operation="mutation", again=keyed))
+        found = await self._call(Call(camel(verb), answer, arguments, operation="mutation", again=keyed or again))
         return cast("T", decode(answer, found))
 
     def _writer(
@@ -224,6 +234,16 @@ class RemoteMemory(RemoteReader):
         given = {"absorbed": said(absorbed), "reason": reason, "dry_run": dry_run}
         return await self._write("split", Split, {**given, **self._writer(by, session, None, idempotency_key)})
 
+    async def alias(
+        self, thing: Identified, key: str, *, reason: str = "an alias", by: str | None = None,
+        session: str | None = None,
+    ) -> Merge:  # fmt: skip
+        """Give *thing* another key; `split` takes it back. `absorbed` lists those that it has."""
+        given = {"thing": said(thing), "alias": key, "reason": reason, "by": by or self._by}
+        return await self._write(
+            "alias", Merge, {**given, "session": session or self._session}, keyed=False, again=True
+        )
+
     async def accept(self, proposal: Identified, *, by: str | None = None, session: str | None = None) -> Written:
         """Write what a proposal says, and settle it. Raises ConflictError (``proposal.settled``)."""
         given = {"proposal": said(proposal), "by": by or self._by, "session": session or self._session}
@@ -237,6 +257,30 @@ class RemoteMemory(RemoteReader):
         return await self._write(
             "reject_proposal", Written, {**given, "session": session or self._session}, keyed=False
         )  # fmt: skip
+
+    async def ingest(
+        self, source: Literal["transcript", "trace", "notes", "memory"], files: Mapping[str, str], *,
+        name: str | None = None, form: Literal["claude", "codex", "responses"] | None = None,
+        human: str | None = None, author: str | None = None, session: str | None = None, dry_run: bool = False,
+    ) -> IngestReport:  # fmt: skip
+        """Send *files*, texts by their names, to be taken in as `latewood ingest` does; again, they write nothing.
+
+        Args:
+            name: of the whole; edited notes under the same name take the place of the old.
+            form: of transcripts; else the first lines tell it.
+            human: the actor whose the turns of users are.
+            author: whose notes they are, or who kept the memory; the caller unless given.
+        """
+        given = {
+            "source": source.upper(), "files": [{"name": one, "text": text} for one, text in files.items()],
+            "name": name, "form": form and form.upper(), "human": human, "author": author, "session": session,
+            "dry_run": dry_run,
+        }  # fmt: skip
+        return await self._write("ingest", IngestReport, given, keyed=False, again=True)
+
+    async def reindex(self, *, keep_old: bool = False) -> ReindexReport:
+        """Make the vectors that are missing, with the server's own embedder."""
+        return await self._write("reindex", ReindexReport, {"keep_old": keep_old}, keyed=False, again=True)
 
     async def create_space(self, name: str, *, strict: bool = False) -> Space:
         """Make a space."""

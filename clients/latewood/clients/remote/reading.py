@@ -19,6 +19,7 @@ from latewood.clients.remote.answers import (
     Entity,
     Entry,
     Hit,
+    MissingDecision,
     Page,
     Precedent,
     Proposal,
@@ -231,6 +232,13 @@ class RemoteReader:
         # Left out is what waits; null is all.
         wanted = ("DecisionStatus", Verbatim(None) if status is None else status)
         return await self._paged("proposals", Page[Proposal], first, after, at, status=wanted)
+
+    async def missing_decisions(
+        self, session: Identified | None = None, *, first: int = 20, after: str | None = None, at: AsOf = NOW
+    ) -> Page[MissingDecision]:
+        """List turns that sound like decisions that nobody recorded, of one session or of *first*, the latest first."""
+        of = ("String", None if session is None else said(session))
+        return await self._paged("missingDecisions", Page[MissingDecision], first, after, at, session=of)
 
     async def timeline(
         self, thing: Identified, *, predicates: Sequence[str] | None = None, known_at: datetime | None = None,

@@ -89,6 +89,17 @@ class SplitInput:
     idempotency_key: str | None = strawberry.field(default=None, description="Repeated, it writes once.")
 
 
+@strawberry.input(description="That an entity has another key.")
+class AliasInput:
+    """That an entity has another key."""
+
+    thing: str = strawberry.field(description="The entity, by id or key.")
+    alias: str = strawberry.field(description="The other key; an entity that has it already is merged.")
+    reason: str | None = strawberry.field(default="an alias", description="Why it means the same.")
+    by: str | None = strawberry.field(default=None, description="Who says so, such as human:ada.")
+    session: str | None = strawberry.field(default=None, description="In which session.")
+
+
 @strawberry.type
 class MergeQuery:
     """What looks alike."""
@@ -123,6 +134,17 @@ class MergeMutation:
             input.absorbed, input.into, reason=input.reason, dry_run=bool(input.dry_run), by=input.by,
             session=input.session, idempotency_key=input.idempotency_key,
         )  # fmt: skip
+
+    @strawberry.mutation(
+        graphql_type=MergePayload,
+        description="Give an entity another key; said again it writes nothing. `split` undoes it.",
+    )
+    async def alias(self, info: Info, input: AliasInput, space: InSpace = None) -> identity.Merge:  # noqa: A002
+        """Give an entity another key."""
+        view = info.context.write(info, space)
+        return await view.memory.alias(
+            input.thing, input.alias, reason=input.reason or "an alias", by=input.by, session=input.session
+        )
 
     @strawberry.mutation(graphql_type=SplitPayload, description="Undo a merge: what moved goes back.")
     async def split(self, info: Info, input: SplitInput, space: InSpace = None) -> identity.Split:  # noqa: A002

@@ -14,6 +14,7 @@ from latewood.server.graphql.connections import Connection, Paged, read_pages
 from latewood.server.graphql.context import Info
 from latewood.server.graphql.inputs import instants
 from latewood.server.graphql.types import Entity, Fact, field
+from latewood.server.graphql.uploads import UploadMutation
 from latewood.storage.port import Page
 
 __all__ = ["UpkeepMutation", "UpkeepQuery"]
@@ -87,8 +88,8 @@ class UpkeepQuery:
 
 
 @strawberry.type
-class UpkeepMutation:
-    """What looks after it."""
+class UpkeepMutation(UploadMutation):
+    """What fills it and looks after it."""
 
     @strawberry.mutation(
         graphql_type=ReindexPayload,
