@@ -11,7 +11,7 @@ from latewood.execution.erasing import ErasedRun, erase_run
 from latewood.execution.logbook import Logbook
 from latewood.execution.showing import Progress, next_command
 from latewood.execution.words import Run, RunStatus, Step, StepStatus, place_of, place_text
-from latewood.execution.workflow import Workflow, arguments
+from latewood.execution.workflow import Workflow, taken_in
 from latewood.execution.writing import Writing, checked_json
 from latewood.graph_schema.clock import from_micros
 from latewood.graph_schema.commands import Command, Expect, Ref
@@ -63,7 +63,7 @@ class Runs:
 
     async def start(self, flow: Workflow[P, Any], *args: P.args, **kwargs: P.kwargs) -> Run:
         """Start a run that the next free worker takes up. Raises InvalidError, LimitError for its input."""
-        given, run_id = arguments(args, kwargs, flow.name), self._book.ids.new()
+        given, run_id = taken_in(flow, args, kwargs), self._book.ids.new()
         spec = spec_of(flow, given, self._book.clock.now())
         commands = [
             *self._write.run(run_id, flow.name, spec, parent=None), *self._write.run_status(run_id, RunStatus.READY)

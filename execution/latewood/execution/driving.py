@@ -9,8 +9,9 @@ from typing import Any, Final, ParamSpec, TypeVar, cast
 
 from latewood.execution.faults import Action, Fault, FaultClass
 from latewood.execution.running import Execution, NondeterministicError, StepFailedError, SuspendedError
+from latewood.execution.schemas import misfit
 from latewood.execution.words import Place, Run, RunStatus, Step, StepStatus, place_text
-from latewood.execution.workflow import HERE, Scope, Workflow, arguments, digest_of, running
+from latewood.execution.workflow import HERE, Scope, Workflow, digest_of, running, taken_in
 from latewood.execution.writing import checked_json
 from latewood.graph_schema.commands import Command, Expect, Ref
 from latewood.graph_schema.errors import ConflictError, LatewoodError
@@ -38,6 +39,7 @@ def spec_of(flow: Workflow[..., Any], given: Mapping[str, Json], now: int) -> di
     return {
         "workflow": flow.name, "version": flow.version, "policy": flow.policy.version, "owner": flow.owner,
         "input": dict(given), "deadline_at": now + round(flow.deadline_s * _SECOND),
+        **({} if flow.path is None else {"path": flow.path}),
     }  # fmt: skip
 
 
@@ -66,6 +68,11 @@ async def _called(execution: Execution, flow: Workflow[..., Any]) -> _End:
         async with deadline:
             returned = await flow.function(*args, **kwargs)
         output = checked_json(returned, f"what the workflow {flow.name} returns")
+        if flow.output_schema is not None:
+            found = misfit(flow.output_schema, output, f"the output_schema of the workflow {flow.name}")
+            if found is not None:
+                words = f"what the workflow {flow.name} returns does not fit its output_schema: {found}"
+                return _trouble(RunStatus.ESCALATED, str(FaultClass.SCHEMA), words)
     except StepFailedError as error:
         return _failed(error)
     except NondeterministicError as error:
@@ -170,7 +177,7 @@ async def child(flow: Workflow[P, R], *args: P.args, **kwargs: P.kwargs) -> R:
 async def _child(
     of: Execution, place: Place, flow: Workflow[..., Any], args: tuple[object, ...], kwargs: Mapping[str, object]
 ) -> Json:  # fmt: skip
-    given = arguments(args, kwargs, flow.name)
+    given = taken_in(flow, args, kwargs)
     digest = digest_of(flow.name, given)
     kept = of.recall(place, flow.name, digest)
     if kept is not None and kept.completed:

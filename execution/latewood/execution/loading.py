@@ -1,4 +1,4 @@
-"""Workflows by the name of the module that they are in."""
+"""Workflows and steps by the name of the module that they are in."""
 
 from __future__ import annotations
 
@@ -8,10 +8,10 @@ import sys
 from collections.abc import Sequence
 from typing import Any
 
-from latewood.execution.workflow import Workflow
+from latewood.execution.workflow import StepOf, Workflow
 from latewood.graph_schema.errors import NotFoundError
 
-__all__ = ["workflows_in"]
+__all__ = ["parts_of", "workflows_in"]
 
 
 def workflows_in(modules: Sequence[str]) -> tuple[Workflow[..., Any], ...]:
@@ -20,10 +20,11 @@ def workflows_in(modules: Sequence[str]) -> tuple[Workflow[..., Any], ...]:
     Raises:
         NotFoundError: there is no such module, or it has no workflow (``run.workflow_unknown``).
     """
-    return tuple(flow for module in modules for flow in _workflows(module))
+    return tuple(flow for module in modules for flow in parts_of(module)[0])
 
 
-def _workflows(module: str) -> list[Workflow[..., Any]]:
+def parts_of(module: str) -> tuple[tuple[Workflow[..., Any], ...], tuple[StepOf[..., Any], ...]]:
+    """Return the workflows and the steps of a module. Raises as `workflows_in` does."""
     if os.getcwd() not in sys.path:  # noqa: PTH109 - what is compared are the texts of sys.path
         sys.path.insert(0, os.getcwd())  # noqa: PTH109
     try:
@@ -32,8 +33,9 @@ def _workflows(module: str) -> list[Workflow[..., Any]]:
         msg = f"there is no module {module[:80]!r} to load workflows from: {error}; run this where it can be imported"
         raise NotFoundError(msg, code="run.workflow_unknown", module=module[:80]) from error
     named: dict[str, Any] = vars(loaded)
-    found: list[Workflow[..., Any]] = [one for one in named.values() if isinstance(one, Workflow)]
-    if not found:
+    flows: list[Workflow[..., Any]] = [one for one in named.values() if isinstance(one, Workflow)]
+    steps: list[StepOf[..., Any]] = [one for one in named.values() if isinstance(one, StepOf)]
+    if not flows:
         msg = f"the module {module[:80]!r} has no workflow; mark a function with @workflow()"
         raise NotFoundError(msg, code="run.workflow_unknown", module=module[:80])
-    return found
+    return tuple(flows), tuple(steps)

@@ -22,7 +22,7 @@ from latewood.execution.logbook import Logbook
 from latewood.execution.overdue import Overdue
 from latewood.execution.running import AbandonedError, Execution
 from latewood.execution.words import OPEN, Claim, Run, RunStatus
-from latewood.execution.workflow import Registry, Workflow, arguments
+from latewood.execution.workflow import Registry, Workflow, taken_in
 from latewood.execution.writing import Writing
 from latewood.graph_schema.commands import Expect, Guard, Ref
 from latewood.graph_schema.errors import ConflictError, LatewoodError, RefusedError, UnavailableError
@@ -145,7 +145,7 @@ class Worker:
         """Start a run here, under one commit, and return it while it goes. Raises as `run` does."""
         self.registry.add(flow)
         book, write = self._book, Writing(self._book.ids)
-        given, run_id, lease = arguments(args, kwargs, flow.name), book.ids.new(), self._held
+        given, run_id, lease = taken_in(flow, args, kwargs), book.ids.new(), self._held
         spec = spec_of(flow, given, book.clock.now())
         claim = Claim(lease.owner, lease.fence)
         commands = [*write.run(run_id, flow.name, spec, parent=None), *write.claim(run_id, claim)]

@@ -17,6 +17,7 @@ from typing import Any, Final, Generic, ParamSpec, Protocol, TypeVar, cast
 
 from latewood.execution.blobs import Transcript
 from latewood.execution.faults import DEFAULT, Policy
+from latewood.execution.schemas import check_schema, misfit
 from latewood.execution.words import Place
 from latewood.execution.writing import checked_json
 from latewood.graph_schema.errors import InvalidError, NotFoundError
@@ -24,7 +25,7 @@ from latewood.graph_schema.values import Json, canonical_json
 
 __all__ = [
     "HERE", "Registry", "Running", "Scope", "StepOf", "Workflow", "addressed", "arguments", "called", "digest_of",
-    "running", "step", "workflow",
+    "running", "step", "taken_in", "workflow",
 ]  # fmt: skip
 
 P = ParamSpec("P")
@@ -73,6 +74,31 @@ def arguments(args: tuple[object, ...], kwargs: Mapping[str, object], where: str
     """Return what a function is called with, as it is kept. Raises InvalidError, LimitError."""
     said = checked_json({"args": list(args), "kwargs": dict(kwargs)}, f"the input of {where}")
     return cast("dict[str, Json]", said)
+
+
+def taken_in(
+    flow: Workflow[..., Any], args: tuple[object, ...], kwargs: Mapping[str, object]
+) -> dict[str, Json]:  # fmt: skip
+    """Return what a run of *flow* is begun with.
+
+    Raises:
+        InvalidError: it is not JSON, or (``run.input``) it does not fit the schema of the workflow.
+        LimitError: it is too large.
+    """
+    given = arguments(args, kwargs, flow.name)
+    if flow.input_schema is not None:
+        try:
+            bound = inspect.signature(flow.function).bind(*args, **kwargs).arguments
+        except TypeError as error:
+            raise InvalidError(
+                f"the workflow {flow.name} is not called like this: {error}", code="run.input"
+            ) from error
+        said = checked_json(dict(bound), f"the input of {flow.name}")
+        found = misfit(flow.input_schema, said, f"the input_schema of the workflow {flow.name}")
+        if found is not None:
+            msg = f"the workflow {flow.name} does not take this: {found}; no run was begun"
+            raise InvalidError(msg, code="run.input", path=found.path)
+    return given
 
 
 def addressed(one: object) -> object:
@@ -148,6 +174,9 @@ class Workflow(Generic[P, R]):
         version: pinned by each run: another version never goes on with it.
         deadline_s: after which a run that has not ended is escalated.
         owner: the actor who is asked when a run cannot go on.
+        path: the paved path that it is on, for `latewood lint`.
+        input_schema: of its arguments, by name; a run whose input does not fit is not begun.
+        output_schema: of what it returns; a run whose output does not fit ends escalated.
     """
 
     function: Callable[P, Awaitable[R]]
@@ -156,6 +185,15 @@ class Workflow(Generic[P, R]):
     policy: Policy = DEFAULT
     deadline_s: float = 90 * 86_400.0
     owner: str | None = None
+    path: str | None = None
+    input_schema: Mapping[str, Json] | None = None
+    output_schema: Mapping[str, Json] | None = None
+
+    def __post_init__(self) -> None:
+        """Check the schemas themselves. Raises InvalidError (``schema.invalid``), LimitError."""
+        for name, schema in (("input_schema", self.input_schema), ("output_schema", self.output_schema)):
+            if schema is not None:
+                check_schema(dict(schema), f"the {name} of the workflow {self.name}")
 
     def __call__(self, *args: P.args, **kwargs: P.kwargs) -> Awaitable[R]:
         """Call the function as it is: in a run its steps belong to that run, outside nothing is kept."""
@@ -164,13 +202,14 @@ class Workflow(Generic[P, R]):
 
 def workflow(
     *, name: str | None = None, version: str = "1", policy: Policy = DEFAULT, deadline_s: float = 90 * 86_400.0,
-    owner: str | None = None,
+    owner: str | None = None, path: str | None = None, input_schema: Mapping[str, Any] | None = None,
+    output_schema: Mapping[str, Any] | None = None,
 ) -> Callable[[Callable[P, Awaitable[R]]], Workflow[P, R]]:  # fmt: skip
     """Mark a function as a workflow: ``@workflow(version="2")``. See `Workflow` for the arguments."""
 
     def mark(function: Callable[P, Awaitable[R]]) -> Workflow[P, R]:
         known = name or getattr(function, "__name__", "workflow")
-        return Workflow(function, known, version, policy, deadline_s, owner)
+        return Workflow(function, known, version, policy, deadline_s, owner, path, input_schema, output_schema)
 
     return mark
 

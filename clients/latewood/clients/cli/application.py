@@ -25,6 +25,7 @@ for _part in (
     "proposing",
     "patterns",
     "running",
+    "paving",
     "portability",
     "rebuilding",
     "upgrading",
