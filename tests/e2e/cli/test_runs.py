@@ -120,3 +120,14 @@ def test_a_server_works_too_and_the_next_one_goes_on(cli: Any, flows: str, tmp_p
 
 def test_a_module_without_workflows_is_refused_before_anything_is_served(cli: Any) -> None:
     assert cli.refused("serve", "--workflows", "json", exit_code=3)["code"] == "run.workflow_unknown"
+
+
+def test_stages_are_ranked_by_cost_and_by_wait(cli: Any, flows: str) -> None:
+    cli.ok("worker", flows, "--until-idle")
+    _start(cli, flows, "Lyon")
+    cli.ok("worker", flows, "--until-idle")
+    found = cli.json("runs", "--stages", "--workflow", "plan")
+    assert (found["runs"], [one["stage"] for one in found["byWait"]]) == (1, ["ask", "price"])
+    said = cli.ok("runs", "--stages")
+    assert said.index("by cost") < said.index("price") < said.index("by wait")
+    assert cli.refused("runs", "--stages", "--status", "done")["code"] == "query.invalid"

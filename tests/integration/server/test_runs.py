@@ -238,3 +238,23 @@ async def test_an_agent_in_any_language_runs_its_run_over_graphql(served: Any) -
     ] == "run.ended"
     told = (await runs_of(served.memory).show(run["id"])).attempts
     assert [len(tries) for tries in told.values() if tries] == [2]
+
+
+async def test_stages_are_ranked_over_graphql(served: Any) -> None:
+    BROKEN.clear()
+    async with worker_of(served.memory, report, poll_s=60) as worker:
+        await worker.start(report, 2)
+        for _ in range(500):
+            if (await runs_of(served.memory).list(statuses=[RunStatus.WAITING])).items:
+                break
+            await worker.look()
+    one = "workflow stage steps tries failed tokens uncounted cost currency seconds p50Seconds p95Seconds waiting"
+    asked = f"{{ stages {{ runs more byCost {{ {one} }} byWait {{ stage p95Seconds waiting }} }} }}"
+    found = (await served.ask(asked))["stages"]
+    assert (found["runs"], found["more"]) == (1, False)
+    assert [(one["stage"], one["steps"], one["tokens"]) for one in found["byCost"]] == [
+        ("summarise", 2, 2_030),
+        ("ask", 1, 0),
+    ]
+    assert [(one["stage"], one["waiting"]) for one in found["byWait"] if one["waiting"]] == [("ask", 1)]
+    assert (await served.refused("{ stages(runs: 1001) { runs } }"))["code"] == "limit.exceeded"

@@ -13,11 +13,13 @@ from latewood.clients.cli.call import Call, command
 from latewood.clients.cli.groups import app, run
 from latewood.clients.cli.options import After, Kind, scalar
 from latewood.graph_schema.clock import from_micros, iso
+from latewood.graph_schema.errors import InvalidError
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from latewood.execution import Run, RunStatus, Shown, Step, Worker, Workflow
+    from latewood.execution.ranking import Ranking
     from latewood.graph_schema.clock import Micros
     from latewood.memory import Memory
     from latewood.storage.port import Page
@@ -38,7 +40,12 @@ def _trouble(one: Run) -> str:
     return f"{one.result['class']}: {one.result.get('message', '')}" if "class" in one.result else ""
 
 
-async def _show_list(call: Call, page: Page[Run]) -> None:
+async def _show_list(call: Call, page: Page[Run] | Ranking) -> None:
+    from latewood.execution.ranking import Ranking
+
+    if isinstance(page, Ranking):
+        _show_stages(call, page)
+        return
     rows = [
         (one.id, one.workflow, one.version, str(one.status), iso(one.started_at), _at(one.wake_at), _trouble(one))
         for one in page.items
@@ -46,6 +53,19 @@ async def _show_list(call: Call, page: Page[Run]) -> None:
     call.screen.table(("run", "workflow", "version", "status", "started", "wakes", "trouble"), rows)
     if page.next is not None:
         call.screen.note(f"more: --after {page.next}")
+
+
+def _show_stages(call: Call, ranking: Ranking) -> None:
+    head = ("workflow", "stage", "steps", "tries", "failed", "tokens", "cost", "p50 s", "p95 s", "all s", "waiting")
+    for title, stages in (("by cost", ranking.by_cost), ("by wait (p95)", ranking.by_wait)):
+        call.screen.say(f"{title}, {ranking.runs} runs", style="bold")
+        rows = [
+            (one.workflow, one.stage, str(one.steps), str(one.tries), str(one.failed), f"{one.tokens:,}",
+             "" if one.cost is None else f"{one.cost} {one.currency or ''}".strip(), f"{one.p50_s:.3f}",
+             f"{one.p95_s:.3f}", f"{one.seconds:.3f}", str(one.waiting))
+            for one in stages
+        ]  # fmt: skip
+        call.screen.table(head, rows)
 
 
 async def _show_run(call: Call, one: Run) -> None:
@@ -104,17 +124,29 @@ async def runs(
         typer.Option("--status", metavar="STATUS", help="Only these: ready, running, waiting, done, ..."),
     ] = None,
     workflow: Annotated[str | None, typer.Option("--workflow", metavar="NAME", help="Only of this workflow.")] = None,
-    first: Annotated[int, typer.Option("--first", metavar="N", help="How many.")] = 50,
+    first: Annotated[
+        int | None, typer.Option("--first", metavar="N", help="How many; 50, and with --stages 200.")
+    ] = None,
     after: After = None,
-) -> Page[Run]:
-    """List runs of workflows, the newest first.
+    stages: Annotated[
+        bool, typer.Option("--stages", help="Rank the stages of the newest runs, by cost and by wait.")
+    ] = False,
+) -> Page[Run] | Ranking:
+    """List runs of workflows, the newest first; or say where they lose money and time.
 
     Example: `latewood runs --status escalated --status waiting`
     """
-    from latewood.memory.runs import runs_of
+    from latewood.execution.ranking import rank_stages
+    from latewood.memory.runs import book_of, runs_of
 
     statuses = [_status(word) for word in status or ()]
-    return await runs_of(call.memory).list(statuses=statuses, workflow=workflow, first=first, after=after)
+    if stages:
+        if statuses or after is not None:
+            raise InvalidError("--stages goes with --workflow and --first only", code="query.invalid")
+        return await rank_stages(book_of(call.memory), workflow=workflow, runs=200 if first is None else first)
+    return await runs_of(call.memory).list(
+        statuses=statuses, workflow=workflow, first=50 if first is None else first, after=after
+    )
 
 
 def _status(word: str) -> RunStatus:
