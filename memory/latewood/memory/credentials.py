@@ -12,7 +12,6 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime
 from enum import StrEnum
-from functools import partial
 from typing import Any, Final, Protocol, cast
 
 from latewood.graph_schema.clock import Clock
@@ -23,6 +22,7 @@ from latewood.graph_schema.ids import IdSource
 from latewood.graph_schema.ledger import body_digest
 from latewood.graph_schema.model import Trust
 from latewood.memory.api import Memory
+from latewood.memory.counting import COUNTS
 from latewood.storage.erasing import erases
 from latewood.storage.port import GraphStore, Refusal
 
@@ -154,6 +154,7 @@ class _Tried:
 
     async def keep(self, receipt: str, space: str, error: LatewoodError, body: bytes) -> None:
         """Keep a refusal under *receipt*."""
+        COUNTS.refused(error.code)
         tried = Refusal(receipt, space, error.code, self._credential.actor, body, error.message)
         with contextlib.suppress(LatewoodError):
             await self._store.refuse(tried)
@@ -173,15 +174,15 @@ class _ScopedStore:
         scope = METHOD_SCOPES[name]
         if scope is None or scope in self._credential.scopes:
             return getattr(self._store, name)
-        return partial(self._refused, name, scope)
 
-    async def _refused(self, name: str, scope: Scope, *given: object, **named: object) -> Any:
-        del named
-        try:
-            _require(self._credential, scope, "this")
-        except ForbiddenError as error:
-            await self._tried.read(name, given[0] if given and isinstance(given[0], str) else "default", error)
-            raise
+        async def refused(*given: object, **_more: object) -> Any:
+            try:
+                _require(self._credential, scope, "this")
+            except ForbiddenError as error:
+                await self._tried.read(name, given[0] if given and isinstance(given[0], str) else "default", error)
+                raise
+
+        return refused
 
 
 class SystemMemory(Memory):

@@ -17,6 +17,7 @@ from latewood.graph_schema.packs.loader import Pack, vocabulary
 from latewood.ingestion.embedding.choice import Choice
 from latewood.ingestion.embedding.port import Embedder
 from latewood.ingestion.embedding.tolerant import TolerantEmbedder
+from latewood.memory.counting import CountedJournal
 from latewood.memory.embedding import Embedding
 from latewood.memory.settings import Settings, Sync
 from latewood.memory.views import Views
@@ -164,4 +165,4 @@ async def open_engine(
         from latewood.storage.sqlite.store import SqliteStore
 
         store = await SqliteStore.open(_path(url), tenant=tenant, clock=clock, ids=ids, words=words, sync=sync)
-    return Engine(store, Journal(), clock, ids, embedding)
+    return Engine(store, CountedJournal(), clock, ids, embedding)

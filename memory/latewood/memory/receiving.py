@@ -23,6 +23,7 @@ from latewood.graph_schema.values import Json, Scalar, Value
 from latewood.ingestion.sources.loading import SourceReport
 from latewood.ingestion.sources.traces import Followed, receive_traces
 from latewood.memory.api import Memory
+from latewood.memory.counting import COUNTS
 from latewood.memory.credentials import BoundMemory
 from latewood.memory.reader import micros_or_none
 from latewood.storage.port import Refusal
@@ -81,6 +82,7 @@ async def note_refusal(memory: Memory, error: LatewoodError, body: bytes) -> str
         if isinstance(memory, BoundMemory):
             await memory.note_refusal(error, digest)
         else:
+            COUNTS.refused(error.code)
             made = error.details["receipt"] = memory.ids.new()
             tried = Refusal(made, memory.space, error.code, memory.default_actor(), digest, error.message)
             with contextlib.suppress(LatewoodError):

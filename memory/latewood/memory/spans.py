@@ -1,10 +1,11 @@
-"""A span for each verb, by the names of OpenTelemetry's GenAI conventions for memory: ids and counts, never words.
+"""A span and a time for each verb, by OpenTelemetry's names for memory (GenAI): ids and counts, never words.
 
 Without an SDK in the process the API's own spans do nothing, and cost next to it.
 """
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable, Coroutine
 from functools import wraps
 from typing import Any, Concatenate, Final, Literal, ParamSpec, Protocol, TypeAlias, TypeVar, cast
@@ -13,6 +14,7 @@ from opentelemetry import trace
 from opentelemetry.trace import Span, SpanKind, StatusCode
 
 from latewood.graph_schema.errors import LatewoodError
+from latewood.memory.counting import COUNTS
 
 __all__ = ["TRACER", "Operation", "spanned"]
 
@@ -44,6 +46,7 @@ def spanned(
     ) -> Callable[Concatenate[S, P], Coroutine[Any, Any, R]]:
         @wraps(verb)
         async def told(self: S, *args: P.args, **kwargs: P.kwargs) -> R:
+            begun, code = time.perf_counter(), None
             # What an exception says may hold users' words: its code is enough.
             with TRACER.start_as_current_span(
                 operation, kind=SpanKind.INTERNAL, record_exception=False, set_status_on_exception=False,
@@ -55,9 +58,12 @@ def spanned(
                 try:
                     result = await verb(self, *args, **kwargs)
                 except LatewoodError as error:
-                    span.set_attribute("error.type", error.code)
+                    code = error.code
+                    span.set_attribute("error.type", code)
                     span.set_status(StatusCode.ERROR)
                     raise
+                finally:
+                    COUNTS.took(verb.__name__, time.perf_counter() - begun, code)
                 _describe(span, result)
                 return result
 

@@ -3,22 +3,22 @@
 from __future__ import annotations
 
 import time
-from bisect import bisect_left
 from collections import Counter
 from collections.abc import Callable, Iterator
 from typing import Final
 
 import structlog
 from opentelemetry import trace
+from opentelemetry.metrics import Meter, Observation
 from opentelemetry.trace import SpanKind, StatusCode
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
+from latewood.memory.counting import COUNTS, METER, Counts, Times
 from latewood.server.identity import SEEN
 
 __all__ = ["Metrics", "Observed"]
 
 _PATHS: Final = ("/graphql", "/mcp", "/v1/traces", "/events", "/health", "/metrics", "/.well-known")
-_BOUNDS_S: Final = (0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0)
 _FAULT: Final = 500
 _log = structlog.get_logger(__name__)
 _tracer = trace.get_tracer("latewood.server")
@@ -32,19 +32,31 @@ def _path_of(path: str) -> str:
 class Metrics:
     """Counts since the process began, in the text format of Prometheus."""
 
-    def __init__(self, waiting: Callable[[], int]) -> None:
-        """Count; *waiting* tells how many writes wait."""
+    def __init__(self, waiting: Callable[[], int], counts: Counts = COUNTS, meter: Meter = METER) -> None:
+        """Count, and tell *meter*; *waiting* tells how many writes wait, *counts* what memory does."""
         self._waiting = waiting
+        self._counts = counts
         self._answers: Counter[tuple[str, str, int]] = Counter()
-        self._times: dict[str, list[int]] = {}
-        self._seconds: Counter[str] = Counter()
+        self._times: dict[str, Times] = {}
         self.running = 0
+        self._told = meter.create_histogram("http.server.request.duration", "s", "Time until an answer was whole.")
+        meter.create_observable_gauge(
+            "latewood.requests.running",
+            [lambda _: [Observation(self.running)]],
+            "{request}",
+            "Open requests and sockets.",
+        )
+        meter.create_observable_gauge(
+            "latewood.writes.waiting", [lambda _: [Observation(self._waiting())]], "{unit}", "Writes that wait."
+        )
 
     def see(self, path: str, method: str, status: int, seconds: float) -> None:
         """Count an answer."""
-        self._answers[path, method if method in ("GET", "POST", "OPTIONS", "DELETE", "WS") else "other", status] += 1
-        self._times.setdefault(path, [0] * (len(_BOUNDS_S) + 1))[bisect_left(_BOUNDS_S, seconds)] += 1
-        self._seconds[path] += seconds  # type: ignore[assignment] # a Counter of seconds
+        method = method if method in ("GET", "POST", "OPTIONS", "DELETE", "WS") else "other"
+        self._answers[path, method, status] += 1
+        self._times.setdefault(path, Times()).see(seconds)
+        said = {"http.request.method": method, "http.route": path, "http.response.status_code": status}
+        self._told.record(seconds, said)
 
     def text(self) -> str:
         """Write everything down."""
@@ -57,19 +69,15 @@ class Metrics:
             yield f'latewood_requests_total{{path="{path}",method="{method}",status="{status}"}} {count}'
         yield "# HELP latewood_request_seconds Time until an answer was whole."
         yield "# TYPE latewood_request_seconds histogram"
-        for path, counts in sorted(self._times.items()):
-            total = 0
-            for bound, count in zip((*_BOUNDS_S, "+Inf"), counts, strict=True):
-                total += count
-                yield f'latewood_request_seconds_bucket{{path="{path}",le="{bound}"}} {total}'
-            yield f'latewood_request_seconds_sum{{path="{path}"}} {self._seconds[path]:.6f}'
-            yield f'latewood_request_seconds_count{{path="{path}"}} {total}'
+        for path, times in sorted(self._times.items()):
+            yield from times.lines("latewood_request_seconds", f'path="{path}"')
         yield "# HELP latewood_requests_running Requests and sockets that are open."
         yield "# TYPE latewood_requests_running gauge"
         yield f"latewood_requests_running {self.running}"
         yield "# HELP latewood_writes_waiting Writes that wait to be committed."
         yield "# TYPE latewood_writes_waiting gauge"
         yield f"latewood_writes_waiting {self._waiting()}"
+        yield from self._counts.lines()
 
 
 class Observed:

@@ -6,14 +6,17 @@ import asyncio
 import json
 import re
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import httpx
 import pytest
 import structlog
 from integration.server.test_identity import OBSERVE, SPACES, guarded
+from opentelemetry.metrics import NoOpMeter
 from starlette.types import Message, Receive, Scope, Send
 
+from latewood.memory.counting import Counts
 from latewood.server import guard
 from latewood.server.observing import Metrics
 from latewood.server.throttle import Throttle
@@ -51,6 +54,77 @@ def test_buckets_hold_what_took_no_longer() -> None:
     assert [number(text, f'latewood_request_seconds_bucket{{path="/mcp",le="{bound}"}}') for bound in ("0.005", "0.01", "2.5", "5.0", "+Inf")] == [1, 2, 2, 3, 4]  # fmt: skip
     assert number(text, 'latewood_requests_total{path="/mcp",method="other",status="200"}') == 4
     assert number(text, "latewood_writes_waiting") == 7
+
+
+async def test_writes_refusals_and_recalls_are_counted(tmp_path: Path) -> None:
+    async with guarded(tmp_path) as asked:
+        admin, writer = await asked.key("admin"), await asked.key("read", "write")
+
+        async def counted() -> dict[str, float]:
+            text = (await asked.served.client.get("/metrics", headers={"authorization": f"Bearer {admin}"})).text
+            assert all(LINE.fullmatch(one) for one in text.splitlines() if not one.startswith("#")), text
+            return {one.rpartition(" ")[0]: float(one.rpartition(" ")[2]) for one in text.splitlines() if one[0] != "#"}
+
+        before = await counted()
+        for _ in range(2):
+            await asked.post(writer, OBSERVE.replace("by: $by", 'by: $by, idempotencyKey: "k"'))
+        await asked.code(writer, 'mutation { retract(input: {fact: "0197d4a0-0000-7000-8000-000000000000"}) { id } }')
+        await asked.code(admin, SPACES.replace("spaces { name }", 'recall(query: "late") { hits { __typename } }'))
+        await asked.post(writer, '{ recall(query: "late") { hits { __typename } } }')
+        after = await counted()
+
+    names = [
+        *(f'latewood_writes_total{{outcome="{one}"}}' for one in ("stored", "replayed", "refused")),
+        'latewood_refusals_total{code="credential.scope"}', 'latewood_verb_seconds_count{verb="recall"}',
+    ]  # fmt: skip
+    assert [after[name] - before.get(name, 0) for name in names] == [1, 1, 1, 1, 2]
+
+
+class Told(NoOpMeter):
+    """A meter that keeps what it is told, as an SDK would export it."""
+
+    def __init__(self) -> None:
+        super().__init__("test")
+        self.said: dict[str, list[tuple[float, Any]]] = {}
+        self.looked: dict[str, Any] = {}
+
+    def _instrument(self, name: str) -> Any:
+        said = self.said.setdefault(name, [])
+
+        def take(value: float, attributes: Any) -> None:
+            said.append((value, attributes))
+
+        return SimpleNamespace(add=take, record=take)
+
+    def create_counter(self, name: str, unit: str = "", description: str = "") -> Any:
+        return self._instrument(name)
+
+    def create_histogram(self, name: str, unit: str = "", description: str = "", **_more: Any) -> Any:
+        return self._instrument(name)
+
+    def create_observable_gauge(self, name: str, callbacks: Any = None, unit: str = "", description: str = "") -> Any:
+        self.looked[name] = lambda: next(iter(callbacks[0](None))).value
+
+
+def test_opentelemetry_is_told_the_same_numbers() -> None:
+    meter = Told()
+    counts = Counts(meter)
+    shown = Metrics(lambda: 7, counts, meter)
+    shown.running = 2
+    shown.see("/mcp", "BREW", 200, 3.0)
+    counts.wrote("stored")
+    counts.refused("trust.too_low")
+    counts.took("recall", 0.25, "query.invalid")
+    text = shown.text()
+
+    assert meter.said == {
+        "http.server.request.duration": [(3.0, {"http.request.method": "other", "http.route": "/mcp", "http.response.status_code": 200})],
+        "latewood.writes": [(1, {"latewood.outcome": "stored"})], "latewood.refusals": [(1, {"error.type": "trust.too_low"})],
+        "latewood.verb.duration": [(0.25, {"latewood.verb": "recall", "error.type": "query.invalid"})],
+    }  # fmt: skip
+    assert {name: look() for name, look in meter.looked.items()} == {"latewood.requests.running": 2, "latewood.writes.waiting": 7}  # fmt: skip
+    assert number(text, 'latewood_writes_total{outcome="stored"}') == number(text, 'latewood_refusals_total{code="trust.too_low"}') == 1  # fmt: skip
+    assert number(text, 'latewood_verb_seconds_sum{verb="recall"}') == 0.25
 
 
 async def test_counts_take_the_scope_admin(tmp_path: Path) -> None:
