@@ -27,9 +27,11 @@ __all__ = [
     "Expect",
     "Guard",
     "History",
+    "Hold",
     "Ref",
     "Release",
     "Retract",
+    "Room",
     "SourceSpec",
     "Unit",
 ]
@@ -194,6 +196,31 @@ class Guard:
 
 
 @dataclass(frozen=True, slots=True)
+class Hold:
+    """The unit counts only while *owner* has *message* of the group *group* under *fence*, judged like a guard.
+
+    Attributes:
+        group: the id of the group's node; *message* that of the message's.
+    """
+
+    group: str
+    message: str
+    owner: str
+    fence: int
+
+
+@dataclass(frozen=True, slots=True)
+class Room:
+    """The unit counts only if the consumer group *group* has fewer than *pending_max* messages pending, and if those
+    have fewer than *bytes_max* bytes in all, judged like a guard.
+    """
+
+    group: str
+    pending_max: int
+    bytes_max: int
+
+
+@dataclass(frozen=True, slots=True)
 class ActorSpec:
     """Who writes: *key* such as ``human:ada`` or ``agent:planner``, perhaps on behalf of another actor."""
 
@@ -245,5 +272,7 @@ class Unit:
     expects: tuple[Expect, ...] = ()
     history: History | None = None
     guard: Guard | None = None
+    holds: tuple[Hold, ...] = ()
+    rooms: tuple[Room, ...] = ()
     vectors: Mapping[str, bytes] = field(default_factory=dict[str, bytes])
     generation: str | None = None

@@ -34,6 +34,8 @@ __all__ = [
 
 CODES: Final[Mapping[str, str]] = {
     "actor.missing": "The handle has no actor, so it may read but not write. Open it with by='human:you' or pass by=.",
+    "channel.full": "The channel has as many messages pending as it may; the error says how many. Try again later.",
+    "channel.unknown": "No channel or group of this name in this space; `latewood messages channels` lists them.",
     "content.erased": "What was named was erased already; only its tombstone is left. Write under a new key.",
     "credential.actor": "A credential writes in the name of its own actor, to its own tenant; leave both out.",
     "credential.expired": "The key or token has expired or was revoked. Ask whoever made it for another.",
@@ -75,6 +77,9 @@ CODES: Final[Mapping[str, str]] = {
     "ledger.corrupt": "The ledger does not verify; the first bad row is named.",
     "limit.exceeded": "A named limit was met; the error has its name and value.",
     "maven.missing": "Maven was not found; it fetches Neo4j once. The error says how to install it.",
+    "message.expired": "The message is past its expiry before it was published.",
+    "message.refused": "The message does not fit its channel's schema; the error has the path. Nothing was enqueued.",
+    "message.unknown": "No message, delivery or dead letter with this id in this space.",
     "merge.exists": "The node was merged into another already. Split it first, or merge the other one.",
     "merge.invalid": "This cannot be merged or split, or only with `merge` and `split`: see the message.",
     "model.answer_invalid": "The model's server answered with something else than a chat's answer; see the message.",
@@ -112,7 +117,8 @@ CODES: Final[Mapping[str, str]] = {
     "run.step_failed": "A step of a workflow failed for good, after all that its policy allows.",
     "run.unknown": "No run or step of a workflow with this id or key in this space; `latewood runs` lists the runs.",
     "run.workflow_unknown": "The worker knows no workflow of this name, or two of one name and version.",
-    "schema.invalid": "This is no JSON Schema 2020-12 that stands alone; the error says where.",
+    "schema.breaking": "The new schema would break consumers of the channel; the error names them and what breaks.",
+    "schema.invalid": "This is no JSON Schema 2020-12 that stands alone, or it is too large; the error says where.",
     "schema.older": "The database has an older schema that is not upgraded unasked. Run `latewood migrate`.",
     "schema.newer": "The database was written by a newer Latewood. Upgrade before you open it.",
     "setting.invalid": "A setting cannot be honoured.",

@@ -49,7 +49,11 @@ class NodeKind(StrEnum):
     RUN = "run"
     STEP = "step"
     ATTEMPT = "attempt"
+    CHANNEL = "channel"
+    GROUP = "group"
     MESSAGE = "message"
+    DELIVERY = "delivery"
+    DEADLETTER = "deadletter"
     CASE = "case"
     BLOB = "blob"
 

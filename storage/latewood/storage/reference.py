@@ -45,6 +45,7 @@ from latewood.storage.port import (
 )
 from latewood.storage.rebuilding import STEP_ROWS, RebuildStep, check_limit, check_sound, read_place
 from latewood.storage.reference_erasing import forget
+from latewood.storage.reference_handing import Handing
 from latewood.storage.reference_listing import HIDDEN, changes, facts, search_text
 from latewood.storage.reference_rebuilding import rebuild
 from latewood.storage.reference_replaying import adopted, image_of, replayed, rows_of
@@ -83,7 +84,7 @@ def _check_count(count: int) -> None:
         raise LimitError(msg, limit="IDS_MAX", maximum=IDS_MAX)
 
 
-class ReferenceStore(MemorySearch):
+class ReferenceStore(MemorySearch, Handing):
     """A graph store in plain lists."""
 
     def __init__(

@@ -14,7 +14,7 @@ from latewood.storage.replaying import LedgerRow, ReplayedUnit, planned_unit
 
 __all__ = ["rebuild"]
 
-_VIEWS: Final = ("nodes", "by_key", "places", "claims", "keys_of", "retractions", "predicates", "names")
+_VIEWS: Final = ("nodes", "by_key", "places", "claims", "keys_of", "retractions", "predicates", "names", "queued")
 
 
 def _replayed(log: SpaceLog, units: Mapping[str, list[LedgerEntry]]) -> SpaceLog:

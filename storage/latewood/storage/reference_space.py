@@ -24,7 +24,9 @@ from latewood.storage.merging import pull_in
 from latewood.storage.needing import needs_of
 from latewood.storage.planning import plan
 from latewood.storage.plans import Plan, predicate_of, receipt_of, recorded_time
+from latewood.storage.queueing import Queued
 from latewood.storage.reference_erasing import Taken, find, take
+from latewood.storage.reference_waiting import Held, Place, check_unit_held, follow
 from latewood.storage.replaying import ReplayedUnit
 from latewood.storage.rows import FactRow, Known, Needs, NodeRow, SpaceRow
 
@@ -96,6 +98,8 @@ class SpaceLog:
         self.leases: dict[str, LeaseRow] = {}
         self.taken: list[Taken] = []
         self.vectors: dict[str, Vectors] = {}
+        self.queued: dict[Place, Queued] = {}
+        self.held: dict[Place, Held] = {}
         self._ops: dict[bytes, tuple[bytes, Receipt]] = {}
 
     def head(self, ledger: LedgerName) -> Micros:
@@ -119,6 +123,7 @@ class SpaceLog:
         if unit.guard is not None:
             row = self.leases.get(unit.guard.name, LeaseRow())
             check_lease(row, unit.guard.name, unit.guard.owner, unit.guard.fence, clock.now())
+        check_unit_held(self.queued, self.held, unit, clock.now())
         planned = plan(unit, self._known(unit, clock, repeated=repeated), words, clock, ids)
         for event in planned.events:
             self._append(unit, planned, event, op)
@@ -212,6 +217,8 @@ class SpaceLog:
             entries = self.ledgers[entry.ledger]
             self.taken.append(take(entry, entries, self.log, self.retractions, self.nodes, self.by_key))
             self.names.update(erasure_of(event).keys)
+        if entry.ledger == "execution":
+            follow(self.queued, self.held, entry, self.row.secret)
         if event.subject in self.nodes:
             self.nodes[event.subject] = replace(self.nodes[event.subject], version=entry.seq)
 

@@ -18,6 +18,7 @@ from latewood.storage.conformance import (
     lifecycle,
     memories,
     portability,
+    queueing,
     reading,
     rebuilding,
     receipts,
@@ -52,6 +53,7 @@ CAPABILITIES: Final[Mapping[str, tuple[Check, ...]]] = {
     "rebuild": rebuilding.CHECKS,
     "tenancy": tenancy.CHECKS,
     "leases": leases.CHECKS,
+    "messages": queueing.CHECKS,
     "bounds": bounds.CHECKS,
     "lifecycle": lifecycle.CHECKS,
 }

@@ -22,7 +22,7 @@ __all__ = [
     "upgrade",
 ]
 
-SCHEMA_VERSION: Final = 2
+SCHEMA_VERSION: Final = 3
 _ONLINE_S: Final = 60
 
 

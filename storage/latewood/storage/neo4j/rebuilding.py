@@ -31,6 +31,7 @@ from latewood.storage.deriving import (
     receipt_mended,
     rows_by_key,
 )
+from latewood.storage.neo4j import waiting
 from latewood.storage.neo4j.database import Query
 from latewood.storage.neo4j.database import Row as Cells
 from latewood.storage.neo4j.gathering import LEDGER_NUMBER
@@ -172,13 +173,12 @@ class Rebuilder:
             gone = buried(row.event for row in self._rows("erasures"))
         if phase == "nodes":
             self._nodes(derive_nodes(rows, gone))
+            waiting.compare(self._query, self._n, self._space, self.found, rows, repair=self._repair)
         elif phase == "facts":
             self._links(derive_nodes(rows, gone))
             self._facts(rows, gone)
         else:
             self._keys(rows, gone)
-
-    # Nodes, and what links sources with who said it.
 
     def _nodes(self, derived: Mapping[str, DerivedNode]) -> None:
         stored = {cells[0]: cells for cells in self._run("nodes", ids=list(derived))}
@@ -432,6 +432,7 @@ class Rebuilder:
                 self.found.add(view, "extra", str(own), "", "no row of a ledger stands behind it")
                 if self._repair:
                     self._run("drop", id=element)
+        waiting.compare_strays(self._query, self._n, self.found, repair=self._repair)
         for element, own in self._some("stray_stretch", limit):
             self.found.add("stretch", "extra", str(own), "", "it does not begin at the subject of a fact")
             if self._repair:

@@ -103,6 +103,7 @@ class Replayer(GroupWriter):
                 self._prepare(space.number, [row.entry.event for one in units[place + 1 :] for row in one.rows])
             reach("replay.unit")
         group.flush()
+        self._queue.flush()
         reach("replay.written")
         return len(events)
 
@@ -128,6 +129,8 @@ class Replayer(GroupWriter):
         ledger.seq, ledger.hash, ledger.recorded_at, ledger.moved = last.seq, last.hash, last.recorded_at, True
         self._nodes(space, ledger, unit.plan, base_seq)
         self._apply(space, ledger, unit.plan, changes, base_seq)
+        if unit.ledger == "execution":
+            self._queue.follow(n, space.row.secret, unit.plan.events, base_seq)
         self._erase(space, unit.ledger, unit.plan.events)
         if unit.receipt is None:
             return

@@ -1,4 +1,4 @@
-// Schema 2. Constraints and indexes of Neo4j Community; and each statement may run any number of times.
+// Schema 3. Constraints and indexes of Neo4j Community; and each statement may run any number of times.
 // `Event` is the ledger and the truth; everything else can be rebuilt. `space` is the number of a space.
 // Several that met at the first opening could leave a counter of spaces each.
 MATCH (c:Latewood) WITH c ORDER BY coalesce(c.spaces, 0) DESC
@@ -27,3 +27,11 @@ CREATE INDEX latewood_refusal_id IF NOT EXISTS FOR (n:Refusal) ON (n.tenant, n.i
 CREATE INDEX latewood_fact_retraction IF NOT EXISTS FOR (n:Fact) ON (n.space, n.retraction);
 CREATE CONSTRAINT latewood_generation IF NOT EXISTS FOR (n:SpaceGeneration) REQUIRE (n.space, n.name) IS UNIQUE;
 CREATE CONSTRAINT latewood_vector IF NOT EXISTS FOR (n:SpaceVector) REQUIRE (n.space, n.fact, n.generation) IS UNIQUE;
+CREATE CONSTRAINT latewood_queued IF NOT EXISTS FOR (n:SpaceQueued) REQUIRE (n.space, n.message, n.group) IS UNIQUE;
+CREATE CONSTRAINT latewood_lane IF NOT EXISTS FOR (n:SpaceLane) REQUIRE (n.space, n.group) IS UNIQUE;
+CREATE INDEX latewood_queued_ready IF NOT EXISTS FOR (n:SpaceQueued) ON (n.ready);
+CREATE INDEX latewood_queued_later IF NOT EXISTS FOR (n:SpaceQueued) ON (n.later);
+CREATE INDEX latewood_queued_line IF NOT EXISTS FOR (n:SpaceQueued) ON (n.line);
+CREATE INDEX latewood_queued_place IF NOT EXISTS FOR (n:SpaceQueued) ON (n.place);
+CREATE INDEX latewood_queued_message IF NOT EXISTS FOR (n:SpaceQueued) ON (n.space, n.message);
+CREATE INDEX latewood_queued_group IF NOT EXISTS FOR (n:SpaceQueued) ON (n.space, n.group);

@@ -26,6 +26,7 @@ from latewood.storage.neo4j import leases, listing, rebuilding, replaying, verif
 from latewood.storage.neo4j.database import Address, Engine, Head, LostReplyError, Query
 from latewood.storage.neo4j.erasing import BEYOND
 from latewood.storage.neo4j.gathering import Cache, space_row
+from latewood.storage.neo4j.handing import Handing
 from latewood.storage.neo4j.migrations import SCHEMA_VERSION, drop_words_index, ensure_words_index, prepare
 from latewood.storage.neo4j.reading import Reading
 from latewood.storage.neo4j.rebuilding import PHASES, Rebuilder
@@ -66,7 +67,7 @@ _REJOIN_S: Final = 15.0
 T = TypeVar("T")
 
 
-class Neo4jStore(MemorySearch):
+class Neo4jStore(MemorySearch, Handing):
     """A graph store over one Neo4j database, which several processes may share; made by `open`."""
 
     def __init__(

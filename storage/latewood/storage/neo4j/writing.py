@@ -30,6 +30,7 @@ from latewood.storage.neo4j.erasing import take
 from latewood.storage.neo4j.gathering import Cache, Group, LazyRows, LedgerHead, SpaceHeads
 from latewood.storage.neo4j.keys import FactRef, KeyImage
 from latewood.storage.neo4j.vectors import current_number
+from latewood.storage.neo4j.waiting import QueueWriter
 from latewood.storage.planning import plan
 from latewood.storage.plans import Plan, receipt_of
 from latewood.storage.port import Committed
@@ -60,6 +61,7 @@ class GroupWriter:
         """Write through *query*. *resumed*: an earlier try may have been kept without our hearing of it."""
         self._engine = engine
         self._group = Group(query, engine, cache, tenant, clock, words)
+        self._queue = QueueWriter(query)
         self._tenant = tenant
         self._clock = clock
         self._ids = ids
@@ -71,6 +73,8 @@ class GroupWriter:
         """Write *units* in order."""
         self._group.lock(unit.space for unit in units)
         self._group.look_up(units)
+        spaces = self._group.spaces
+        self._queue.look_up((spaces[unit.space].number, unit) for unit in units if unit.space in spaces)
         reach("group.heads_read")
         answers: list[Committed] = []
         for unit in units:
@@ -79,6 +83,7 @@ class GroupWriter:
             except RefusedError as error:
                 answers.append(error)
         self._group.flush()
+        self._queue.flush()
         reach("group.written")
         return tuple(answers)
 
@@ -108,6 +113,7 @@ class GroupWriter:
             raise ConflictError(f"the id {unit.id} belongs to another unit", code="key.taken", id=unit.id)
         if unit.guard is not None:
             leases.check(self._group.query, n, unit.guard, self._clock.now())
+        self._queue.check(n, unit, self._clock.now())
         ledger = space.ledgers[unit.ledger]
         planned = plan(unit, self._group.known(space, ledger, unit), self._words, self._clock, self._ids)
         changes, not_holding = self._settle(space, ledger, planned)
@@ -116,6 +122,8 @@ class GroupWriter:
         self._append(space, ledger, unit, planned, op)
         self._nodes(space, ledger, planned, base_seq)
         self._apply(space, ledger, planned, changes, base_seq)
+        if unit.ledger == "execution":
+            self._queue.follow(n, space.row.secret, planned.events, base_seq)
         if current is not None:
             self._group.pending.keep_vectors(n, current[0], vectors)
         receipt = receipt_of(unit, planned, ledger.seq, not_holding, self._erase(space, unit.ledger, planned.events))

@@ -241,8 +241,11 @@ class Engine:
 
         return await asyncio.get_running_loop().run_in_executor(self._readers, run)
 
-    async def write(self, work: Callable[[Database], T], *, begin: bool = True) -> T:
-        """Run *work* in the writer thread, in one transaction that is kept whole or not at all."""
+    async def write(self, work: Callable[[Database], T], *, begin: bool = True, lasting: bool = True) -> T:
+        """Run *work* in the writer thread, in one transaction that is kept whole or not at all.
+
+        What is not *lasting* survives the end of the process, and may be lost when the machine ends.
+        """
         self._check_open()
 
         def run() -> T:
@@ -250,8 +253,10 @@ class Engine:
                 connection = self._connection()
                 if not begin:
                     return work(connection)
-                connection.execute("begin immediate")
+                if not lasting and self.sync == "full":
+                    connection.pragma("synchronous", "normal")
                 try:
+                    connection.execute("begin immediate")
                     answer = work(connection)
                     connection.execute("commit")
                     self._check_file()
@@ -261,6 +266,9 @@ class Engine:
                     if connection.in_transaction:
                         connection.execute("rollback")
                     raise
+                finally:
+                    if not lasting:
+                        connection.pragma("synchronous", self.sync)
             return answer
 
         return await self._writer.run(run)

@@ -22,6 +22,7 @@ from latewood.graph_schema.errors import InvalidError, UnavailableError
 from latewood.storage.crashpoints import reach
 from latewood.storage.sqlite.database import Database, Row, number
 from latewood.storage.sqlite.memories import add_search
+from latewood.storage.sqlite.waiting import add_queue
 from latewood.storage.upgrades import Upgrade
 
 __all__ = ["APPLICATION_ID", "CURRENT", "SCHEMA_VERSION", "Migration", "Schema", "migrate", "prepare"]
@@ -48,6 +49,7 @@ def _create(connection: Database) -> None:
     text = resources.files("latewood.storage.sqlite").joinpath("schema.sql").read_text(encoding="utf-8")
     connection.execute(text)
     add_search(connection)
+    add_queue(connection)
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,7 +76,10 @@ class Schema:
 
 CURRENT: Final = Schema(
     first=1, create=_create,
-    migrations=(Migration(2, "search by fact: a view of the facts that carry text, and vectors", add_search),),
+    migrations=(
+        Migration(2, "search by fact: a view of the facts that carry text, and vectors", add_search),
+        Migration(3, "messages: what waits for whom", add_queue),
+    ),
 )  # fmt: skip
 """What this Latewood knows."""
 SCHEMA_VERSION: Final = CURRENT.version

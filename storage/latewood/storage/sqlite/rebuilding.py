@@ -33,7 +33,7 @@ from latewood.storage.queries import load_queries
 from latewood.storage.rebuilding import Findings, Place, What, next_phase, subjects_within
 from latewood.storage.receipts import receipt_from_json, receipt_to_json
 from latewood.storage.rows import SpaceRow
-from latewood.storage.sqlite import memories
+from latewood.storage.sqlite import memories, waiting
 from latewood.storage.sqlite.database import Cell, Statements
 from latewood.storage.sqlite.reading import Reading
 from latewood.storage.sqlite.records import LEDGER_NUMBER, texts_of
@@ -152,6 +152,7 @@ class Rebuilder:
         cells = {id_text(cast("bytes", one[1])): one for one in self._all("nodes", self._n, _hex(ids))}
         if phase == "nodes":
             self._nodes(derived, cells)
+            waiting.compare(self._db, self._n, self._space, self.found, rows, ids, repair=self._repair)
         else:
             self._keys(rows, gone, {one: cast("int", found[0]) for one, found in cells.items()})
 
@@ -387,6 +388,7 @@ class Rebuilder:
             self.found.add("text", "extra", f"row {rowid}", "", "the words of nothing")
             if self._repair:
                 self._put_text(cast("int", rowid), None)
+        waiting.compare_strays(self._db, self._n, self.found, repair=self._repair)
         self._heads()
 
     def _heads(self) -> None:

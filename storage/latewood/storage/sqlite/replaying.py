@@ -124,6 +124,8 @@ class Replayer(GroupWriter):
             self._db.later(insert, written)
         self._nodes(space, unit.plan, base_seq)
         self._claims(space, unit.plan, keys)
+        if unit.ledger == "execution":
+            self._queue.follow(space.n, space.row.secret, unit.plan.events, base_seq)
         self._erase(space, unit.ledger, unit.plan.events)
         if unit.receipt is not None:
             text = rename_receipt(unit.receipt, name)

@@ -48,6 +48,7 @@ from latewood.storage.rows import SpaceRow, as_known
 from latewood.storage.sqlite import erasing, leases, ledgers, listing, rebuilding, replaying
 from latewood.storage.sqlite.database import Database, number
 from latewood.storage.sqlite.engine import Engine
+from latewood.storage.sqlite.handing import Handing
 from latewood.storage.sqlite.migrations import SCHEMA_VERSION
 from latewood.storage.sqlite.reading import NO_BOUND, Reading
 from latewood.storage.sqlite.rebuilding import PHASES, Rebuilder
@@ -71,7 +72,7 @@ def _forget() -> None:
     forget_names()
 
 
-class SqliteStore(MemorySearch):
+class SqliteStore(MemorySearch, Handing):
     """A graph store in one file. Make it with `open`."""
 
     def __init__(self, engine: Engine, *, tenant: str, clock: Clock, ids: IdSource, words: Vocabulary) -> None:

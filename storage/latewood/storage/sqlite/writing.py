@@ -36,6 +36,7 @@ from latewood.storage.sqlite.cache import Cache, CachedLedger, CachedSpace
 from latewood.storage.sqlite.database import Database
 from latewood.storage.sqlite.records import ERASED, LEDGER_NUMBER, find_space, node_row, texts_of
 from latewood.storage.sqlite.stretches import SqliteRows, apply_repair, holder_of_key
+from latewood.storage.sqlite.waiting import QueueWriter
 
 __all__ = ["GroupWriter"]
 
@@ -82,6 +83,7 @@ class GroupWriter:
         self._taken: set[tuple[int, str]] = set()
         self._numbers: dict[tuple[int, str], int] = {}
         self._vectors: dict[int, list[tuple[int, bytes]]] = {}
+        self._queue = QueueWriter(self._db)
         cache.refresh(connection)
 
     def commit(self, units: Sequence[Unit]) -> tuple[Committed, ...]:
@@ -104,8 +106,9 @@ class GroupWriter:
         return tuple(answers)
 
     def _finish(self) -> None:
-        """Write what waits, the memories among it and their vectors."""
+        """Write what waits, the memories among it and their vectors, and who is to get which message."""
         self._db.flush()
+        self._queue.flush()
         memories.remember(self._db)
         for generation, vectors in self._vectors.items():
             memories.put_vectors(self._db, generation, vectors)
@@ -148,6 +151,8 @@ class GroupWriter:
                 return self._replay(unit, cast("bytes", earlier[0]), cast("str", earlier[1]))
         if unit.guard is not None:
             leases.check(self._db, space.n, unit.guard, self._clock.now())
+        if unit.holds or unit.rooms:
+            self._queue.check(space.n, unit, self._clock.now())
         ledger = self._ledger(space, unit.ledger)
         planned = plan(unit, self._known(space, unit, ledger.recorded_at), self._words, self._clock, self._ids)
         keys, not_holding = self._settle(space, planned)
@@ -157,6 +162,8 @@ class GroupWriter:
         last_seq = ledger.seq + len(planned.events)
         self._nodes(space, planned, ledger.seq)
         self._claims(space, planned, keys)
+        if unit.ledger == "execution":
+            self._queue.follow(space.n, space.row.secret, planned.events, ledger.seq)
         receipt = receipt_of(unit, planned, last_seq, not_holding, self._erase(space, unit.ledger, planned.events))
         self._db.later(
             self._sql["insert_receipt"], (id_bytes(unit.id), space.n, op, unit.body, receipt_to_json(receipt))
