@@ -16,7 +16,7 @@ from referencing.exceptions import Unresolvable
 from latewood.graph_schema.errors import InvalidError, LimitError
 from latewood.graph_schema.values import Json, canonical_json
 
-__all__ = ["SCHEMA_BYTES_MAX", "Misfit", "check_schema", "misfit", "short"]
+__all__ = ["SCHEMA_BYTES_MAX", "Misfit", "check_schema", "joined", "misfit", "references", "short"]
 
 SCHEMA_BYTES_MAX: Final = 64_000
 """Most bytes of a schema."""
@@ -56,7 +56,7 @@ def check_schema(schema: object, what: str) -> dict[str, Json]:
     except SchemaError as error:
         msg = f"{what} is none of JSON Schema 2020-12: {_path(error.absolute_path)}: {short(error.message)}"
         raise InvalidError(msg, code="schema.invalid") from error
-    for place, target in _references(document, "$"):
+    for place, target in references(document, "$"):
         if not target.startswith("#"):
             msg = f"{what} refers elsewhere at {place}: {target[:80]!r}; nothing is fetched: put it under $defs"
             raise InvalidError(msg, code="schema.invalid")
@@ -77,15 +77,16 @@ def misfit(schema: Mapping[str, Json], data: Json, what: str) -> Misfit | None:
     return _told(max(found, key=relevance), len(found) - 1) if found else None
 
 
-def _references(schema: Json, place: str) -> Iterable[tuple[str, str]]:
+def references(schema: Json, place: str) -> Iterable[tuple[str, str]]:
+    """Yield where a schema refers to another, and to which."""
     if isinstance(schema, dict):
         for name, value in schema.items():
             if name in ("$ref", "$dynamicRef") and isinstance(value, str):
                 yield place, value
-            yield from _references(value, f"{place}.{name}")
+            yield from references(value, f"{place}.{name}")
     elif isinstance(schema, list):
         for item in schema:
-            yield from _references(item, place)
+            yield from references(item, place)
 
 
 @lru_cache(maxsize=256)
@@ -101,18 +102,19 @@ def _told(error: ValidationError, more: int) -> Misfit:
         wanted = cast("list[str]", error.validator_value)
         given = cast("dict[str, object]", error.instance)
         missing = next((one for one in wanted if one not in given), "")
-        return Misfit(_joined(path, missing), "required", more)
+        return Misfit(joined(path, missing), "required", more)
     return Misfit(path, f"does not fit {error.validator}: {short(str(error.validator_value))}", more)
 
 
 def _path(parts: Iterable[str | int]) -> str:
     path = "$"
     for part in parts:
-        path = f"{path}[{part}]" if isinstance(part, int) else _joined(path, part)
+        path = f"{path}[{part}]" if isinstance(part, int) else joined(path, part)
     return path[:_WORDS_MAX]
 
 
-def _joined(path: str, name: str) -> str:
+def joined(path: str, name: str) -> str:
+    """Return the JSON path of a member."""
     return f"{path}.{name}" if name.isidentifier() else f"{path}[{name!r}]"
 
 

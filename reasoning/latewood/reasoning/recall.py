@@ -63,7 +63,10 @@ _DECISION_WORDS: Final = (RECORD, OUTCOME)
 _NAME_CHARS_MIN: Final = 2
 _MARKS: Final = frozenset({STATUS, "client", "proposal", "read_by_model"})
 """Predicates whose texts mark where a thing stands, and say nothing of it."""
-_WORKINGS: Final = frozenset({NodeKind.RUN, NodeKind.STEP, NodeKind.ATTEMPT, NodeKind.BLOB})
+_WORKINGS: Final = frozenset({
+    NodeKind.RUN, NodeKind.STEP, NodeKind.ATTEMPT, NodeKind.CHANNEL, NodeKind.GROUP, NodeKind.MESSAGE,
+    NodeKind.DELIVERY, NodeKind.DEADLETTER, NodeKind.BLOB,
+})  # fmt: skip
 _PROPOSAL: Final = "proposal"
 
 Embed: TypeAlias = Callable[[str], Awaitable["tuple[str, bytes] | None"]]

@@ -54,7 +54,8 @@ class Handing:
             except ConflictError:
                 continue
             place = (hold.group, hold.message)
-            log.held[place] = replace(log.held[place], owner=None, until=0)
+            held = log.held[place]
+            log.held[place] = replace(held, owner=None, until=0, taken=held.taken - 1)
             count += 1
         return count
 

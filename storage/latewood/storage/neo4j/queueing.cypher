@@ -78,7 +78,7 @@ MATCH (q:SpaceQueued {space: $space, group: $group, message: $message}) SET q.la
 // Let messages be nobody's.
 UNWIND $places AS one
 MATCH (q:SpaceQueued {space: $space, group: one[0], message: one[1]})
-SET q.later = null, q.ready = q.rank, q.owner = null, q.until = 0;
+SET q.later = null, q.ready = q.rank, q.owner = null, q.until = 0, q.taken = q.taken - 1;
 
 // name: list
 // What waits for a group, by its place.

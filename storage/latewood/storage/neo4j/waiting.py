@@ -30,7 +30,17 @@ from latewood.storage.queueing import (
 from latewood.storage.rebuilding import Findings
 from latewood.storage.rows import SpaceRow
 
-__all__ = ["QueueWriter", "compare", "compare_strays", "later_text", "place_text", "queries", "queue_row", "rank_text"]
+__all__ = [
+    "QueueWriter",
+    "compare",
+    "compare_strays",
+    "later_text",
+    "place_text",
+    "queries",
+    "queue_row",
+    "rank_text",
+    "rows_at",
+]
 
 _STRAYS_MAX: Final = 1_000
 _Place = tuple[str, str]

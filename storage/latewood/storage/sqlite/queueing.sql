@@ -66,7 +66,7 @@ update queued set at = ? where space = ? and grp = ? and message = ?
 
 -- name: hand_back
 -- Let a message be nobody's.
-update queued set state = 0, at = 0, owner = null where space = ? and grp = ? and message = ?
+update queued set state = 0, at = 0, owner = null, taken = taken - 1 where space = ? and grp = ? and message = ?
 
 -- name: list
 -- What waits for a group, by its place.
