@@ -45,6 +45,7 @@ from latewood.server.graphql.merging import MergeQuery
 from latewood.server.graphql.patterns import PatternQuery
 from latewood.server.graphql.runs import RunQuery
 from latewood.server.graphql.scalars import Ledger
+from latewood.server.graphql.stages import StageQuery
 from latewood.server.graphql.types import Decision, Entity, Fact, Node
 from latewood.server.graphql.upkeep import UpkeepQuery
 from latewood.storage import port
@@ -96,7 +97,7 @@ async def _node(info: Info, id: strawberry.ID, space: str | None, as_of: AsOf | 
 
 
 @strawberry.type(description="Every verb that reads. Each is answered as of the two clocks; what is left out is now.")
-class Query(KeyQuery, MergeQuery, PatternQuery, RunQuery, UpkeepQuery):
+class Query(KeyQuery, MergeQuery, PatternQuery, RunQuery, StageQuery, UpkeepQuery):
     """Every verb that reads."""
 
     @strawberry.field(

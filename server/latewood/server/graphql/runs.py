@@ -11,7 +11,7 @@ import strawberry
 from strawberry.dataloader import DataLoader
 from strawberry.scalars import JSON
 
-from latewood.execution import ranking, words
+from latewood.execution import words
 from latewood.execution.showing import Progress, is_overdue, next_command, progress_of
 from latewood.execution.words import RunStatus, StepStatus, place_of, place_text
 from latewood.graph_schema.clock import Micros, from_micros
@@ -29,7 +29,6 @@ __all__ = ["Run", "RunMutation", "RunPayload", "RunQuery", "Runner", "Step"]
 
 _FIRST: Final = 50
 _STEPS_FIRST: Final = 100
-_RANKED: Final = 200
 _RUNS_AT_ONCE: Final = 10
 """Runs whose steps are read together: each may have thousands."""
 _ATTEMPTS_AT_ONCE: Final = 1_000
@@ -279,10 +278,6 @@ def _cancelling(root: strawberry.Parent[words.Run]) -> str | None:
     return None if root.cancel is None else str(root.cancel.get("reason", ""))
 
 
-def _stage_cost(root: strawberry.Parent[ranking.RankedStage]) -> str | None:
-    return None if root.cost is None else str(root.cost)
-
-
 async def _step_count(root: strawberry.Parent[words.Run], info: Info) -> int:
     return len((await _progress(info).load(root.id)).steps)
 
@@ -354,35 +349,6 @@ class Run:
     )
 
 
-@strawberry.type(description="What one stage of a workflow used, over all of its steps.")
-class RankedStage:
-    """What one stage of a workflow used."""
-
-    workflow: str = field("Of which workflow.")
-    stage: str = field("The steps' name, or the stage that a model call names.")
-    steps: int = field("How many steps.")
-    tries: int = field("How many tries these took.")
-    failed: int = field("How many of the tries failed.")
-    tokens: BigInt = field("What all tries used, as far as anybody counted.")
-    uncounted: int = field("Tries that asked a model and said nothing of tokens.")
-    cost: str | None = field("What the tries cost that have a price, as an exact number.", _stage_cost)
-    currency: str | None = field("In which currency; null too where there are several.")
-    seconds: float = field("How long all of them took, from begin to end, waits and retries within.")
-    p50_s: float = strawberry.field(name="p50Seconds", description="How long half of them took at most.")
-    p95_s: float = strawberry.field(name="p95Seconds", description="How long 95 % of them took at most.")
-    waiting: int = field("How many have not ended.")
-
-
-@strawberry.type(description="Where the newest runs lost money and time: the same stages in two orders.")
-class Ranking:
-    """Stages in two orders."""
-
-    runs: int = field("How many runs were gone through, the newest.")
-    more: bool = field("Whether there are others, which were not.")
-    by_cost: list[RankedStage] = field("The costliest first; without prices, those that used most tokens.")
-    by_wait: list[RankedStage] = field("Those first that keep a run longest, by their p95.")
-
-
 @strawberry.type(description="A run as it is after what was asked for.")
 class RunPayload:
     """A run as it is after what was asked for."""
@@ -428,23 +394,6 @@ class RunQuery:
 
         found = await read_pages(read, lambda one: one.id, _FIRST if first is None else first, after)
         info.context.spend(len(found.edges))
-        return found
-
-    @strawberry.field(
-        graphql_type=Ranking, description="The stages of the newest runs, ranked by cost and by how long they take."
-    )
-    async def stages(
-        self, info: Info,
-        workflow: Annotated[str | None, strawberry.argument(description="Only of this workflow.")] = None,
-        runs: Annotated[int | None, strawberry.argument(description=f"Of how many runs, 1 to {ranking.RUNS_MAX}.")]
-        = _RANKED, space: InSpace = None,
-    ) -> ranking.Ranking:  # fmt: skip
-        """Rank stages."""
-        view = info.context.look(info, space)
-        found = await ranking.rank_stages(
-            book_of(view.memory), workflow=workflow, runs=_RANKED if runs is None else runs
-        )
-        info.context.spend(2 * len(found.by_cost))
         return found
 
 
