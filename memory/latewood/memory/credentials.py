@@ -109,7 +109,7 @@ class Verifier(Protocol):
 _READS: Final = (
     "nodes", "near_keys", "list_nodes", "predicates", "facts", "facts_by_id", "held", "timeline", "changes",
     "search_text", "match_text", "match_vector", "around", "generations", "feed", "wait", "verify", "image",
-    "ledger_rows", "spaces",
+    "ledger_rows", "spaces", "lanes", "queued",
 )  # fmt: skip
 _ADMINISTERS: Final = (
     "create_space", "finish_fill", "begin_generation", "switch_generation", "drop_generation", "unembedded",
@@ -118,7 +118,7 @@ _ADMINISTERS: Final = (
 METHOD_SCOPES: Final[Mapping[str, Scope | None]] = {
     **dict.fromkeys(_READS, Scope.READ),
     **dict.fromkeys(_ADMINISTERS, Scope.ADMIN),
-    **dict.fromkeys(("acquire", "renew", "release"), Scope.RUN),
+    **dict.fromkeys(("acquire", "renew", "release", "take", "extend", "hand_back"), Scope.RUN),
     "scrub": Scope.ERASE,
     # A writer that may not read can still ask what became of its write.
     **dict.fromkeys(("tenant", "info", "now", "receipt"), None),
