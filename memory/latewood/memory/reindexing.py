@@ -17,7 +17,7 @@ from latewood.memory.embedding import Embedding, generation_name
 from latewood.storage.port import GraphStore
 from latewood.storage.searching import Generation
 
-__all__ = ["ReindexReport", "reindex"]
+__all__ = ["ReindexReport", "fill_some", "reindex"]
 
 _PAGE_TEXTS: Final = 128
 """Texts between two keepings: what a stopped run loses at most."""
@@ -77,6 +77,27 @@ async def reindex(
         await asyncio.to_thread(close)
 
 
+async def fill_some(
+    store: GraphStore, space: str, own: Embedding, *, after: str | None, size: int
+) -> tuple[int, str | None]:  # fmt: skip
+    """Make a few of the vectors that the space's current generation lacks, behind the cursor *after*; return how many
+    were made, and where to go on: None at the end, or where the generation is of another model.
+
+    Raises:
+        LatewoodError: code ``embedder.*``, or what the store has to say.
+    """
+    there = await store.generations(space)
+    current = next((one for one in there if one.state == "current"), None)
+    if current is None or not current.missing:
+        return 0, None
+    embedder = await asyncio.to_thread(own.embedder.opened)
+    if (current.model, current.dimensions) != await asyncio.to_thread(lambda: (embedder.model, embedder.dimensions)):
+        return 0, None
+    filling = _Filling(store, space, current, embedder, None)
+    further = await filling.page(after, size)
+    return filling.made, further
+
+
 def _opened(own: Embedding | None, given: str | Embedder | None) -> tuple[Embedder, Callable[[], None]]:
     """Return an embedder that raises when it fails, and how to let go of it."""
     from latewood.memory.opening import chosen  # which itself builds on what is here
@@ -123,19 +144,21 @@ class _Filling:
         return len(self._refused)
 
     async def run(self) -> None:
-        after: str | None = None
-        while True:
-            page = await self._store.unembedded(self._space, self._name, after=after, limit=_PAGE_TEXTS)
-            todo = {fact: text for fact, text in page.items if fact not in self._refused}
-            if todo:
-                vectors = await asyncio.to_thread(_vectors, self._embedder, todo)
-                self._refused |= todo.keys() - vectors.keys()
-                self.made += await self._store.keep_vectors(self._space, self._name, vectors)
-                if self._progress is not None:
-                    self._progress(self.made, max(self._total, self.made))
-            after = page.next
-            if after is None:
-                return
+        after = await self.page(None, _PAGE_TEXTS)
+        while after is not None:
+            after = await self.page(after, _PAGE_TEXTS)
+
+    async def page(self, after: str | None, size: int) -> str | None:
+        """Make the vectors of the next *size* texts that have none, and return where to go on."""
+        page = await self._store.unembedded(self._space, self._name, after=after, limit=size)
+        todo = {fact: text for fact, text in page.items if fact not in self._refused}
+        if todo:
+            vectors = await asyncio.to_thread(_vectors, self._embedder, todo)
+            self._refused |= todo.keys() - vectors.keys()
+            self.made += await self._store.keep_vectors(self._space, self._name, vectors)
+            if self._progress is not None:
+                self._progress(self.made, max(self._total, self.made))
+        return page.next
 
 
 def _vectors(embedder: Embedder, texts: Mapping[str, str]) -> Mapping[str, Vector]:

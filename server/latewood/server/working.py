@@ -1,4 +1,4 @@
-"""Workers in the server's own process, and its watch over what is overdue."""
+"""Workers in the server's own process, and its watch over what is overdue and what has no vector."""
 
 from __future__ import annotations
 
@@ -14,6 +14,7 @@ from latewood.execution import Workflow
 from latewood.execution.overdue import Overdue
 from latewood.graph_schema.errors import LatewoodError
 from latewood.memory import Memory
+from latewood.memory.filling import Filler
 from latewood.memory.runs import book_of, worker_of
 
 __all__ = ["WORKER", "working"]
@@ -23,6 +24,8 @@ WORKER: Final = "agent:server"
 _LOOK_S: Final = 5.0
 _LOOK_SHARE: Final = 10
 _LOOK_S_MAX: Final = 60.0
+_FILL_S: Final = 30.0
+"""Between two looks for vectors that are missing."""
 _SPACES_MAX: Final = 1_000
 """Most spaces that one look goes through."""
 _log = structlog.get_logger(__name__)
@@ -31,9 +34,10 @@ _log = structlog.get_logger(__name__)
 @asynccontextmanager
 async def working(
     memory: Memory, workflows: Sequence[Workflow[..., Any]], tenants: Callable[[], Iterable[str]], *,
-    look_s: float = _LOOK_S,
+    look_s: float = _LOOK_S, fill_s: float = _FILL_S,
 ) -> AsyncGenerator[None]:  # fmt: skip
-    """Run *workflows* in the memory's space, and end what is overdue in all spaces of its tenant and of *tenants*.
+    """Run *workflows* in the memory's space; end what is overdue, and make vectors that are missing, in all spaces of
+    its tenant and of *tenants*.
 
     At the end the runs in hand are handed back, and the lease with them.
     """
@@ -42,12 +46,16 @@ async def working(
         if workflows:
             worker = await stack.enter_async_context(worker_of(own, *workflows))
             _log.info("workers_ready", worker=worker.name, workflows=sorted({one.name for one in workflows}))
-        watch = asyncio.create_task(_watch(own, tenants, look_s), name="latewood-overdue")
+        tasks = [
+            asyncio.create_task(_watch(own, tenants, look_s), name="latewood-overdue"),
+            asyncio.create_task(_fill(memory, tenants, fill_s), name="latewood-vectors"),
+        ]
         try:
             yield
         finally:
-            watch.cancel()
-            await asyncio.gather(watch, return_exceptions=True)
+            for task in tasks:
+                task.cancel()
+            await asyncio.gather(*tasks, return_exceptions=True)
 
 
 async def _watch(memory: Memory, tenants: Callable[[], Iterable[str]], look_s: float) -> None:
@@ -57,6 +65,16 @@ async def _watch(memory: Memory, tenants: Callable[[], Iterable[str]], look_s: f
             await _look(handle)
         took = time.monotonic() - began
         await asyncio.sleep(max(look_s, min(took * _LOOK_SHARE, _LOOK_S_MAX)))
+
+
+async def _fill(memory: Memory, tenants: Callable[[], Iterable[str]], fill_s: float) -> None:
+    filler = Filler(memory)
+    while True:
+        await asyncio.sleep(fill_s)
+        try:
+            await filler.look(tenants())
+        except Exception:  # noqa: BLE001 - runtimes of models raise whatever they like, and it must not end the looks
+            _log.warning("vectors_not_filled", code="embedder.failed", exc_info=True)
 
 
 async def _look(memory: Memory) -> None:

@@ -17,6 +17,7 @@ from latewood.graph_schema.model import NodeKind
 from latewood.graph_schema.values import Value
 from latewood.ingestion.embedding.port import Vector, cut, packed
 from latewood.memory import Memory
+from latewood.memory.filling import Filler
 from latewood.storage.searching import Generation
 
 STORES = ("sqlite", "reference", "neo4j")
@@ -322,3 +323,43 @@ async def test_a_setting_that_names_no_embedder_makes_no_file(tmp_path: Path, sq
 
     assert caught.value.code == "setting.invalid"
     assert not await asyncio.to_thread(lambda: list(tmp_path.iterdir()))
+
+
+@pytest.mark.parametrize("url", ["sqlite", "reference"], indirect=True)
+async def test_a_process_that_stays_fills_in_what_is_missing(url: str) -> None:
+    embedder = Letters()
+    async with Memory.open(url, by="agent:x", embedder=embedder, sync="normal") as memory:
+        filler = Filler(memory, rest=0.0)
+        await memory.observe("a:1", "note", "with a vector")
+        other = memory.within(tenant="blue")
+        await other.observe("a:1", "note", "of another tenant")
+        embedder.error = UnavailableError("down", code="embedder.failed")
+        for number in range(70):
+            await memory.observe(f"a:{number}", "note", f"number {number}")
+        await other.observe("a:2", "note", "late")
+        down = await filler.look(["blue"])
+        embedder.error, embedder.calls = None, []
+        made = await filler.look(["blue"])
+        sizes = [len(call) for call in embedder.calls]
+        again = await filler.look(["blue"])
+        await memory.observe("a:1", "note", "another")
+        new, calls = await filler.look(), len(embedder.calls)
+        left = [one.missing for handle in (memory, other) for one in await handle.store.generations("default")]
+
+    assert (down, made, again) == (0, 71, 0)
+    assert max(sizes) <= 32
+    # It was made with the words, or is made now: the embedder rests after a fault.
+    assert (new, left, calls) == (1, [0, 0], len(sizes) + 1)
+
+
+async def test_another_models_vectors_are_not_filled(tmp_path: Path) -> None:
+    url = str(tmp_path / "t.db")
+    async with Memory.open(url, by="agent:x", embedder=Letters()) as memory:
+        await memory.observe("a:1", "note", "one")
+    async with Memory.open(url, by="agent:x", embedder="none") as memory:
+        await memory.observe("a:2", "note", "two")
+        assert await Filler(memory).look() == 0
+    other = Letters("another")
+    async with Memory.open(url, by="agent:x", embedder=other) as memory:
+        assert await Filler(memory).look() == 0
+        assert other.calls == []

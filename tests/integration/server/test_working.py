@@ -86,6 +86,21 @@ async def test_the_watch_ends_what_is_overdue_in_every_space_and_for_every_tenan
         assert (await runs_of(mine).run(runs[0][1])).result["class"] == "deadline"
 
 
+async def test_a_server_makes_the_vectors_that_are_missing(tmp_path: Path) -> None:
+    path = str(tmp_path / "t.db")
+    async with Memory.open(path, by="agent:a", sync="normal", embedder="light") as memory:
+        await memory.observe("carrier:A", "note", "late again")
+        async with Memory.open(path, by="agent:b", sync="normal", embedder="none") as other:
+            await other.observe("carrier:B", "note", "early for once")
+        async with working(memory, (), tuple, fill_s=0.02):
+            for _ in range(500):
+                (generation,) = await memory.store.generations("default")
+                if not generation.missing:
+                    break
+                await asyncio.sleep(0.02)
+    assert (generation.filled, generation.missing) == (2, 0)
+
+
 async def test_a_tenant_is_watched_from_its_first_request_on(tmp_path: Path) -> None:
     clock = ManualClock(datetime(2026, 3, 10, tzinfo=UTC))
     async with Memory.open(str(tmp_path / "t.db"), by="human:root", sync="normal", clock=clock) as memory:

@@ -142,7 +142,7 @@ async def _vectors(health: Health, memory: Memory, call: Call, space: str) -> No
     has = f"{current.filled:,} memories have theirs by {current.model}"
     model = call.settings.embedder.model
     if current.missing:
-        fix = f"`latewood reindex --space {space}` makes them; until then these are found by their words"
+        fix = f"`latewood reindex --space {space}` makes them, or a running server; until then words find these"
         health.add(label, State.WARNING, f"{has}, {current.missing:,} have none", fix)
     elif model is not None and model != current.model:
         fix = f"set LATEWOOD_EMBEDDER to what made them, or run `latewood reindex --space {space}`"
