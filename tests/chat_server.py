@@ -12,7 +12,7 @@ from typing import Any
 
 __all__ = ["ChatServer", "chat_server", "shown_turns"]
 
-Reply = Callable[[dict[str, Any]], "tuple[int, bytes]"]
+Reply = Callable[[dict[str, Any]], "tuple[int, bytes] | tuple[int, bytes, dict[str, str]]"]
 
 
 @dataclass
@@ -54,8 +54,11 @@ def chat_server() -> Generator[ChatServer]:
             state.asked.append(json.loads(body))
             state.keys.append(self.headers.get("Authorization"))
             assert state.reply is not None
-            status, answer = state.reply(state.asked[-1]) if self.path == "/v1/chat/completions" else (404, b"{}")
+            found = state.reply(state.asked[-1]) if self.path == "/v1/chat/completions" else (404, b"{}")
+            status, answer, *more = found
             self.send_response(status)
+            for name, value in more[0].items() if more else ():
+                self.send_header(name, value)
             self.send_header("Content-Type", "application/json")
             self.send_header("Content-Length", str(len(answer)))
             self.end_headers()
@@ -65,7 +68,7 @@ def chat_server() -> Generator[ChatServer]:
             pass
 
     server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
-    threading.Thread(target=server.serve_forever, daemon=True).start()
+    threading.Thread(target=server.serve_forever, args=(0.02,), daemon=True).start()
     state.url = f"http://127.0.0.1:{server.server_address[1]}/v1"
     try:
         yield state

@@ -4,10 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from datetime import datetime
 from typing import Any, Final, ParamSpec
 
+from latewood.execution.booking import Call, Stage, calls_of, stages_of
 from latewood.execution.driving import CANCELLED, spec_of
 from latewood.execution.erasing import ErasedRun, erase_run
+from latewood.execution.governing import ModelPolicy, keep_policy, policy_of
 from latewood.execution.logbook import Logbook
 from latewood.execution.showing import Progress, next_command
 from latewood.execution.words import Run, RunStatus, Step, StepStatus, place_of, place_text
@@ -16,6 +19,7 @@ from latewood.execution.writing import Writing, checked_json
 from latewood.graph_schema.clock import from_micros
 from latewood.graph_schema.commands import Command, Expect, Ref
 from latewood.graph_schema.errors import ConflictError, ForbiddenError, InvalidError, LimitError, NotFoundError
+from latewood.graph_schema.events import Receipt
 from latewood.graph_schema.model import Trust
 from latewood.graph_schema.values import Json, check_text
 from latewood.storage.port import Page
@@ -38,6 +42,7 @@ class Shown:
         attempts: of each step, by its id, what is known of its tries.
         saves: steps that a resumed run does not run again, and *tokens* what they had used.
         next: what to do, as a command; None when nothing is left to do.
+        calls: what each try at asking a model used, and *stages* their sums, the costliest first.
     """
 
     run: Run
@@ -46,6 +51,8 @@ class Shown:
     saves: int
     tokens: int
     next: str | None
+    calls: tuple[Call, ...] = ()
+    stages: tuple[Stage, ...] = ()
 
 
 class Runs:
@@ -88,7 +95,24 @@ class Runs:
         steps = await self._book.steps(run.id)
         attempts = await self._book.attempts([step.id for step in steps])
         far = Progress(run.id, steps)
-        return Shown(run, steps, attempts, far.done, far.tokens, next_command(run, steps))
+        calls = calls_of(steps, attempts)
+        return Shown(
+            run, steps, attempts, far.done, far.tokens, next_command(run, steps), calls, stages_of(steps, calls)
+        )  # fmt: skip
+
+    async def set_policy(self, policy: ModelPolicy, *, valid_from: datetime | None = None) -> Receipt:
+        """Let *policy* say which models may be asked, from *valid_from* or from now on.
+
+        Raises:
+            ForbiddenError: the actor is no person (``trust.too_low``).
+        """
+        return await keep_policy(self._book, policy, valid_from=valid_from)
+
+    async def policy(
+        self, *, valid_at: datetime | None = None, known_at: datetime | None = None
+    ) -> ModelPolicy | None:  # fmt: skip
+        """Return what says which models may be asked, as of both clocks; None where nothing does."""
+        return await policy_of(self._book, valid_at=valid_at, known_at=known_at)
 
     async def cancel(self, name: str, reason: str = "") -> Run:
         """End a run: at once when nobody works on it, else at its worker's next look. One that has ended stays so.

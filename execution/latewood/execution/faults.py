@@ -10,7 +10,7 @@ from typing import Final
 
 from latewood.graph_schema.errors import LatewoodError, UnavailableError
 
-__all__ = ["DEFAULT", "Action", "Fault", "FaultClass", "Policy", "Rule", "fault_of"]
+__all__ = ["DEFAULT", "Action", "Fault", "FaultClass", "Policy", "Rule", "fault_of", "seconds_of"]
 
 _MESSAGE_CHARS_MAX: Final = 500
 
@@ -41,12 +41,19 @@ class Fault(Exception):  # noqa: N818 - raised by steps to say what went wrong, 
     ``raise Fault("rate-limit", "429 from the carrier's API", retry_after_s=7)``
     """
 
-    def __init__(self, kind: FaultClass | str, message: str, *, retry_after_s: float | None = None) -> None:
-        """Take the class, the words, and how long the other side asked to be left alone."""
+    def __init__(
+        self, kind: FaultClass | str, message: str, *, retry_after_s: float | None = None, then: Action | None = None
+    ) -> None:  # fmt: skip
+        """Take the class, the words, how long the other side asked to be left alone, and perhaps what is to be done.
+
+        Args:
+            then: in the place of what the policy's rule for the class says of a step that used its tries up.
+        """
         super().__init__(message)
         self.kind = FaultClass(kind)
         self.message = message[:_MESSAGE_CHARS_MAX]
         self.retry_after_s = retry_after_s
+        self.then = then
 
 
 @dataclass(frozen=True, slots=True)
@@ -108,7 +115,7 @@ _REQUEST_TIMEOUT: Final = 408
 _SERVER_FAULTS: Final = 500
 
 
-def _seconds(text: object) -> float | None:
+def seconds_of(text: object) -> float | None:
     """Read a Retry-After that is a number of seconds; a date is left to the rule's own wait."""
     try:
         seconds = float(str(text))
@@ -124,7 +131,7 @@ def _of_answer(error: Exception, words: str) -> Fault | None:
     if not isinstance(status, int):
         return None
     headers = getattr(response, "headers", None)
-    after = _seconds(headers.get("retry-after")) if headers is not None else None
+    after = seconds_of(headers.get("retry-after")) if headers is not None else None
     if status == _RATE_LIMITED:
         return Fault(FaultClass.RATE_LIMIT, words, retry_after_s=after)
     if status == _REQUEST_TIMEOUT or status >= _SERVER_FAULTS:
@@ -140,7 +147,7 @@ def fault_of(error: Exception) -> Fault:
     if isinstance(error, LatewoodError):
         kind = FaultClass.TRANSIENT if isinstance(error, UnavailableError) else FaultClass.PERMANENT
         after = error.details.get("retry_after_s")
-        return Fault(kind, f"{error.code}: {error.message}", retry_after_s=_seconds(after) if after else None)
+        return Fault(kind, f"{error.code}: {error.message}", retry_after_s=seconds_of(after) if after else None)
     answered = _of_answer(error, words)
     if answered is not None:
         return answered

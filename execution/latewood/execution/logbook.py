@@ -168,7 +168,7 @@ class Logbook:
         for begin in range(0, len(ids), _READ_AT_ONCE):
             part = await self.store.nodes(self.space, ids=ids[begin : begin + _READ_AT_ONCE])
             nodes += [node for node in part.values() if "place" in node.attributes]
-        wanted = [name for name in _STEP_FACTS if outputs or name != "step.output"]
+        wanted = [name for name in _STEP_FACTS if outputs or name not in ("step.output", "step.returned")]
         facts = await self._facts([node.id for node in nodes], wanted)
         now = self.clock.now()
         steps = [_step(node, facts.get(node.id, []), now) for node in nodes]

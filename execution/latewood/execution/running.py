@@ -6,7 +6,7 @@ import asyncio
 import random
 import time
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextvars import ContextVar
 from dataclasses import dataclass, field, replace
 from typing import Any, Final
@@ -14,6 +14,7 @@ from typing import Any, Final
 from latewood.execution.blobs import Blobs, Transcript
 from latewood.execution.faults import Action, Fault, FaultClass, Policy, fault_of
 from latewood.execution.logbook import STEPS_MAX, Logbook
+from latewood.execution.showing import tokens_used
 from latewood.execution.words import PLACE_PARTS_MAX, Place, Run, Step, StepStatus, place_text
 from latewood.execution.workflow import HERE, Registry, Scope, StepOf, addressed, arguments, called, digest_of
 from latewood.execution.writing import Attempt, Writing, checked_json
@@ -77,6 +78,7 @@ class Trying:
         key: the same for every try of this step: an idempotency key for effects elsewhere.
         last: what the try before met, for a try that mends it.
         usage: tokens booked by this try, if any.
+        about: what else is kept with the try: stage, policy and prices of a model call, its cost.
     """
 
     key: str
@@ -84,6 +86,7 @@ class Trying:
     last: Fault | None = None
     usage: dict[str, Json] | None = None
     model: str | None = None
+    about: dict[str, Json] = field(default_factory=dict[str, Json])
 
 
 TRYING: Final[ContextVar[Trying | None]] = ContextVar("latewood_try", default=None)
@@ -192,7 +195,7 @@ class Execution:
         kept = self.recall(place, made.name, digest)
         if kept is not None and kept.completed:
             self.replayed += 1
-            self.tokens += sum(count for count in (kept.usage or {}).values() if isinstance(count, int))
+            self.tokens += tokens_used(kept.usage)
             self.degraded |= kept.status is StepStatus.DEGRADED
             return kept.output
         if kept is not None and kept.status is StepStatus.FAILED:
@@ -226,6 +229,10 @@ class _Going:
     took: tuple[dict[str, Json], list[Command]] = field(default_factory=lambda: ({}, []))
 
     @property
+    def _key(self) -> str:
+        return f"{self.of.run.id}/{place_text(self.place)}"
+
+    @property
     def _policy(self) -> Policy:
         return self.made.policy or self.of.policy
 
@@ -241,11 +248,11 @@ class _Going:
             return found
         while True:
             self.number += 1
-            trying = Trying(f"{self.of.run.id}/{place_text(self.place)}", self.number, self.last)
+            trying = Trying(self._key, self.number, self.last)
             began = time.monotonic()
             again = True
             try:
-                output = await self._call(trying)
+                output = await self._call(trying, self.made.function)
             except Exception as error:  # noqa: BLE001 - every trouble of a step has a class
                 fault = error.fault if isinstance(error, StepFailedError) else fault_of(error)
                 again = not isinstance(error, StepFailedError)
@@ -267,14 +274,16 @@ class _Going:
 
     def _attempt(self, trying: Trying, began: float, fault: Fault | None = None) -> Attempt:
         seconds = time.monotonic() - began
-        return Attempt(self.number, seconds, self._policy.version, fault, trying.usage, trying.model)
+        return Attempt(
+            trying.number, seconds, self._policy.version, fault, trying.usage, trying.model, dict(trying.about)
+        )  # fmt: skip
 
-    async def _call(self, trying: Trying) -> Json:
-        """Call the function, as a place of its own in the run, and return what will be read of it again."""
-        here, mine = HERE.set((self.of, Scope(self.place))), TRYING.set(trying)
+    async def _call(self, trying: Trying, function: Callable[..., Any], *below: int) -> Json:
+        """Call *function*, as a place of its own in the run, and return what will be read of it again."""
+        here, mine = HERE.set((self.of, Scope((*self.place, *below)))), TRYING.set(trying)
         try:
             async with asyncio.timeout(self.made.timeout_s):
-                given = await called(self.made.function, *self.args, **self.kwargs)
+                given = await called(function, *self.args, **self.kwargs)
             return checked_json(given, f"what {self.made.name} returns")
         finally:
             HERE.reset(here)
@@ -338,7 +347,7 @@ class _Going:
         """Return what came of an effect that was begun; None when nothing did. It is never guessed."""
         fault = Fault(FaultClass.AMBIGUOUS, "nobody knows whether its effect happened, and it has no probe")
         if self.made.probe is not None:
-            trying, began = Trying(f"{self.of.run.id}/{place_text(self.place)}", self.number + 1), time.monotonic()
+            trying, began = Trying(self._key, self.number + 1), time.monotonic()
             mine = TRYING.set(trying)
             try:
                 given = await called(self.made.probe, *self.args, **self.kwargs)
@@ -356,19 +365,32 @@ class _Going:
         raise StepFailedError(self.place, self.made.name, fault, Action.ESCALATE)
 
     async def _completed(self, output: Json, attempt: Attempt, *, degraded: bool = False) -> Json:
-        write = self.of.write
-        commands = [*self._declared(), *write.attempt(self.step_id, self.made.name, attempt)]
-        if attempt.usage is not None:
-            commands.append(write.fact(self.step_id, "usage", dict[str, object](attempt.usage)))
-        if attempt.model is not None:
-            model = Ref(key=f"model:{attempt.model[:_NAME_CHARS]}")
-            commands.append(replace(write.edge(self.step_id, "used_model", self.step_id), object=model))
-        commands += await self._returned(output, degraded=degraded)
+        commands = [*self._declared(), *self._counted(attempt), *await self._returned(output, degraded=degraded)]
         await self.of.keep(commands, ["completed", self.digest, output, degraded])
         self._note(StepStatus.DEGRADED if degraded else StepStatus.COMPLETED, output)
         self.of.degraded |= degraded
         reach("step.kept")
         return output
+
+    def _counted(self, attempt: Attempt) -> list[Command]:
+        """Return what keeps the try that counted, and of a model call its tokens and its model."""
+        write = self.of.write
+        commands = write.attempt(self.step_id, self.made.name, attempt)
+        if attempt.usage is not None:
+            commands.append(write.fact(self.step_id, "usage", dict[str, object](attempt.usage)))
+        if attempt.model is not None:
+            model = Ref(key=f"model:{attempt.model[:_NAME_CHARS]}")
+            commands.append(replace(write.edge(self.step_id, "used_model", self.step_id), object=model))
+        return commands
+
+    def _fallen(self, attempt: Attempt) -> list[Command]:
+        """Return what keeps the call of a fallback as a try of its own: of one that asked a model, for its tokens."""
+        if attempt.model is None:
+            return []
+        self.number += 1
+        if attempt.fault is not None:
+            return self.of.write.attempt(self.step_id, self.made.name, attempt)
+        return self._counted(attempt)
 
     async def _try_again(self, attempt: Attempt, wait_s: float) -> None:
         """Keep that a try failed, and wait; the wait is kept too, so that no restart cuts it short."""
@@ -385,19 +407,21 @@ class _Going:
         """Fall back where there is something to fall back on, else let the step have failed."""
         tried = self.of.write.attempt(self.step_id, self.made.name, attempt)
         if self.made.fallback is not None:
+            trying, began = Trying(self._key, self.number + 1, fault), time.monotonic()
             try:
-                given = await called(self.made.fallback, *self.args, **self.kwargs)
-                output = checked_json(given, f"what the fallback of {self.made.name} returns")
+                output = await self._call(trying, self.made.fallback, 0)
             except Exception as error:  # noqa: BLE001 - as above
                 fault = fault_of(error)
+                tried += self._fallen(self._attempt(trying, began, fault))
             else:
+                tried += self._fallen(self._attempt(trying, began))
                 commands = [*self._declared(), *tried, *await self._returned(output, degraded=True)]
                 await self.of.keep(commands, ["degraded", self.digest, output])
                 self._note(StepStatus.DEGRADED, output)
                 self.of.degraded = True
                 return output
         await self._failed(fault, tried)
-        raise StepFailedError(self.place, self.made.name, fault, self._policy.rule(fault.kind).then)
+        raise StepFailedError(self.place, self.made.name, fault, fault.then or self._policy.rule(fault.kind).then)
 
     async def _failed(self, fault: Fault, tried: Sequence[Command]) -> None:
         commands = [*self._declared(), *tried, *self.of.write.failed(self.step_id, fault)]

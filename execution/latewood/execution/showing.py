@@ -6,6 +6,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from latewood.execution.logbook import Logbook
+from latewood.execution.pricing import PARTS
 from latewood.execution.words import Run, RunStatus, Step, StepStatus, place_text
 from latewood.graph_schema.clock import Micros
 from latewood.graph_schema.values import Json
@@ -38,7 +39,8 @@ class Progress:
 
 def tokens_used(usage: Mapping[str, Json] | None) -> int:
     """Count the tokens of a step; what nobody counted is none."""
-    return sum(count for count in (usage or {}).values() if isinstance(count, int))
+    counts = [count for name, count in (usage or {}).items() if not name.startswith(PARTS)]
+    return sum(count for count in counts if isinstance(count, int))
 
 
 def is_open_question(step: Step) -> bool:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Final, cast
 
 from latewood.execution.faults import Fault
@@ -48,6 +48,7 @@ class Attempt:
 
     Attributes:
         usage: tokens that were booked, of a try that failed too.
+        about: what else is said of a model call: stage, data, policy, prices, cost.
     """
 
     number: int
@@ -56,6 +57,7 @@ class Attempt:
     fault: Fault | None = None
     usage: Mapping[str, Json] | None = None
     model: str | None = None
+    about: Mapping[str, Json] = field(default_factory=dict[str, Json])
 
 
 @dataclass(frozen=True, slots=True)
@@ -127,7 +129,7 @@ class Writing:
         """Keep a try at a step; of a failed one, when the next is due."""
         outcome = "completed" if attempt.fault is None else "failed"
         spec: dict[str, Json] = {
-            "number": attempt.number, "seconds": round(attempt.seconds, 6), "policy": attempt.policy,
+            **attempt.about, "number": attempt.number, "seconds": round(attempt.seconds, 6), "policy": attempt.policy,
             "outcome": outcome,
         }  # fmt: skip
         if attempt.fault is not None:

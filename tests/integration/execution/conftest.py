@@ -31,9 +31,9 @@ async def memory(request: pytest.FixtureRequest, tmp_path: Path, clock: ManualCl
         yield opened.within(space=space)
 
 
-@pytest.fixture(params=["reference", "sqlite"])
-async def near(request: pytest.FixtureRequest, tmp_path: Path, clock: ManualClock) -> AsyncIterator[Memory]:
+@pytest.fixture
+async def near(tmp_path: Path, clock: ManualClock) -> AsyncIterator[Memory]:
     """A memory in this process: for what no store could do otherwise than the others."""
-    url = "reference:" if request.param == "reference" else str(tmp_path / "near.db")
+    url = str(tmp_path / "near.db")
     async with Memory.open(url, by="agent:worker", sync="normal", clock=clock, embedder="none") as opened:
         yield opened

@@ -26,6 +26,7 @@ for _part in (
     "patterns",
     "running",
     "paving",
+    "models",
     "portability",
     "rebuilding",
     "upgrading",

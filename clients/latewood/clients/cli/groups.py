@@ -7,7 +7,7 @@ from typing import Final
 import typer
 
 __all__ = [
-    "aliases", "app", "export", "ingest", "keys", "ledger", "neo4j", "new", "patterns", "proposals", "run",
+    "aliases", "app", "export", "ingest", "keys", "ledger", "models", "neo4j", "new", "patterns", "proposals", "run",
     "spaces",
 ]  # fmt: skip
 
@@ -33,6 +33,7 @@ ingest: Final = _group("Bring in records, tables, transcripts, traces, notes, co
 export: Final = _group("Write decisions out.")
 keys: Final = _group("Make and revoke the keys that `latewood serve --auth` asks for.")
 ledger: Final = _group("Look at the hash-chained ledger.")
+models: Final = _group("Which models workflows may ask, about what, and for how much.")
 new: Final = _group("Begin something from a template.")
 neo4j: Final = _group("Run a Neo4j of your own, without Docker.")
 patterns: Final = _group("What recurs, drifts, shifts, flips back or follows across sessions.")
@@ -45,6 +46,7 @@ app.add_typer(ingest, name="ingest")
 app.add_typer(export, name="export")
 app.add_typer(keys, name="keys")
 app.add_typer(ledger, name="ledger")
+app.add_typer(models, name="models")
 app.add_typer(neo4j, name="neo4j")
 app.add_typer(new, name="new")
 app.add_typer(patterns, name="patterns")

@@ -89,6 +89,28 @@ def _step_says(step: Step) -> str:
     return said if len(said) <= _MORE_CHARS else f"{said[:_MORE_CHARS]}..."
 
 
+def _count(count: object) -> str:
+    return "unknown" if count is None else f"{count:,}" if isinstance(count, int) else str(count)
+
+
+def _show_calls(call: Call, shown: Shown) -> None:
+    """Show what models were asked and what it cost, a line a try and a line a stage."""
+    if not shown.calls:
+        return
+    tries = [
+        (one.stage, f"{'.'.join(map(str, one.place))} try {one.number}", one.model, one.fault or one.outcome,
+         *map(_count, (one.input, one.output, one.cached, one.reasoning, one.cost)), one.model_policy or "")
+        for one in shown.calls
+    ]  # fmt: skip
+    call.screen.table(
+        ("stage", "step", "model", "outcome", "in", "out", "cached", "reasoning", "cost", "model policy"), tries
+    )
+    stages = [
+        (one.stage, str(one.steps), str(one.calls), _count(one.tokens), _count(one.cost)) for one in shown.stages
+    ]  # fmt: skip
+    call.screen.table(("stage", "steps", "calls", "tokens", "cost"), stages)
+
+
 async def _show_all(call: Call, shown: Shown) -> None:
     one, field = shown.run, call.screen.field
     done = sum(step.completed for step in shown.steps)
@@ -110,6 +132,7 @@ async def _show_all(call: Call, shown: Shown) -> None:
         for step in shown.steps
     ]  # fmt: skip
     call.screen.table(("place", "step", "status", "tries", "digest", "says"), rows)
+    _show_calls(call, shown)
     if shown.next is not None:
         field("next", shown.next)
         field("saves", f"{shown.saves} steps and {shown.tokens:,} tokens that are not paid for again")
