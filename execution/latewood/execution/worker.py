@@ -40,7 +40,8 @@ _POLL_S: Final = 0.5
 _LOOK_SHARE: Final = 10
 _OVERDUE_S: Final = 5.0
 """How often a look goes for what is overdue, whoever's it is."""
-_LOOK_WAIT_S_MAX: Final = 5.0
+_LOOK_WAIT_S_MAX: Final = 15.0
+_NEWEST: Final = 50
 P = ParamSpec("P")
 _log = structlog.get_logger(__name__)
 
@@ -256,16 +257,29 @@ class Worker:
             task.cancel()
 
     async def _keep_looking(self) -> None:
+        next_whole = 0.0
         while True:
             began = time.monotonic()
             try:
-                if self._lease is not None:
+                if self._lease is not None and began >= next_whole:
                     await self._look()
+                    # Looking takes a share of the store's time only; one slow answer must not make it look away for
+                    # long. What begins meanwhile is found at once.
+                    took = time.monotonic() - began
+                    next_whole = began + min(took * (1 + _LOOK_SHARE), _LOOK_WAIT_S_MAX)
+                elif self._lease is not None:
+                    await self._look_at_newest()
             except LatewoodError as error:
                 _log.warning("look_failed", code=error.code, message=error.message)
-            took = time.monotonic() - began
-            # Looking takes a share of the store's time only; one slow answer must not make it look away for long.
-            await asyncio.sleep(max(self._poll_s, min(took * _LOOK_SHARE, _LOOK_WAIT_S_MAX)))
+            await asyncio.sleep(self._poll_s)
+
+    async def _look_at_newest(self) -> None:
+        """Take up what has begun since: a few reads, however many runs there are."""
+        await self._look_after_own()
+        dead: dict[str, bool] = {}
+        for run in (await self._book.runs(first=_NEWEST)).items:
+            if not run.ended:
+                await self._consider(run, dead, over=False)
 
     async def look(self) -> None:
         """Look for open runs once, now."""

@@ -26,6 +26,9 @@ _WORD: Final = re.compile(r"\w+")
 _WORDS_MAX: Final = 64
 _SCAN_MAX: Final = 50_000
 _HIDDEN: Final = (NodeKind.PREDICATE.value, NodeKind.SOURCE.value)
+# A text, as most are, is read without leaving SQLite: a list that finds little looks at every node of its kind.
+_TEXT: Final = """case when json_extract(f.payload, '$.value.kind') = 'text'
+  then json_extract(f.payload, '$.value.data') else value_text(f.payload) end"""
 _VISIBLE: Final = """(
   select h.e from stretch h where h.k = k.k and h.valid_from <= :t and h.recorded_at <= :r and h.retired_at > :r
     and (h.valid_to > :t or h.closed_at > :r) order by h.valid_from desc, h.recorded_at desc limit 1)"""
@@ -59,7 +62,7 @@ def _conditions(query: NodeQuery, bindings: dict[str, object]) -> str:
         bindings[f"w{place}"] = json.dumps([text[1:] for text in texts if text.startswith("=")])
         parts.append(
             f"exists (select 1 from key k join event f on f.e = {_VISIBLE} where k.subject = node.n "  # noqa: S608
-            f"and k.predicate = :p{place} and (value_text(f.payload) in (select value from json_each(:v{place})) "
+            f"and k.predicate = :p{place} and ({_TEXT} in (select value from json_each(:v{place})) "
             f"or json_extract(f.payload, '$.as_written') in (select value from json_each(:w{place}))))"
         )
     if query.about is not None:
