@@ -18,14 +18,12 @@ from latewood.memory.api import Memory
 from latewood.memory.reader import Reader
 from latewood.reasoning.patterns.looking import Look
 from latewood.reasoning.patterns.port import Finding
+from latewood.reasoning.patterns.told import PATTERN, REASON, REVIEW
 from latewood.storage.port import PAGE_MAX, FactQuery, NodeQuery
 
-__all__ = ["PATTERN", "REASON", "REVIEW", "Edges", "Kept", "Writing", "link", "read_kept"]
+__all__ = ["Edges", "Kept", "Writing", "link", "read_kept"]
 
-PATTERN: Final = "pattern"
 EVIDENCED_BY: Final = "evidenced_by"
-REVIEW: Final = "review"
-REASON: Final = "reason"
 _SINGLE: Final = (PATTERN, STATUS, REVIEW, REASON)
 _EVIDENCE_MAX: Final = 800
 """Most edges to evidence, the latest; `support` counts all."""
@@ -67,7 +65,7 @@ def _key(key: tuple[str, str, str]) -> str:
     scope, predicate = (
         one if len(one) <= _WORDS_MAX else sha256(one.encode()).hexdigest() for one in (scope, predicate)
     )
-    return f"{PATTERN}:{kind}:{scope}:{predicate}"
+    return f"pattern:{kind}:{scope}:{predicate}"
 
 
 def _rounded(value: float | None, digits: int = 2) -> float | None:
@@ -200,7 +198,8 @@ class Writing:
         """Open, change or keep the pattern of *finding*."""
         key, document = _key(finding.key), _document(finding)
         kept = self._kept.get(key)
-        name = f"{finding.kind.value}: {finding.statement.partition(' by ')[0]}"[:200]
+        # A name is kept for good: it says no more than what the pattern is of.
+        name = f"{finding.kind.value} of {finding.predicate}"[:200]
         own = Ref(key=key, kind=NodeKind.PATTERN, type=finding.kind.value, name=name)
         commands: list[Command] = []
         back = kept is None or kept.status != PatternStatus.OPEN

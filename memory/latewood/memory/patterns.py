@@ -8,10 +8,10 @@ finds what is kept already writes nothing.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
-from typing import Any, Final
+from typing import Any, Final, cast
 
 from latewood.graph_schema.clock import NOW, AsOf
 from latewood.graph_schema.commands import Assert, Expect, Ref
@@ -21,11 +21,13 @@ from latewood.graph_schema.model import NodeKind
 from latewood.graph_schema.patterns import PatternKind, PatternReview, PatternStatus
 from latewood.graph_schema.values import Json, Value
 from latewood.memory.api import Memory
-from latewood.memory.keeping import PATTERN, REASON, REVIEW, Kept, Writing, link, read_kept
+from latewood.memory.keeping import Kept, Writing, link, read_kept
 from latewood.memory.looked import DETECTOR, looked, mark
 from latewood.memory.reader import Identified, Reader, Written
 from latewood.reasoning.patterns.looking import DETECTORS, Failed, Look, look
 from latewood.reasoning.patterns.port import Detector, Skipped
+from latewood.reasoning.patterns.told import HOLDING, PATTERN, REASON, REVIEW
+from latewood.reasoning.patterns.wording import fill, filled, slots_in
 from latewood.storage.port import NodeQuery, Page
 
 __all__ = [
@@ -38,8 +40,6 @@ __all__ = [
     "review",
 ]
 
-HOLDING: Final = (PatternStatus.OPEN, PatternStatus.FADING)
-"""Where a pattern stands that is listed unless one asks otherwise."""
 _LISTED_MAX: Final = 1_000
 
 
@@ -138,27 +138,38 @@ async def detect(
         known.edges |= writing.edges()
         if due and view.seq is not None:
             await mark(memory, view.seq)
-        return _report(writing, known.last[1])
+        return await _report(memory, writing, known.last[1])
 
 
-def _report(writing: Writing, found: Look) -> DetectReport:
-    said = writing.said
+async def _report(memory: Reader, writing: Writing, found: Look) -> DetectReport:
+    lists = {how: writing.said(how) for how in ("opened", "changed", "kept", "fading", "ended", "withdrawn")}
+    lists["waiting"] = tuple(one.statement for one in found.fresh)
+    words = await fill(memory.store, memory.space, (one for lines in lists.values() for one in slots_in(list(lines))))
+
+    def said(how: str) -> tuple[str, ...]:
+        return tuple(str(filled(line, words)) for line in lists[how])
+
     return DetectReport(
         opened=said("opened"), changed=said("changed"), kept=said("kept"),
-        waiting=tuple(one.statement for one in found.fresh), fading=said("fading"), ended=said("ended"),
+        waiting=said("waiting"), fading=said("fading"), ended=said("ended"),
         withdrawn=said("withdrawn"), looked=found.series, skipped=found.skipped[:_LISTED_MAX],
         skipped_count=len(found.skipped), failed=found.failed, facts=writing.facts,
     )  # fmt: skip
 
 
-def _pattern(one: Kept, *, whole: bool = False) -> Pattern | None:
-    document: Mapping[str, Any] = one.document
-    if not document or one.status is None:
-        return None
+async def _patterns(memory: Reader, kept: Iterable[Kept], at: AsOf, *, whole: bool = False) -> list[Pattern]:
+    """Put patterns together with the words as they are now: those of what was erased since are gone."""
+    there = [one for one in kept if one.document and one.status is not None]
+    words = await fill(memory.store, memory.space, (slot for one in there for slot in slots_in(dict(one.document))), at)
+    return [_pattern(one, words, whole=whole) for one in there]
+
+
+def _pattern(one: Kept, words: Mapping[str, str], *, whole: bool) -> Pattern:
+    document = cast("Mapping[str, Any]", filled(dict(one.document), words))
     said, reason = one.single.get(REVIEW), one.single.get(REASON)
     return Pattern(
         id=one.node.id, key=one.node.key or one.node.id, kind=PatternKind(document["kind"]),
-        status=PatternStatus(one.status), predicate=document["predicate"], statement=document["statement"],
+        status=PatternStatus(str(one.status)), predicate=document["predicate"], statement=document["statement"],
         family=document["family"], judged=document["judged"], p=document["p"], q=document["q"],
         effect=document["effect"], low=document["low"], high=document["high"], unit=document["unit"],
         since=datetime.fromisoformat(document["since"]), until=datetime.fromisoformat(document["until"]),
@@ -190,9 +201,9 @@ async def patterns(
     )  # fmt: skip
     page = await memory.store.list_nodes(memory.space, query, at)
     kept = {one.node.id: one for one in (await read_kept(memory, [node.id for node in page.items], at)).values()}
-    found = [_pattern(kept[node.id]) for node in page.items if node.id in kept]
+    found = await _patterns(memory, (kept[node.id] for node in page.items if node.id in kept), at)
     left_out = (PatternReview.MUTED, PatternReview.REJECTED)
-    return Page(tuple(one for one in found if one is not None and (hidden or one.review not in left_out)), page.next)
+    return Page(tuple(one for one in found if hidden or one.review not in left_out), page.next)
 
 
 async def explain(memory: Reader, thing: Identified, *, at: AsOf = NOW) -> Pattern:
@@ -200,7 +211,7 @@ async def explain(memory: Reader, thing: Identified, *, at: AsOf = NOW) -> Patte
     node = await memory.node(thing, at)
     kept = await read_kept(memory, [node.id], at) if node.kind is NodeKind.PATTERN else {}
     await link(memory, kept, {}, at)
-    found = next((_pattern(one, whole=True) for one in kept.values()), None)
+    found = next(iter(await _patterns(memory, kept.values(), at, whole=True)), None)
     if found is None:
         msg = f"{node.key or node.id} is no pattern; `latewood patterns list` shows those there are"
         raise NotFoundError(msg, id=node.id)

@@ -12,8 +12,10 @@ from latewood.graph_schema.clock import AsOf, to_micros
 from latewood.graph_schema.decisions import ABOUT, STATUS
 from latewood.graph_schema.errors import InvalidError
 from latewood.graph_schema.model import Decision, DecisionStatus, Fact, Node, NodeKind
+from latewood.graph_schema.patterns import PatternStatus
 from latewood.graph_schema.values import Value
 from latewood.reasoning.decisions import decisions_by_id
+from latewood.reasoning.patterns.told import ToldPattern, holding_patterns
 from latewood.reasoning.stale import GONE, STANDING, Moved, Stale, stale_among
 from latewood.reasoning.tokens import tokens_of
 from latewood.storage.port import PAGE_MAX, FactQuery, GraphStore, NodeQuery
@@ -36,6 +38,7 @@ class BriefSection(StrEnum):
     OPEN = "open"
     CONFLICTS = "conflicts"
     STALE = "stale"
+    PATTERNS = "patterns"
     PRECEDENTS = "precedents"
     SUPERSEDED = "superseded"
     IN_FORCE = "in_force"
@@ -45,6 +48,7 @@ _TITLES: Final[Mapping[BriefSection, str]] = {
     BriefSection.OPEN: "Open: not decided yet",
     BriefSection.CONFLICTS: "Conflicts: sources disagree",
     BriefSection.STALE: "Stale: the evidence moved",
+    BriefSection.PATTERNS: "Patterns: what recurs or changes",
     BriefSection.PRECEDENTS: "Precedents: what followed",
     BriefSection.SUPERSEDED: "No longer in force",
     BriefSection.IN_FORCE: "In force",
@@ -56,7 +60,7 @@ class BriefLine:
     """One line of a brief.
 
     Attributes:
-        ref: the id of the decision or fact that it is about.
+        ref: the id of the decision, fact or pattern that it is about.
         at: when it was decided, or became known.
     """
 
@@ -229,6 +233,7 @@ async def brief(
     facts = await store.facts(space, FactQuery(subjects=subjects), at) if subjects else ()
     disputed = [fact for fact in facts if fact.conflict is not None]
     names = await _names(store, space, stale, disputed, at)
+    patterns, others = await holding_patterns(store, space, nodes, at)
     lines = [
         *_latest(
             _decision_line(BriefSection.OPEN, one)
@@ -236,13 +241,19 @@ async def brief(
         ),
         *_latest(line for line in (_conflict_line(fact, names) for fact in disputed) if line is not None),
         *_latest(_stale_line(one, names) for one in stale),
+        *_latest(_pattern_line(one) for one in patterns),
         *_latest(_precedent_line(one) for one in decisions if one.outcomes),
         *_latest(_gone_line(one) for one in gone),
         *_latest(
             _decision_line(BriefSection.IN_FORCE, one) for one in decisions if one.status is DecisionStatus.ACCEPTED
         ),
     ]  # fmt: skip
-    return compose(about, since, lines, budget_tokens, bounded=bounded or more)
+    return compose(about, since, lines, budget_tokens, bounded=bounded or more or others)
+
+
+def _pattern_line(pattern: ToldPattern) -> BriefLine:
+    fading = "" if pattern.status is PatternStatus.OPEN else f" [{pattern.status.value}]"
+    return BriefLine(BriefSection.PATTERNS, _short(pattern.statement) + fading, pattern.id, pattern.recorded_at)
 
 
 def _precedent_line(decision: Decision) -> BriefLine:

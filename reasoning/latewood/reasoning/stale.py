@@ -1,4 +1,7 @@
-"""Stale decisions: those that stand while what they rested on was corrected, retracted, ended or superseded since."""
+"""Stale decisions: those that stand while what they rested on was corrected, retracted, ended or superseded since.
+
+A pattern that no longer holds, or that a person rejected, is moved evidence too.
+"""
 
 from __future__ import annotations
 
@@ -9,8 +12,10 @@ from typing import Final
 from latewood.graph_schema.clock import NOW, AsOf, to_micros
 from latewood.graph_schema.decisions import STATUS
 from latewood.graph_schema.model import Decision, DecisionStatus, Evidence, Fact, NodeKind
+from latewood.graph_schema.patterns import PatternReview
 from latewood.reasoning.decisions import decisions_by_id
 from latewood.reasoning.identity import carried_on
+from latewood.reasoning.patterns.told import HOLDING, told_patterns
 from latewood.storage.port import GraphStore, NodeQuery, Page, Point
 
 __all__ = ["GONE", "STANDING", "Moved", "Stale", "stale_among", "stale_decisions"]
@@ -28,8 +33,9 @@ class Moved:
 
     Attributes:
         evidence: as it was known when the decision was taken.
-        how: corrected, retracted, ended or superseded; of a decision the status that it has now.
-        now: what holds in its place; None when nothing does, or when the evidence is a decision.
+        how: corrected, retracted, ended or superseded; of a decision or a pattern where it
+            stands now.
+        now: what holds in its place; None when nothing does, or when the evidence is no fact.
         reason: as given with the correction or the retraction.
     """
 
@@ -51,12 +57,8 @@ async def stale_among(store: GraphStore, space: str, decisions: Sequence[Decisio
     """Return those of *decisions* that stand on evidence which moved, in their order, in few reads."""
     standing = [one for one in decisions if one.status in STANDING]
     facts = list(dict.fromkeys(piece.id for one in standing for piece in one.evidence if piece.moved is not None))
-    nodes = [
-        piece.id
-        for one in standing
-        for piece in one.evidence
-        if piece.fact is None and piece.node is not None and piece.node.kind is NodeKind.DECISION
-    ]
+    nodes = _of_kind(standing, NodeKind.DECISION)
+    patterns = await told_patterns(store, space, _of_kind(standing, NodeKind.PATTERN), at)
     known_at = None if at.known_at is None else to_micros(at.known_at)
     valid_at = None if at.valid_at is None else to_micros(at.valid_at)
     told = await store.facts_by_id(space, facts, known_at=known_at) if facts else {}
@@ -65,13 +67,16 @@ async def stale_among(store: GraphStore, space: str, decisions: Sequence[Decisio
     points = [Point(told[one].id if one in told else one, valid_at, known_at) for one in facts]
     held = await store.held(space, points) if facts else ()
     holding = dict(zip(facts, held, strict=True))
-    others = await decisions_by_id(store, space, list(dict.fromkeys(nodes)), at)
+    others = await decisions_by_id(store, space, nodes, at)
 
     def moved(piece: Evidence) -> Moved | None:
         if piece.moved is not None:
             now = holding[piece.id]
             reason = told[piece.id].retired_reason if piece.id in told else None
             return Moved(piece, piece.moved, None if now is None or now.absent else now, reason)
+        pattern = patterns.get(piece.id)
+        if pattern is not None and (pattern.status not in HOLDING or pattern.review is PatternReview.REJECTED):
+            return Moved(piece, pattern.status.value if pattern.status not in HOLDING else "rejected", None, None)
         other = others.get(piece.id)
         return Moved(piece, other.status.value, None, None) if other is not None and other.status in GONE else None
 
@@ -81,6 +86,16 @@ async def stale_among(store: GraphStore, space: str, decisions: Sequence[Decisio
         if pieces:
             found.append(Stale(one, pieces))
     return found
+
+
+def _of_kind(decisions: Sequence[Decision], kind: NodeKind) -> list[str]:
+    """Return the ids of the evidence that is a node of this kind, each once."""
+    pieces = (piece for one in decisions for piece in one.evidence)
+    return list(
+        dict.fromkeys(
+            piece.id for piece in pieces if piece.fact is None and piece.node is not None and piece.node.kind is kind
+        )
+    )
 
 
 async def stale_decisions(

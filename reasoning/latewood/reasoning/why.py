@@ -6,13 +6,14 @@ who decided and what followed.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Final
 
 from latewood.graph_schema.clock import NOW, AsOf, iso
-from latewood.graph_schema.model import Decision, Evidence, Fact, Node, Source
+from latewood.graph_schema.model import Decision, Evidence, Fact, Node, NodeKind, Source
 from latewood.reasoning.decisions import decisions_by_id
+from latewood.reasoning.patterns.told import HOLDING, told_patterns
 from latewood.storage.port import GraphStore
 
 __all__ = ["FOLLOW_MAX", "Line", "Why", "why_decision"]
@@ -69,20 +70,44 @@ def _fact_words(fact: Fact, node: Node | None) -> str:
     return f"{node.name if node else fact.subject_id} {fact.predicate} = {said} ({period})"
 
 
-def _evidence_line(role: str, piece: Evidence) -> Line:
+def _evidence_line(role: str, piece: Evidence, patterns: Mapping[str, str]) -> Line:
     if piece.fact is not None:
         words = _fact_words(piece.fact, piece.node)
         source = piece.fact.source
     else:
-        words, source = (piece.node.name if piece.node else piece.id), None
+        words, source = patterns.get(piece.id) or (piece.node.name if piece.node else piece.id), None
     moved = f" [since {piece.moved}]" if piece.moved else ""
     return Line(role, words + moved, piece.id, source)
 
 
-def _lines(decision: Decision, predecessors: Sequence[Decision], successors: Sequence[Decision]) -> tuple[Line, ...]:
+async def _patterns(store: GraphStore, space: str, decision: Decision, at: AsOf) -> dict[str, str]:
+    """Say what the patterns that *decision* rests on said when it was taken, and where they stand since."""
+    pieces = [
+        piece
+        for piece in (*decision.triggered_by, *decision.evidence, *decision.led_to)
+        if piece.node is not None and piece.node.kind is NodeKind.PATTERN
+    ]
+    now = await told_patterns(store, space, [piece.id for piece in pieces], at)
+    words: dict[str, str] = {}
+    for pinned in sorted({piece.pinned_at for piece in pieces}):
+        ids = [piece.id for piece in pieces if piece.pinned_at == pinned]
+        then = await told_patterns(store, space, ids, AsOf(known_at=pinned))
+        for one in ids:
+            told = then.get(one) or now.get(one)
+            if told is None:
+                continue
+            since = now[one].status if one in now else told.status
+            moved = "" if since in HOLDING else f" [since {since.value}]"
+            words[one] = told.statement + moved
+    return words
+
+
+def _lines(
+    decision: Decision, predecessors: Sequence[Decision], successors: Sequence[Decision], patterns: Mapping[str, str]
+) -> tuple[Line, ...]:
     said = decision.source
-    lines = [_evidence_line("trigger", piece) for piece in decision.triggered_by]
-    lines += [_evidence_line("evidence", piece) for piece in decision.evidence]
+    lines = [_evidence_line("trigger", piece, patterns) for piece in decision.triggered_by]
+    lines += [_evidence_line("evidence", piece, patterns) for piece in decision.evidence]
     words = [
         ("question", decision.question),
         ("choice", decision.choice or decision.title),
@@ -100,7 +125,7 @@ def _lines(decision: Decision, predecessors: Sequence[Decision], successors: Seq
     status = decision.status.value + (f" ({decision.source_status})" if decision.source_status else "")
     lines.append(Line("status", status, decision.status_id, said))
     lines += [Line("outcome", text, decision.id, said) for text in decision.outcomes]
-    lines += [_evidence_line("followed", piece) for piece in decision.led_to]
+    lines += [_evidence_line("followed", piece, patterns) for piece in decision.led_to]
     lines += [Line("replaced", _name(one), one.id, one.source) for one in predecessors]
     lines += [
         Line("followed", f"superseded by {_name(one)}, {one.status.value}", one.id, one.source) for one in successors
@@ -130,5 +155,5 @@ async def why_decision(store: GraphStore, space: str, decision: Decision, at: As
     predecessors, cut_back = await _follow(store, space, decision, at, forward=False)
     successors, cut_on = await _follow(store, space, decision, at, forward=True)
     in_force = tuple(one for one in (decision, *successors) if one.status.value not in _GONE)
-    lines = _lines(decision, predecessors, successors)
+    lines = _lines(decision, predecessors, successors, await _patterns(store, space, decision, at))
     return Why(decision, predecessors, successors, in_force, lines, truncated=cut_back or cut_on)

@@ -199,6 +199,61 @@ async def test_erased_evidence_withdraws(tmp_path: Path) -> None:
         assert len((await explain(memory, one.id)).evidence) == 4
 
 
+def bytes_under(folder: Path) -> bytes:
+    return b"".join(one.read_bytes() for one in folder.iterdir() if one.is_file())
+
+
+async def test_no_word_of_a_pattern_outlives_the_erasure_of_what_it_tells(tmp_path: Path) -> None:
+    path = tmp_path / "one.db"
+    async with Memory.open(str(path), by="human:ada") as memory:
+        words = ("Nordwind", "Suedwind")
+        await keep(memory, [("project:rosebud", "vendor", words[week % 2], week) for week in range(5)])
+        await detect(memory)
+        one = (await patterns(memory)).items[0]
+        choice = await memory.decide("Stay", because="flipping costs a week each", evidence=[one.id])
+        said = "vendor of project:rosebud went back and forth between 'Nordwind' and 'Suedwind'"
+        assert said in one.statement
+        assert one.detail["options"] == ["Nordwind", "Suedwind"]
+        assert any(said in line.text for line in (await memory.why(choice)).lines)
+        assert said in (await memory.brief()).text
+
+        # What is erased is gone from the words at once, of the past too, before any look.
+        rows = (await memory.timeline("project:rosebud", predicates=["vendor"])).items
+        for row in rows:
+            if row.value is not None and row.value.data == "Suedwind":
+                await memory.erase(row.id, reason="asked to")
+        for at in (AsOf(), AsOf(known_at=one.recorded_at)):
+            then = await explain(memory, one.id, at=at)
+            assert "between 'Nordwind' and '(erased)'" in then.statement
+            assert then.detail["options"] == ["Nordwind", "(erased)"]
+        await memory.erase("project:rosebud", reason="asked to")
+        assert "vendor of (erased) went" in (await explain(memory, one.id)).statement
+        report = await detect(memory)
+        assert report.withdrawn == (one.key,)
+        told = "\n".join(line.text for line in (await memory.why(choice)).lines)
+        assert "vendor of (erased) went" in told
+        assert "[since withdrawn]" in told
+        # A decision that rests on it is stale.
+        assert [one.decision.id for one in (await memory.stale()).items] == [choice.id]
+        assert (await memory.stale()).items[0].moved[0].how == "withdrawn"
+    kept = bytes_under(tmp_path)
+    for word in (b"rosebud", b"Suedwind", b"Nordwind"):
+        assert word not in kept
+
+
+async def test_a_brief_tells_of_patterns_that_hold_and_nobody_muted(tmp_path: Path) -> None:
+    async with Memory.open("reference:", by="human:ada") as memory:
+        await keep(memory, [(f"project:{n}", "vendor", "AB"[week % 2], week) for n in (1, 2) for week in range(5)])
+        await detect(memory)
+        text = (await memory.brief("project:1")).text
+        assert "## Patterns: what recurs or changes\n- vendor of project:1 went" in text
+        assert "project:2" not in text
+        first = next(one for one in (await patterns(memory)).items if "project:1" in one.statement)
+        await review(memory, first.id, PatternReview.REJECTED, because="two teams write there")
+        assert "project:1 went" not in (await memory.brief()).text
+        assert "project:2 went" in (await memory.brief()).text
+
+
 async def test_a_person_reviews_and_a_decision_rests_on_a_pattern(tmp_path: Path) -> None:
     async with Memory.open(str(tmp_path / "one.db"), by="human:ada") as memory:
         await keep(memory, [("project:1", "vendor", "AB"[week % 2], week) for week in range(5)])

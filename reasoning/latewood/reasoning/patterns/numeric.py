@@ -20,6 +20,7 @@ from latewood.reasoning.patterns.rates import Floats, q_values
 from latewood.reasoning.patterns.recurrence import RunTest, run_tests
 from latewood.reasoning.patterns.segments import change_points
 from latewood.reasoning.patterns.telling import amount, day, judged_words, versus
+from latewood.reasoning.patterns.wording import slot
 
 __all__ = ["POINTS_MIN", "Changes", "Recurrences"]
 
@@ -100,19 +101,19 @@ def _family(members: Sequence[Numbers], world: World, slack: float) -> list[Find
     points = sum(len(one.values) for one in members)
     judged = world.memo.of("family", whole, lambda: _judge(members, world.memo), 8 * points + 1_500 * len(members))
     found = [
-        _change(one, test, float(rate), len(members), world)
+        _change(one, test, float(rate), len(members))
         for one, (test, _), rate in zip(members, judged.changes, judged.change_q, strict=True)
         if rate <= slack * LEVELS[PatternKind(test.kind)]
     ]
-    return found + _anomalies(members, judged, world, slack)
+    return found + _anomalies(members, judged, slack)
 
 
-def _change(one: Numbers, test: ChangeTest, q: float, judged: int, world: World) -> Finding:
+def _change(one: Numbers, test: ChangeTest, q: float, judged: int) -> Finding:
     skipped = max(0, len(one.values) - LENGTH_MAX)
     facts, times = one.facts[skipped:], one.times[skipped:]
     kind = PatternKind(test.kind)
     since = times[test.at]
-    name = world.names.get(one.subject, one.subject)
+    name = slot(one.subject)
     what = "drifts" if kind is PatternKind.TREND else "shifted"
     unit = f" {one.unit}" if one.unit else ""
     statement = (
@@ -136,7 +137,7 @@ def _cuts(values: Floats, times: Sequence[Micros]) -> dict[str, Json]:
     return {"cuts": [iso(from_micros(times[at])) for at in change_points(values)]}
 
 
-def _anomalies(members: Sequence[Numbers], judged: _Judged, world: World, slack: float) -> list[Finding]:
+def _anomalies(members: Sequence[Numbers], judged: _Judged, slack: float) -> list[Finding]:
     found: list[Finding] = []
     fitted = (around for _, around in judged.changes)
     for one, around, test, rate in zip(members, fitted, judged.anomalies, judged.anomaly_q, strict=True):
@@ -144,9 +145,9 @@ def _anomalies(members: Sequence[Numbers], judged: _Judged, world: World, slack:
             continue
         at = test.at + max(0, len(one.values) - LENGTH_MAX)
         off = float(around.residuals[test.at])
-        name = world.names.get(one.subject, one.subject)
+        name = slot(one.subject)
         statement = (
-            f"{one.predicate} of {name} was {one.values[at]:.4g}{' ' + one.unit if one.unit else ''} on "
+            f"{one.predicate} of {name} was {slot(one.facts[at])} on "
             f"{day(one.times[at])}{versus(one.against)}, {amount(off, one.unit)} from what was to be expected "
             f"({test.distance:.1f} times its noise; {judged_words(float(rate))})"
         )
@@ -204,7 +205,7 @@ class Recurrences:
                 within = rate <= slack * LEVELS[PatternKind.RECURRENCE] and rate < best.get(key, (2.0,))[0]
                 if test is not None and within:
                     best[key] = (float(rate), one, test, sign)
-        return [_run(*told, len(members), world) for told in best.values()], ()
+        return [_run(*told, len(members)) for told in best.values()], ()
 
 
 def _deviates(one: Numbers) -> bool:
@@ -215,11 +216,11 @@ def _deviates(one: Numbers) -> bool:
     return bool(np.any(one.values < 0)) and bool(np.any(one.values > 0))
 
 
-def _run(q: float, one: Numbers, test: RunTest, sign: int, judged: int, world: World) -> Finding:
+def _run(q: float, one: Numbers, test: RunTest, sign: int, judged: int) -> Finding:
     facts = one.facts[test.first : test.last + 1]
     mean = sign * test.mean
     error = 1.96 * test.scale / len(facts) ** 0.5
-    name = world.names.get(one.subject, one.subject)
+    name = slot(one.subject)
     statement = (
         f"{one.predicate} of {name} was {'over' if sign > 0 else 'under'} plan {len(facts)} periods running, "
         f"{day(one.times[test.first])} to {day(one.times[test.last])}: {amount(mean, one.unit)} on average, "

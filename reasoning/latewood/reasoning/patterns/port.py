@@ -136,7 +136,7 @@ class Finding:
     Attributes:
         scope: what it is a pattern of: one subject, or cause and effect of a rule; with *kind* and *predicate* its key.
         subjects: ids of the nodes that it is about.
-        statement: the one plain sentence.
+        statement: the one plain sentence, with slots for what was said (`wording`).
         family: how it was judged, and *judged* together with how many others; *p* and *q* are None where it is counted.
         effect, low, high: the size with its 95 % interval, in *unit* where it has one.
         since, until: from its onset to the latest thing that speaks for it.

@@ -19,6 +19,7 @@ from latewood.reasoning.patterns.rates import Floats, q_values
 from latewood.reasoning.patterns.reversal import reversal
 from latewood.reasoning.patterns.rule import KINDS_MAX, LAGS, RuleTest, rule_tests
 from latewood.reasoning.patterns.telling import day, judged_words
+from latewood.reasoning.patterns.wording import slot
 
 __all__ = ["Reversals", "Rules"]
 
@@ -51,11 +52,14 @@ class Reversals:
             if flip is None:
                 continue
             facts = one.facts[flip.first : flip.last + 1]
-            name = world.names.get(one.subject, one.subject)
-            first, second = flip.options
+            name = slot(one.subject)
+            # A choice is told by the fact that first made it.
+            first, second = (
+                slot(one.facts[flip.first + one.choices[flip.first :].index(word)]) for word in flip.options
+            )
             since, until = one.times[flip.first], one.times[flip.last]
             statement = (
-                f"{one.predicate} of {name} went back and forth between {first!r} and {second!r}: "
+                f"{one.predicate} of {name} went back and forth between '{first}' and '{second}': "
                 f"{flip.returns} returns in {len(facts)} choices, {day(since)} to {day(until)}"
             )
             found.append(
@@ -178,7 +182,7 @@ def _rule(q: float, grid: _Grid, test: RuleTest, judged: int, world: World) -> F
     for place, step in zip(places.tolist(), steps.tolist(), strict=True):
         facts |= set(grid.cells[place, step, test.cause]) | set(grid.cells[place, step + test.lag, test.effect])
     ordered = tuple(sorted(facts, key=lambda fact: (grid.told[fact][1], fact)))
-    cause, effect = (world.names.get(kind, kind) for kind in (grid.kinds[test.cause], grid.kinds[test.effect]))
+    cause, effect = (slot(_teller(grid, ordered, kind, world)) for kind in (test.cause, test.effect))
     since, until = grid.told[ordered[0]][1], grid.told[ordered[-1]][1]
     days = test.lag * grid.width / (24 * _HOUR)
     statement = (
@@ -187,9 +191,21 @@ def _rule(q: float, grid: _Grid, test: RuleTest, judged: int, world: World) -> F
         f"place, season and common causes taken out; {judged_words(q)}"
     )
     subjects = tuple(kind for kind in (grid.kinds[test.cause], grid.kinds[test.effect]) if kind in world.names)
+    scope = _scope([grid.kinds[test.cause], grid.kinds[test.effect]], world)
     return Finding(
-        kind=PatternKind.RULE, scope=f"{grid.kinds[test.cause]} > {grid.kinds[test.effect]}", predicate=grid.predicate,
+        kind=PatternKind.RULE, scope=scope, predicate=grid.predicate,
         subjects=subjects, statement=statement, family="rules", since=since, until=until, support=test.support,
         evidence=ordered, judged=judged, p=test.p, q=q, effect=test.strength, low=test.low, high=test.high,
         detail={"cause": cause, "effect": effect, "lag": test.lag, "lag_days": days, "lags_tried": list(LAGS)},
     )  # fmt: skip
+
+
+def _teller(grid: _Grid, evidence: Sequence[str], kind: int, world: World) -> str:
+    """Return the id of what tells a kind: of the thing itself, or of the first fact that says the word."""
+    word = grid.kinds[kind]
+    return word if word in world.names else next(fact for fact in evidence if grid.told[fact][2] == word)
+
+
+def _scope(kinds: Sequence[str], world: World) -> str:
+    """Return ids as they are, and of words a digest: a pattern's key outlives the facts that said them."""
+    return " > ".join(kind if kind in world.names else digest_of(kind).hex() for kind in kinds)

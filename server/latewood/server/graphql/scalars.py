@@ -173,6 +173,7 @@ describe(
         BriefSection.OPEN: "Proposed or deferred: not decided yet.",
         BriefSection.CONFLICTS: "Sources disagree.",
         BriefSection.STALE: "A decision stands on evidence that moved.",
+        BriefSection.PATTERNS: "What recurs, changes or follows, and holds.",
         BriefSection.PRECEDENTS: "What followed from a decision.",
         BriefSection.SUPERSEDED: "No longer in force since the last visit.",
         BriefSection.IN_FORCE: "Accepted and standing.",
