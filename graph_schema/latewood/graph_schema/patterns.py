@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from enum import StrEnum
 
-__all__ = ["PatternKind", "PatternReview", "PatternStatus"]
+__all__ = ["DeclaredRun", "PatternKind", "PatternReview", "PatternStatus"]
 
 
 class PatternKind(StrEnum):
@@ -36,3 +37,21 @@ class PatternReview(StrEnum):
     ACCEPTED = "accepted"
     MUTED = "muted"
     REJECTED = "rejected"
+
+
+@dataclass(frozen=True, slots=True)
+class DeclaredRun:
+    """What a pack declares to be a recurrence: a *predicate* beyond a *threshold* for *periods* running.
+
+    Attributes:
+        above: whether beyond is above; else below.
+        unit: of the threshold; None takes every series as it is.
+    """
+
+    name: str
+    predicate: str
+    threshold: float
+    above: bool
+    periods: int
+    unit: str | None = None
+    description: str = ""

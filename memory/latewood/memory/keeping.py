@@ -97,7 +97,8 @@ def _same(kept: Mapping[str, Json], new: Mapping[str, Json]) -> bool:
     """Tell whether two documents say the same: the onset, the rounded size. New evidence alone is no news."""
     old, now = kept.get("effect"), new.get("effect")
     sizes = [_rounded(float(one), 1) if isinstance(one, int | float) else None for one in (old, now)]
-    return sizes[0] == sizes[1] and kept.get("since") == new.get("since")
+    states = [one.get("going_on") for one in (kept.get("detail"), new.get("detail")) if isinstance(one, dict)]
+    return sizes[0] == sizes[1] and kept.get("since") == new.get("since") and len(set(map(str, states))) <= 1
 
 
 async def link(memory: Reader, kept: Mapping[str, Kept], edges: Edges, at: AsOf = NOW) -> None:

@@ -5,12 +5,14 @@ from __future__ import annotations
 import os
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Final, Literal, TypeAlias
 
 from latewood.graph_schema.errors import InvalidError
+from latewood.graph_schema.packs.loader import Pack, load_pack
 from latewood.ingestion.embedding.choice import Choice
 
-__all__ = ["SETTINGS", "Settings", "Sync"]
+__all__ = ["SETTINGS", "Settings", "Sync", "given_packs"]
 
 Sync: TypeAlias = Literal["full", "normal"]
 
@@ -24,11 +26,13 @@ SETTINGS: Final[Mapping[str, str]] = {
     "LATEWOOD_EMBEDDER_THREADS": "How many cores the light embedder may take (up to 4).",
     "LATEWOOD_MODEL": "The model that `latewood extract` asks, as NAME@URL of an OpenAI-compatible server (none).",
     "LATEWOOD_MODEL_KEY": "The key for that server, sent as a bearer token (none).",
+    "LATEWOOD_PACKS": "Files of packs, separated as in PATH, for every store that is opened without its own (none).",
     "LATEWOOD_SYNC": "full: a commit waits for the disk. normal: the last ones may go with the power.",
 }
 """Every environment variable with one sentence."""
 
 _DIGITS_MAX: Final = 9
+_PACK_BYTES_MAX: Final = 1_000_000
 _OF_TESTS: Final = frozenset(
     {
         "LATEWOOD_EXAMPLES", "LATEWOOD_KILLS", "LATEWOOD_NEO4J_URL", "LATEWOOD_NEO4J_VERSION",
@@ -44,6 +48,28 @@ def _number(given: Mapping[str, str], name: str) -> int | None:
     if not (text.isascii() and text.isdecimal() and len(text) <= _DIGITS_MAX):
         raise InvalidError(f"{name} is {text[:40]!r}; it is a whole number", code="setting.invalid")
     return int(text)
+
+
+def given_packs(environment: Mapping[str, str] | None = None) -> tuple[Pack, ...]:
+    """Load the packs that the environment names.
+
+    Raises:
+        InvalidError: code ``setting.invalid`` for a file that cannot be read, ``pack.invalid`` for what is in it.
+    """
+    given = (os.environ if environment is None else environment).get("LATEWOOD_PACKS", "")
+    packs: list[Pack] = []
+    for name in filter(None, given.split(os.pathsep)):
+        try:
+            with Path(name).open("rb") as file:
+                text = file.read(_PACK_BYTES_MAX + 1)
+        except OSError as error:
+            msg = f"LATEWOOD_PACKS names {name!r}, which cannot be read: {error.strerror}"
+            raise InvalidError(msg, code="setting.invalid", path=name) from error
+        if len(text) > _PACK_BYTES_MAX:
+            msg = f"LATEWOOD_PACKS names {name!r}, which has more than {_PACK_BYTES_MAX:,} bytes"
+            raise InvalidError(msg, code="setting.invalid", path=name)
+        packs.append(load_pack(text.decode("utf-8", errors="replace"), name))
+    return tuple(packs)
 
 
 @dataclass(frozen=True, slots=True)

@@ -8,6 +8,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Final
 
+from latewood.graph_schema.patterns import DeclaredRun
 from latewood.reasoning.patterns.looking import Look
 from latewood.reasoning.patterns.port import Detector
 from latewood.reasoning.patterns.view import View
@@ -39,14 +40,15 @@ class Watched:
 class Views:
     """What one engine's looks keep, by tenant and space."""
 
-    def __init__(self) -> None:
-        """Keep none yet."""
+    def __init__(self, declared: tuple[DeclaredRun, ...] = ()) -> None:
+        """Keep none yet; *declared* is what packs declare."""
+        self._declared = declared
         self._views: OrderedDict[tuple[str, str], Watched] = OrderedDict()
 
     def of(self, store: GraphStore, space: str) -> Watched:
         """Return what is known of *space*, which may be nothing yet."""
         key = (store.tenant, space)
-        known = self._views.pop(key, None) or Watched(View(store, space))
+        known = self._views.pop(key, None) or Watched(View(store, space, self._declared))
         self._views[key] = known
         while len(self._views) > VIEWS_MAX:
             self._views.popitem(last=False)

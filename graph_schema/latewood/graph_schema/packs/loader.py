@@ -8,21 +8,26 @@ from dataclasses import dataclass, field
 from decimal import Decimal, InvalidOperation
 from functools import cache
 from importlib import resources
+from math import isfinite
 from typing import Final, cast
 
 from latewood.graph_schema.errors import InvalidError
 from latewood.graph_schema.model import Cardinality, Predicate, Trust
+from latewood.graph_schema.patterns import DeclaredRun
 from latewood.graph_schema.values import Unit
 
-__all__ = ["Pack", "Vocabulary", "core_pack", "load_pack", "vocabulary"]
+__all__ = ["Pack", "Vocabulary", "core_pack", "declared_runs", "load_pack", "vocabulary"]
 
-_TOP: Final = {"name", "version", "title", "description", "predicates", "units"}
+_TOP: Final = {"name", "version", "title", "description", "predicates", "units", "patterns"}
+_PATTERN: Final = {"predicate", "above", "below", "periods", "unit", "description"}
+_PERIODS_MIN: Final = 2
+_PERIODS_MAX: Final = 1_000
 _PREDICATE: Final = {"cardinality", "unit", "authority", "relation", "description"}
 
 
 @dataclass(frozen=True, slots=True)
 class Pack:
-    """One pack: its *name* and *version*, predicates and units."""
+    """One pack: its *name* and *version*, predicates, units, and the recurrences that it declares."""
 
     name: str
     version: str
@@ -30,6 +35,7 @@ class Pack:
     description: str
     predicates: Mapping[str, Predicate]
     units: Mapping[str, Unit]
+    patterns: Mapping[str, DeclaredRun] = field(default_factory=dict[str, DeclaredRun])
 
 
 @dataclass(frozen=True, slots=True)
@@ -87,6 +93,26 @@ def _unit(pack: str, name: str, value: object) -> Unit:
     return Unit(name, _text(pack, f"units.{name}.", table, "base"), factor)
 
 
+def _run(pack: str, name: str, value: object) -> DeclaredRun:
+    where = f"patterns.{name}"
+    table = _table(pack, where, value)
+    unknown = set(table) - _PATTERN
+    if unknown:
+        raise _refuse(pack, where, f"unknown keys {sorted(unknown)}; known are {sorted(_PATTERN)}")
+    if ("above" in table) == ("below" in table):
+        raise _refuse(pack, where, "must have one of above and below")
+    side = "above" if "above" in table else "below"
+    threshold, periods = table[side], table.get("periods")
+    if isinstance(threshold, bool) or not isinstance(threshold, int | float) or not isfinite(threshold):
+        raise _refuse(pack, f"{where}.{side}", "must be a finite number")
+    if isinstance(periods, bool) or not isinstance(periods, int) or not _PERIODS_MIN <= periods <= _PERIODS_MAX:
+        raise _refuse(pack, f"{where}.periods", f"must be a whole number from {_PERIODS_MIN} to {_PERIODS_MAX:,}")
+    unit = None if "unit" not in table else _text(pack, f"{where}.", table, "unit")
+    predicate = _text(pack, f"{where}.", table, "predicate")
+    description = _text(pack, f"{where}.", table, "description", name)
+    return DeclaredRun(name, predicate, float(threshold), side == "above", periods, unit, description)
+
+
 def load_pack(text: str, name: str = "pack") -> Pack:
     """Read a pack from TOML *text*; *name* is used in messages until the pack's own is known.
 
@@ -113,6 +139,9 @@ def load_pack(text: str, name: str = "pack") -> Pack:
         description=_text(name, "", document, "description", name),
         predicates=predicates,
         units=units,
+        patterns={
+            key: _run(name, key, value) for key, value in _table(name, "patterns", document.get("patterns", {})).items()
+        },
     )
 
 
@@ -121,6 +150,20 @@ def core_pack() -> Pack:
     """Return the pack that every space has."""
     text = resources.files("latewood.graph_schema.packs").joinpath("core.toml").read_text(encoding="utf-8")
     return load_pack(text, "core")
+
+
+def declared_runs(packs: Iterable[Pack] = ()) -> tuple[DeclaredRun, ...]:
+    """Join the recurrences that *packs* declare.
+
+    Raises:
+        InvalidError: when two packs declare one name differently.
+    """
+    runs: dict[str, DeclaredRun] = {}
+    for pack in packs:
+        for key, run in pack.patterns.items():
+            if runs.setdefault(key, run) != run:
+                raise _refuse(pack.name, f"patterns.{key}", "is declared otherwise by another pack")
+    return tuple(runs[key] for key in sorted(runs))
 
 
 def vocabulary(packs: Iterable[Pack] = ()) -> Vocabulary:

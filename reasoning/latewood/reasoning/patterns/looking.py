@@ -13,13 +13,14 @@ from dataclasses import dataclass
 from typing import Final
 
 from latewood.graph_schema.patterns import PatternKind
+from latewood.reasoning.patterns.declared import Declarations
 from latewood.reasoning.patterns.numeric import Changes, Recurrences
 from latewood.reasoning.patterns.port import Detector, Finding, Skipped, World
 from latewood.reasoning.patterns.worded import Reversals, Rules
 
 __all__ = ["DETECTORS", "Failed", "Look", "look"]
 
-DETECTORS: Final[tuple[Detector, ...]] = (Changes(), Recurrences(), Reversals(), Rules())
+DETECTORS: Final[tuple[Detector, ...]] = (Changes(), Recurrences(), Declarations(), Reversals(), Rules())
 _SLACK_BEFORE: Final = 2.0
 
 

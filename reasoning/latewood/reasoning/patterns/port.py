@@ -7,7 +7,7 @@ from dataclasses import dataclass, field, replace
 from typing import Final, Protocol
 
 from latewood.graph_schema.clock import Micros
-from latewood.graph_schema.patterns import PatternKind
+from latewood.graph_schema.patterns import DeclaredRun, PatternKind
 from latewood.graph_schema.values import Json
 from latewood.reasoning.patterns.memo import Memo
 from latewood.reasoning.patterns.rates import Floats
@@ -101,6 +101,7 @@ class World:
 
     Attributes:
         names: what people call a subject, by its id.
+        declared: the recurrences that packs declare.
         memo: what earlier looks worked out; it changes no finding.
     """
 
@@ -109,6 +110,7 @@ class World:
     occurrences: tuple[Occurrences, ...] = ()
     skipped: tuple[Skipped, ...] = ()
     names: Mapping[str, str] = field(default_factory=dict[str, str])
+    declared: tuple[DeclaredRun, ...] = ()
     memo: Memo = field(default_factory=Memo, compare=False)
 
     def before(self) -> World:

@@ -80,7 +80,7 @@ def world_of(
             happened.setdefault(place[1], {}).update(one)
     numbers += against_peers(numbers)
     occurrences = tuple(Occurrences(predicate, facts) for predicate, facts in sorted(happened.items()))
-    return World(tuple(numbers), tuple(choices), occurrences, tuple(skipped), dict(names), memo)
+    return World(tuple(numbers), tuple(choices), occurrences, tuple(skipped), dict(names), memo=memo)
 
 
 def _series(place: tuple[str, str], facts: Mapping[str, Told], multi: frozenset[str]) -> Series:

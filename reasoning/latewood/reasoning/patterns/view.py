@@ -8,7 +8,7 @@ is in the ledger.
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Final
 
 from latewood.graph_schema.clock import AsOf, Micros, from_micros
@@ -16,6 +16,7 @@ from latewood.graph_schema.errors import LimitError
 from latewood.graph_schema.events import EventKind, LedgerEntry
 from latewood.graph_schema.model import Cardinality, Fact, Node, NodeKind
 from latewood.graph_schema.packs.loader import core_pack
+from latewood.graph_schema.patterns import DeclaredRun
 from latewood.reasoning.patterns.memo import Memo
 from latewood.reasoning.patterns.port import World
 from latewood.reasoning.patterns.series import Series, Told, told_of, world_of
@@ -84,8 +85,9 @@ class View:
         news: whether anything has changed since it was last set to False.
     """
 
-    def __init__(self, store: GraphStore, space: str) -> None:
-        """Follow *space* of *store*; nothing is read yet."""
+    def __init__(self, store: GraphStore, space: str, declared: tuple[DeclaredRun, ...] = ()) -> None:
+        """Follow *space* of *store*, with what packs declare; nothing is read yet."""
+        self._declared = declared
         self._store = store
         self._space = space
         self._told: dict[tuple[str, str], dict[str, Told]] = {}
@@ -129,7 +131,8 @@ class View:
         if multi != self._multi:
             self._built.clear()
             self._multi = multi
-        return world_of(self._told, self._built, multi, self._names, self.memo)
+        world = world_of(self._told, self._built, multi, self._names, self.memo)
+        return replace(world, declared=self._declared)
 
     async def read(self, known_at: Micros | None = None) -> None:
         """Read all, in place of what is held. Raises LimitError."""
