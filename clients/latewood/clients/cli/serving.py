@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from enum import StrEnum
 from pathlib import Path
 from typing import Annotated, Final
 
@@ -15,6 +16,13 @@ __all__: list[str] = []
 
 _HOST: Final = "127.0.0.1"
 _PORT: Final = 8321
+
+
+class DemoStory(StrEnum):
+    """What the demo tells."""
+
+    RECORDS = "records"
+    FLIGHTS = "flights"
 
 
 @tool(app)
@@ -104,6 +112,9 @@ def demo(
     ] = None,
     *,
     leave: Annotated[bool, typer.Option("--exit", help="Stop after the answers instead of serving on.")] = False,
+    story: Annotated[
+        DemoStory, typer.Option("--with", help="Instead: which carriers got worse in 2013 (the extra `flights`).")
+    ] = DemoStory.RECORDS,
 ) -> int:
     """Load Latewood's own decision records, serve them, and answer three questions about them over GraphQL.
 
@@ -111,8 +122,10 @@ def demo(
 
     Example: `latewood demo --exit`
     """
-    from latewood.clients.cli.demo import run_demo
+    from latewood.clients.cli.demo import Records, run_demo
+    from latewood.clients.cli.flights import Flights
 
+    told = Flights() if story is DemoStory.FLIGHTS else Records()
     done = False
 
     def answered() -> None:
@@ -120,7 +133,7 @@ def demo(
         done = True
 
     try:
-        asyncio.run(run_demo(call, port=port, default_port=_PORT, leave=leave, answered=answered))
+        asyncio.run(run_demo(call, told, port=port, default_port=_PORT, leave=leave, answered=answered))
     except KeyboardInterrupt:
         # That is how a demo that goes on serving is meant to end; before its answers it is an interruption.
         if not done:
