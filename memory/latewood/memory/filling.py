@@ -2,7 +2,7 @@
 
 A write never waits for its vector longer than it must, so some come late: the embedder was down, or its server busy. A
 process that stays, as a server does, makes them good. It looks only into spaces that were written since it last found
-them whole, and fills the current generation of its own model; everything else is for `reindex`.
+them whole, and fills the current generation of its own model with knowledge; everything else is for `reindex`.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ from latewood.storage.port import GraphStore, Space
 __all__ = ["LOOK_TEXTS_MAX", "Filler"]
 
 LOOK_TEXTS_MAX: Final = 2_000
-"""Most texts of a space that one look makes vectors of; the next goes on."""
+"""Most texts of a space that one look goes through; the next goes on there."""
 _PAGE_TEXTS: Final = 32
 """Texts between two rests: what a writer waits for at most, behind them."""
 _SPACES_MAX: Final = 1_000
@@ -64,7 +64,7 @@ class Filler:
         if self._whole.get(key) == head:
             return 0
         made, after = 0, self._further.pop(key, None)
-        while made < LOOK_TEXTS_MAX:
+        for _ in range(LOOK_TEXTS_MAX // _PAGE_TEXTS):
             begun = time.monotonic()
             some, after = await fill_some(store, space.name, embedding, after=after, size=_PAGE_TEXTS)
             made += some

@@ -7,13 +7,14 @@ step. What is made is kept page by page, so a run that was stopped is simply run
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Mapping
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Final
 
 from latewood.graph_schema.errors import RefusedError
 from latewood.ingestion.embedding.port import Embedder, Vector
 from latewood.memory.embedding import Embedding, generation_name
+from latewood.reasoning.recall import MARKS, WORKINGS
 from latewood.storage.port import GraphStore
 from latewood.storage.searching import Generation
 
@@ -94,8 +95,19 @@ async def fill_some(
     if (current.model, current.dimensions) != await asyncio.to_thread(lambda: (embedder.model, embedder.dimensions)):
         return 0, None
     filling = _Filling(store, space, current, embedder, None)
-    further = await filling.page(after, size)
+    further = await filling.page(after, size, only=lambda facts: _knowledge(store, space, facts))
     return filling.made, further
+
+
+async def _knowledge(store: GraphStore, space: str, facts: Sequence[str]) -> set[str]:
+    """Return those of *facts* that recall gives by itself; marks and what work leaves are found by their words."""
+    found = await store.facts_by_id(space, facts)
+    subjects = await store.nodes(space, ids=sorted({one.subject_id for one in found.values()}))
+    return {
+        fact for fact, one in found.items()
+        if one.predicate not in MARKS
+        and (subject := subjects.get(one.subject_id)) is not None and subject.kind not in WORKINGS
+    }  # fmt: skip
 
 
 def _opened(own: Embedding | None, given: str | Embedder | None) -> tuple[Embedder, Callable[[], None]]:
@@ -148,10 +160,17 @@ class _Filling:
         while after is not None:
             after = await self.page(after, _PAGE_TEXTS)
 
-    async def page(self, after: str | None, size: int) -> str | None:
-        """Make the vectors of the next *size* texts that have none, and return where to go on."""
+    async def page(
+        self, after: str | None, size: int, only: Callable[[Sequence[str]], Awaitable[set[str]]] | None = None
+    ) -> str | None:
+        """Make the vectors of the next *size* texts that have none, of all or of the facts that *only* leaves, and
+        return where to go on.
+        """
         page = await self._store.unembedded(self._space, self._name, after=after, limit=size)
         todo = {fact: text for fact, text in page.items if fact not in self._refused}
+        if only is not None and todo:
+            wanted = await only(list(todo))
+            todo = {fact: text for fact, text in todo.items() if fact in wanted}
         if todo:
             vectors = await asyncio.to_thread(_vectors, self._embedder, todo)
             self._refused |= todo.keys() - vectors.keys()

@@ -35,7 +35,7 @@ from latewood.reasoning.timewords import Times, times_of
 from latewood.storage.port import EVERYTHING, FactQuery, GraphStore, Match, Matches, NodeQuery, Point, Scope
 from latewood.storage.searching import text_of
 
-__all__ = ["LIMIT_DEFAULT", "LIMIT_MAX", "PAST", "Embed", "Question", "recall"]
+__all__ = ["LIMIT_DEFAULT", "LIMIT_MAX", "MARKS", "PAST", "WORKINGS", "Embed", "Question", "recall"]
 
 LIMIT_DEFAULT: Final = 20
 LIMIT_MAX: Final = 100
@@ -61,9 +61,9 @@ _KEY: Final = re.compile(r"\w+:[\w./~#-]*\w")
 _CHAIN: Final = (BASED_ON, TRIGGERED_BY, LED_TO, SUPERSEDES)
 _DECISION_WORDS: Final = (RECORD, OUTCOME)
 _NAME_CHARS_MIN: Final = 2
-_MARKS: Final = frozenset({STATUS, "client", "proposal", "read_by_model"})
+MARKS: Final = frozenset({STATUS, "client", "proposal", "read_by_model"})
 """Predicates whose texts mark where a thing stands, and say nothing of it."""
-_WORKINGS: Final = frozenset({
+WORKINGS: Final = frozenset({
     NodeKind.RUN, NodeKind.STEP, NodeKind.ATTEMPT, NodeKind.CHANNEL, NodeKind.GROUP, NodeKind.MESSAGE,
     NodeKind.DELIVERY, NodeKind.DEADLETTER, NodeKind.BLOB,
 })  # fmt: skip
@@ -330,7 +330,7 @@ class _Search:
         scope, subject = self._scope, self._nodes.get(fact.subject_id)
         if scope.predicates is not None or scope.kinds is not None or scope.types is not None or subject is None:
             return True
-        return fact.predicate not in _MARKS and subject.kind not in _WORKINGS and subject.type != _PROPOSAL
+        return fact.predicate not in MARKS and subject.kind not in WORKINGS and subject.type != _PROPOSAL
 
     def _names(self, node: Node) -> bool:
         """Tell whether the question names *node*: it has every word of its name or of its key."""

@@ -337,6 +337,9 @@ async def test_a_process_that_stays_fills_in_what_is_missing(url: str) -> None:
         for number in range(70):
             await memory.observe(f"a:{number}", "note", f"number {number}")
         await other.observe("a:2", "note", "late")
+        await other.observe("a:2", "status", "on hold")
+        step = Assert(other.ids.new(), Ref(key="step:1", kind=NodeKind.STEP), "output", Value.of("forty words"))
+        await other.submit(other.unit([step], ["step"]))
         down = await filler.look(["blue"])
         embedder.error, embedder.calls = None, []
         made = await filler.look(["blue"])
@@ -346,10 +349,11 @@ async def test_a_process_that_stays_fills_in_what_is_missing(url: str) -> None:
         new, calls = await filler.look(), len(embedder.calls)
         left = [one.missing for handle in (memory, other) for one in await handle.store.generations("default")]
 
+    # What runs leave behind, and where things stand, is found by its words.
     assert (down, made, again) == (0, 71, 0)
     assert max(sizes) <= 32
     # It was made with the words, or is made now: the embedder rests after a fault.
-    assert (new, left, calls) == (1, [0, 0], len(sizes) + 1)
+    assert (new, left, calls) == (1, [0, 2], len(sizes) + 1)
 
 
 async def test_another_models_vectors_are_not_filled(tmp_path: Path) -> None:
