@@ -13,6 +13,7 @@ from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import replace
 from typing import Final, NoReturn
 
+from latewood.execution.blobs import Blobs
 from latewood.execution.external_words import Begun, Claimed, Done, Held, StepCall, Trouble
 from latewood.execution.faults import DEFAULT, Action, Fault, FaultClass
 from latewood.execution.logbook import STEPS_MAX, Logbook
@@ -31,8 +32,9 @@ from latewood.execution.words import (
 from latewood.execution.workflow import arguments, digest_of
 from latewood.execution.writing import Attempt, Writing, checked_json
 from latewood.graph_schema.clock import Micros, from_micros
-from latewood.graph_schema.commands import Command, Expect, Guard, Ref
+from latewood.graph_schema.commands import Command, Declare, Expect, Guard, Ref
 from latewood.graph_schema.errors import ConflictError, InvalidError, LimitError
+from latewood.graph_schema.model import NodeKind
 from latewood.graph_schema.values import Json, check_text
 from latewood.storage.port import Lease
 
@@ -244,7 +246,11 @@ class Agents:
             if done.model is not None:
                 model = Ref(key=f"model:{done.model}")
                 commands.append(replace(self._write.edge(step_id, "used_model", step_id), object=model))
-            return [*commands, *self._write.completed(step_id, output, degraded=done.degraded)]
+            large = await Blobs(self._book).output_of(step_id, output)
+            return [
+                *commands, *large,
+                *self._write.completed(step_id, output, degraded=done.degraded, large=bool(large)),
+            ]  # fmt: skip
 
         run = await self._move(held, made, ["completed", call.digest, output, done.degraded])
         step = await self._step(run, held, call)
@@ -411,7 +417,11 @@ class Agents:
 
     async def _declared(self, run: Run, step_id: str, call: StepCall) -> list[Command]:
         await self._check_room(run, call.place)
-        return self._write.step(run.id, step_id, call.place, call.name, call.sort, call.digest)
+        spec: dict[str, Json] = {}
+        commands: list[Command] = []
+        if call.given is not None:
+            spec, commands = await Blobs(self._book).input_of(step_id, call.given, [], _at_once)
+        return [*self._write.step(run.id, step_id, call.place, call.name, call.sort, call.digest, **spec), *commands]
 
     async def _check_room(self, run: Run, place: tuple[int, ...]) -> None:
         """Refuse a step beyond a run's bounds. Raises LimitError (``STEPS_MAX``)."""
@@ -444,8 +454,15 @@ class Agents:
         """Keep *commands* unless the run has moved since it was read."""
         guard = None if held is None else Guard(lease_name(run.id), self._owner(held.worker), held.fence)
         expects = [Expect(Ref(id=run.id), run.node_version)]
+
+        async def keep(these: Sequence[Command]) -> None:
+            await self._book.keep(these, body=body, guard=guard, expects=expects)
+
         try:
-            await self._book.keep(commands, body=body, guard=guard, expects=expects)
+            if any(isinstance(one, Declare) and one.kind is NodeKind.BLOB for one in commands):
+                await Blobs(self._book).settled(commands, keep)
+            else:
+                await keep(commands)
         except ConflictError as error:
             if error.code not in ("version.conflict", "key.taken"):
                 raise
@@ -456,6 +473,11 @@ class Agents:
 def _of(command: Command) -> str | None:
     subject = getattr(command, "subject", None)
     return subject.id if isinstance(subject, Ref) else None
+
+
+async def _at_once(commands: Sequence[Command]) -> None:
+    # Only conversations are kept in parts, and agents send none.
+    raise AssertionError(commands)
 
 
 def _settled(kept: Step) -> ConflictError:

@@ -47,12 +47,17 @@ class Claimed:
 
 @dataclass(frozen=True, slots=True)
 class StepCall:
-    """Which step: its place, its name, and the digest of its name and arguments. Made by `call_of`."""
+    """Which step: its place, its name, and the digest of its name and arguments. Made by `call_of`.
+
+    Attributes:
+        given: ``args`` and ``kwargs``; None where only their digest came.
+    """
 
     place: Place
     name: str
     digest: str
     sort: str = "step"
+    given: Json = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -105,9 +110,11 @@ def call_of(
         raise InvalidError("a step takes its input, or the digest of it: exactly one of the two", code="query.invalid")
     if digest is not None and _DIGEST.fullmatch(digest) is None:
         raise InvalidError(f"{digest[:80]!r} is no SHA-256 in 64 small hexadecimal digits", code="query.invalid")
-    if digest is None:
-        digest = digest_of(name, arguments((), dict(given or {}), name))
-    return StepCall(place, name, digest, "model_call" if model_call else "step")
+    sort = "model_call" if model_call else "step"
+    if digest is not None:
+        return StepCall(place, name, digest, sort)
+    said = arguments((), dict(given or {}), name)
+    return StepCall(place, name, digest_of(name, said), sort, said)
 
 
 def _usage(given: Mapping[str, object] | None) -> dict[str, Json] | None:

@@ -216,6 +216,22 @@ async def test_a_question_nobody_answers_does_what_it_said(
 
 
 @EMBEDDED
+async def test_what_is_long_is_a_blob_and_comes_back_whole(memory: Memory) -> None:
+    agents, mine = await claimed(memory)
+    text = "x" * 50_000
+    for place in (1, 2):
+        await agents.complete(mine, call(place, "read", text=text), done_of({"text": text}))
+    assert (await agents.begin(mine, call(2, "read", text=text))).step.output == {"text": text}
+    first, second = (await runs_of(memory).show(mine.run)).steps
+    assert first.reads == second.reads
+    assert len(first.reads) == 1
+    assert first.output == second.output == {"text": text}
+    assert (await agents.complete(mine, call(3, "note", text="short"), done_of("short"))).input == {
+        "args": [], "kwargs": {"text": "short"}
+    }  # fmt: skip
+
+
+@EMBEDDED
 async def test_calls_at_once_are_all_kept(memory: Memory) -> None:
     agents, mine = await claimed(memory)
     steps = await asyncio.gather(*(agents.complete(mine, call(n), done_of(n)) for n in range(1, 7)))

@@ -22,8 +22,8 @@ BROKEN: set[str] = set()
 WHOLE = """id workflow version policy status owner input startedAt deadlineAt wakeAt claim { worker fence lost } output errorClass
   error failedStep cancelling parent forkedFrom replayed tokensSaved stepCount stepsDone tokens next
   questions { id question owner choices context onTimeout deadlineAt overdue answer answeredBy }
-  steps { edges { node { id place name sort status digest output errorClass error usage wakeAt tries child
-    attempts { number outcome seconds errorClass error policy model usage retryAt } question { question answer answeredBy } } } }"""
+  steps { edges { node { id place name sort status digest output errorClass error usage wakeAt tries child input reads
+    attempts { number outcome seconds errorClass error policy model stage cost currency usage retryAt } question { question answer answeredBy } } } }"""
 
 
 @step()
@@ -61,6 +61,7 @@ async def test_a_run_is_shown_resumed_and_answered_over_graphql(served: Any) -> 
             ("failed", "transient", "quick-1")
         ] * 2
         assert steps[2]["attempts"][0]["retryAt"] is not None
+        assert [(one["input"], one["reads"]) for one in steps[:1]] == [({"args": [1], "kwargs": {}}, [])]
         shown = await runs_of(served.memory).show(run.id)
         assert [one["digest"] for one in steps] == [one.digest for one in shown.steps]
 

@@ -127,6 +127,9 @@ class Attempt:
     error: str | None = strawberry.field(description="The trouble's words.")
     policy: str | None = strawberry.field(description="The version of the policy that it went by.")
     model: str | None = strawberry.field(description="The model that was asked, if one was.")
+    stage: str | None = strawberry.field(description="Of a model call, the stage that it is booked under.")
+    cost: str | None = strawberry.field(description="What it cost by the prices of then, as an exact number.")
+    currency: str | None = strawberry.field(description="In which currency.")
     usage: JSON | None = strawberry.field(description="Tokens that were booked; a count that nobody gave is left out.")
     retry_at: datetime | None = strawberry.field(description="When the next try is due.")
 
@@ -136,6 +139,7 @@ def _attempt(told: Mapping[str, Any]) -> Attempt:
     return Attempt(
         number=int(told.get("number", 0)), outcome=str(told.get("outcome", "")), seconds=float(told.get("seconds", 0)),
         error_class=told.get("class"), error=told.get("message"), policy=told.get("policy"), model=told.get("model"),
+        stage=told.get("stage"), cost=told.get("cost"), currency=told.get("currency"),
         usage=told.get("usage"), retry_at=_instant(retry_at if isinstance(retry_at, int) else None),
     )  # fmt: skip
 
@@ -212,6 +216,8 @@ class Step:
     sort: str = field("step, model_call, sleep, question or child.")
     status: StepStatus = field("Where it stands.")
     digest: str = field("Of its name and arguments; a replay that comes with another one stops.")
+    input: JSON | None = field("Its args and kwargs, where they are short; else a blob that reads names has them.")
+    reads: list[strawberry.ID] = field("The blobs that it was given.")
     output: JSON | None = field("What it returned.")
     error_class: str | None = field("Of a failed step, the class of its trouble.", _error_class)
     error: str | None = field("The trouble's words.", _error)
