@@ -42,6 +42,8 @@ TOOLS = {
     "amend",
     "status",
     "run",
+    "send",
+    "receive",
 }
 
 

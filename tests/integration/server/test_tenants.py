@@ -33,11 +33,14 @@ from graphql import (
 from integration.server.conftest import Served, serving
 
 from latewood.execution import Workflow
+from latewood.execution.faults import Fault
 from latewood.graph_schema.ids import RandomIds
 from latewood.graph_schema.model import LedgerName
 from latewood.memory import Alternative, Memory
+from latewood.memory.handing import hold_of
 from latewood.memory.json import as_json
 from latewood.memory.keys import Keys
+from latewood.memory.messages import messages_of
 from latewood.memory.runs import runs_of
 from latewood.server.options import ServerOptions
 
@@ -67,6 +70,13 @@ async def seed(memory: Memory, mark: str) -> dict[str, str]:
     await memory.correct(fact, f"{mark} says later", because=f"{mark} counted twice")
     await memory.create_space(f"space-{mark}")
     run = await runs_of(memory).start(Workflow(_told, f"{mark} flow", owner=f"human:{mark}"), f"{mark} input")
+    messages = messages_of(memory)
+    await messages.make_channel(f"{mark}-orders", owner=f"human:{mark}")
+    await messages.publish(f"{mark}-orders", {"lane": f"{mark} lane"}, subject=f"{mark} subject")
+    (failed,) = await messages.receive(f"{mark}-orders")
+    dead = await messages.nack(failed, Fault("permanent", f"{mark} is broken"))
+    await messages.publish(f"{mark}-orders", f"{mark} waits", ordering_key=f"{mark} key")
+    (held,) = await messages.receive(f"{mark}-orders", lease_s=3_600)
     names = {
         "fact": fact.id,
         "relation": relation.id,
@@ -74,12 +84,15 @@ async def seed(memory: Memory, mark: str) -> dict[str, str]:
         "new": new.id,
         "receipt": new.receipt.id,
         "run": run.id,
+        "message": held.message.id,
+        "dead letter": str(dead.dead_letter),
     }
     entity = await memory.node(f"carrier:{mark}")
     session = await memory.node(f"session:s-{mark}")
     return {
         **names, "entity": entity.id, "session": session.id, "entity key": f"carrier:{mark}", "decision key": f"{mark}:d2",
         "session name": f"s-{mark}", "space": f"space-{mark}", "words": mark,
+        "channel": f"{mark}-orders", "hold": hold_of(held),
     }  # fmt: skip
 
 
@@ -299,7 +312,7 @@ async def test_every_tool_and_resource_answers_as_if_the_other_tenant_were_not_t
     kept = await session(tenants, tenants.secret)
     listed = await call(tenants, "tools/list", {}, **kept)
     tools = json.loads(listed.text.partition("data: ")[2] or listed.text)["result"]["tools"]
-    assert len(tools) >= 10
+    assert len(tools) == 15
     for kind in ("decision", "entity", "session"):
         for probe in tenants.foreign.values():
             said = (await call(tenants, "resources/read", {"uri": f"latewood://{kind}/{probe}"}, **kept)).text
@@ -335,3 +348,21 @@ async def test_a_session_of_another_caller_does_not_exist(tenants: Tenants) -> N
     if "mcp-session-id" in kept:
         assert stolen.status_code == 404
     assert WORDS[0] not in stolen.text
+
+
+async def test_a_hold_of_the_other_tenant_is_a_hold_of_nothing(tenants: Tenants) -> None:
+    kept = await session(tenants, tenants.secret)
+    mine = await call(tenants, "tools/call", {"name": "receive", "arguments": {"channel": "quokka-orders"}}, **kept)
+    assert '"empty":true' in mine.text.replace(" ", "").replace("\\", "")
+    foreign = tenants.foreign["hold"]
+    # Through one's own channel too: the message itself is not there.
+    for hold in (foreign, foreign.replace(WORDS[0], WORDS[1])):
+        calls: list[dict[str, Any]] = [
+            {"name": "receive", "arguments": {"action": action, "hold": hold, "error_class": "schema", "error": "x"}}
+            for action in ("ack", "nack", "heartbeat", "hand_back")
+        ]
+        calls.append({"name": "send", "arguments": {"channel": "quokka-orders", "data": 1, "handing_on": hold}})
+        for params in calls:
+            said = (await call(tenants, "tools/call", params, **kept)).text
+            assert ("channel.unknown" in said) is (hold == foreign), said
+            assert ("message.unknown" in said) is (hold != foreign), said

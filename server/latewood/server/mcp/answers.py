@@ -28,6 +28,7 @@ __all__ = [
     "paged",
     "pruned",
     "refused",
+    "tokens_in",
     "told",
     "whole",
 ]
@@ -60,7 +61,8 @@ def _plain(thing: object) -> Json:
     return pruned(as_json(thing))
 
 
-def _cost(thing: object) -> int:
+def tokens_in(thing: object) -> int:
+    """Estimate from above what *thing* costs a model, written as JSON."""
     return tokens_of(json.dumps(thing, ensure_ascii=False))
 
 
@@ -101,11 +103,11 @@ async def paged(
     """
     page = await read(_FIRST, cursor)
     answer: Answer = {"notice": NOTICE, **cast("Answer", pruned(dict(more))), "items": []}
-    spare = budget - _cost({**answer, "leftOut": True, "cursor": "x" * 120})
+    spare = budget - tokens_in({**answer, "leftOut": True, "cursor": "x" * 120})
     kept = 0
     for item in page.items:
         plain = _plain(item)
-        cost = _cost(plain) + 1
+        cost = tokens_in(plain) + 1
         if cost > spare:
             if kept:
                 break
@@ -137,7 +139,7 @@ async def told(read: Callable[[int], Awaitable[tuple[str, dict[str, Json]]]], bu
         share = share * 3 // 4
         text, more = await read(max(share, _SHARE_MIN))
         answer = cast("Answer", pruned({"notice": NOTICE, "text": fenced(text), **more}))
-        if _cost(answer) <= budget or share <= _SHARE_MIN:
+        if tokens_in(answer) <= budget or share <= _SHARE_MIN:
             return cast("Answer", fitted(answer, budget))
 
 
@@ -145,7 +147,7 @@ def whole(thing: object, budget: int, **more: Json) -> Answer:
     """Return one thing, its longest texts cut where it would cost more than the budget."""
     answer: Answer = {"notice": NOTICE, **cast("Answer", pruned(dict(more)))}
     plain = _plain(thing)
-    spare = budget - _cost(answer) - 20
+    spare = budget - tokens_in(answer) - 20
     answer["answer"] = fitted(plain, spare)
     if answer["answer"] is not plain:
         answer["cut"] = True
@@ -154,18 +156,18 @@ def whole(thing: object, budget: int, **more: Json) -> Answer:
 
 def fitted(thing: Json, budget: int) -> Json:
     """Cut texts, then lists, by half and half again until *thing* costs no more than *budget*."""
-    if _cost(thing) <= budget:
+    if tokens_in(thing) <= budget:
         return thing
     chars, items = 4_000, 64
     while True:
         found = _cut(thing, chars, items)
-        if _cost(found) <= budget or (chars <= _TEXT_CHARS_MIN and items == 0):
+        if tokens_in(found) <= budget or (chars <= _TEXT_CHARS_MIN and items == 0):
             break
         if chars > _TEXT_CHARS_MIN:
             chars //= 2
         else:
             items //= 2
-    if _cost(found) > budget:
+    if tokens_in(found) > budget:
         msg = f"the answer does not fit {budget} tokens; give a larger budget_tokens"
         raise InvalidError(msg, code="limit.exceeded", limit="budget_tokens", maximum=budget)
     return found

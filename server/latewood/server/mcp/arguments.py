@@ -5,7 +5,7 @@ from __future__ import annotations
 import inspect
 from collections.abc import Awaitable, Callable
 from datetime import datetime
-from typing import Annotated, Any, Final, TypeAlias
+from typing import Annotated, Any, Final, TypeAlias, cast
 
 from mcp.server import MCPServer
 from mcp.types import ToolAnnotations
@@ -21,6 +21,7 @@ __all__ = [
     "READS",
     "WRITER",
     "WRITES",
+    "AnyJson",
     "AnyValue",
     "By",
     "Cursor",
@@ -50,6 +51,8 @@ Session: TypeAlias = Annotated[str | None, Field(description="Your session's nam
 Source: TypeAlias = Annotated[str | None, Field(description="The path or URL that says so; left out, you do.")]
 Once: TypeAlias = Annotated[str | None, Field(description="Repeat a call with the same key: it writes once.")]
 AnyValue: TypeAlias = str | int | float | bool | dict[str, Any] | None
+# Named to its second level: clients refuse a schema that takes just anything.
+AnyJson: TypeAlias = AnyValue | list[AnyValue | list[AnyValue]]
 Text: TypeAlias = Annotated[str, Field(min_length=1, max_length=20_000)]
 
 READS: Final = ToolAnnotations(read_only_hint=True, destructive_hint=False, idempotent_hint=True, open_world_hint=False)
@@ -91,7 +94,22 @@ def _make_strict(server: MCPServer[Any], name: str) -> None:
     model = tool.fn_metadata.arg_model
     model.model_config["extra"] = "forbid"
     model.model_rebuild(force=True)
-    tool.parameters["additionalProperties"] = False
+    tool.parameters = {**_untitled(tool.parameters), "additionalProperties": False}
+
+
+def _untitled(schema: Any) -> Any:
+    """Leave out the titles that are made from names: every model that lists the tools pays for them."""
+    if isinstance(schema, list):
+        return [_untitled(one) for one in cast("list[Any]", schema)]
+    if not isinstance(schema, dict):
+        return schema
+    found: dict[str, Any] = {}
+    for name, part in cast("dict[str, Any]", schema).items():
+        if name in ("properties", "$defs"):
+            found[name] = {own: _untitled(of) for own, of in cast("dict[str, Any]", part).items()}
+        elif name != "title":
+            found[name] = _untitled(part)
+    return found
 
 
 def writer(memory: Memory, space: str | None, by: str | None, session: str | None) -> Memory:

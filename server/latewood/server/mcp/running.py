@@ -24,7 +24,7 @@ from latewood.server.mcp.answers import Answer, Budget, answered, fitted, paged,
 from latewood.server.mcp.arguments import (
     READS,
     WRITES,
-    AnyValue,
+    AnyJson,
     By,
     Cursor,
     Once,
@@ -45,8 +45,6 @@ _Action = Literal[
     "start", "claim", "heartbeat", "hand_back", "begin", "complete", "fail", "ask", "finish", "answer", "cancel",
     "resume", "fork",
 ]  # fmt: skip
-# Named to its second level: clients refuse a schema that takes just anything.
-_Output = AnyValue | list[AnyValue | list[AnyValue]]
 _Runner = Literal["agent", "worker"]
 _Status = Literal["ready", "running", "waiting", "done", "degraded", "escalated", "refused"]
 _Class = Literal[
@@ -326,7 +324,7 @@ def _acting(tool: Tool, memory: Memory) -> None:
         place: Annotated[str | None, Field(description="Of a step in its run: 3 is the third, 3.2 the second within it. fork: the first step run again.")] = None,  # noqa: E501
         step: Annotated[str | None, Field(description="The step's name.")] = None,
         attempt: Annotated[int | None, Field(ge=1, description="fail: the try, as begin gave it.")] = None,
-        output: Annotated[_Output, Field(description="complete, finish: what came of it.")] = None,
+        output: Annotated[AnyJson, Field(description="complete, finish: what came of it.")] = None,
         error_class: Annotated[_Class | None, Field(description="fail, finish: the class of the trouble.")] = None,
         error: Annotated[str | None, Field(description="fail, finish: the trouble, in words.")] = None,
         usage: Annotated[dict[str, int] | None, Field(description="Tokens by name: input, output, cached.")] = None,

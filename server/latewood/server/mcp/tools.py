@@ -24,6 +24,7 @@ from latewood.reasoning.recall import LIMIT_MAX
 from latewood.server.mcp.answers import Answer, Budget, answered, paged, told, whole
 from latewood.server.mcp.arguments import READS, Cursor, KnownAt, Space, Text, Tool, ValidAt, tool_of
 from latewood.server.mcp.lines import brief_with_ids, chain_with_ids, lines_with_ids
+from latewood.server.mcp.posting import add_posting
 from latewood.server.mcp.running import add_running
 from latewood.server.mcp.writing import add_writing
 from latewood.storage.port import Page
@@ -41,6 +42,7 @@ def add_tools(server: MCPServer[Any], memory: Memory) -> None:
     _looking(tool, memory)
     add_writing(tool, memory)
     add_running(tool, memory)
+    add_posting(tool, memory)
 
 
 def _finding(tool: Tool, memory: Memory) -> None:
