@@ -72,7 +72,9 @@ async def test_the_tools_are_few_described_and_strict(served: Any, mode: str) ->
         assert all("description" in part for part in one.input_schema["properties"].values()), one.name
         assert one.output_schema is not None
         assert one.annotations is not None
-        assert one.annotations.read_only_hint is (one.name not in ("decide", "record", "amend", "run", "send", "receive"))
+        assert one.annotations.read_only_hint is (
+            one.name not in ("decide", "record", "amend", "run", "send", "receive")
+        )
         assert one.annotations.destructive_hint is False
     assert tokens_of(json.dumps([one.model_dump(mode="json", by_alias=True) for one in listed])) < 12_000
 
