@@ -5,11 +5,10 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
-from datetime import UTC, datetime
 from typing import Final, Protocol, cast
 
 from latewood.execution.words import Claim, Run, RunStatus, Step, StepStatus, place_of
-from latewood.graph_schema.clock import AsOf, Clock, Micros, parse_instant, to_micros
+from latewood.graph_schema.clock import Clock, Micros, parse_instant, to_micros
 from latewood.graph_schema.commands import ActorSpec, Command, Expect, Guard, Ref, Unit
 from latewood.graph_schema.errors import InvalidError, LimitError, NotFoundError, UnavailableError
 from latewood.graph_schema.events import Receipt
@@ -26,8 +25,6 @@ STEPS_MAX: Final = 10_000
 _READ_AT_ONCE: Final = 1_000
 _KEEP_TRIES_MAX: Final = 6
 _KEEP_WAIT_FIRST_S: Final = 0.05
-# What was written last holds, whatever the clock of the process that reads it says.
-_LATEST: Final = AsOf(valid_at=datetime(9999, 1, 1, tzinfo=UTC))
 _RUN_FACTS: Final = (
     "status",
     "run.claim",
@@ -122,7 +119,7 @@ class Logbook:
         """List runs of workflows; those that imported traces brought are not among them."""
         where = {"status": [str(status) for status in (statuses or RunStatus)]}
         query = NodeQuery(NodeKind.RUN, type=workflow, where=where, first=first, after=after, newest=newest)
-        page = await self.store.list_nodes(self.space, query, _LATEST)
+        page = await self.store.list_nodes(self.space, query)
         return Page(await self._runs_of(page.items), page.next)
 
     async def runs_by_id(self, ids: Sequence[str]) -> tuple[Run, ...]:
@@ -140,13 +137,13 @@ class Logbook:
         found: dict[str, list[Fact]] = {}
         for begin in range(0, len(subjects), _READ_AT_ONCE):
             query = FactQuery(subjects=subjects[begin : begin + _READ_AT_ONCE], predicates=predicates)
-            for fact in await self.store.facts(self.space, query, _LATEST):
+            for fact in await self.store.facts(self.space, query):
                 found.setdefault(fact.subject_id, []).append(fact)
         return found
 
     async def steps(self, run_id: str) -> tuple[Step, ...]:
         """Return a run's steps by their places. Raises LimitError above `STEPS_MAX`."""
-        edges = await self.store.facts(self.space, FactQuery(subjects=[run_id], predicates=["has_step"]), _LATEST)
+        edges = await self.store.facts(self.space, FactQuery(subjects=[run_id], predicates=["has_step"]))
         if len(edges) > STEPS_MAX:
             msg = f"run {run_id} has {len(edges):,} steps, more than {STEPS_MAX:,}; split it into child workflows"
             raise LimitError(msg, limit="STEPS_MAX", maximum=STEPS_MAX)
@@ -170,8 +167,7 @@ class Logbook:
             nodes += [node for node in part.values() if "place" in node.attributes]
         wanted = [name for name in _STEP_FACTS if outputs or name not in ("step.output", "step.returned")]
         facts = await self._facts([node.id for node in nodes], wanted)
-        now = self.clock.now()
-        steps = [_step(node, facts.get(node.id, []), now) for node in nodes]
+        steps = [_step(node, facts.get(node.id, [])) for node in nodes]
         returned = {
             fact.subject_id: fact.object_id
             for said in facts.values() for fact in said if fact.predicate == "step.returned" and fact.object_id
@@ -193,7 +189,7 @@ class Logbook:
 
     async def run_of(self, step_id: str) -> str:
         """Return the id of the run that a step was first a part of. Raises NotFoundError (``run.unknown``)."""
-        edges = await self.store.facts(self.space, FactQuery(objects=[step_id], predicates=["has_step"]), _LATEST)
+        edges = await self.store.facts(self.space, FactQuery(objects=[step_id], predicates=["has_step"]))
         if not edges:
             raise NotFoundError(f"{step_id!r:.80} is no step of a run", code="run.unknown")
         return edges[0].subject_id
@@ -263,12 +259,10 @@ def _run(node: Node, facts: Sequence[Fact]) -> Run:
     )  # fmt: skip
 
 
-def _step(node: Node, facts: Sequence[Fact], now: Micros) -> Step:
+def _step(node: Node, facts: Sequence[Fact]) -> Step:
     said = {fact.predicate: fact for fact in facts}
     spec, status, words = node.attributes, _words(said.get("status")), _words(said.get("error"))
     output, wake_at = _document(said.get("step.output")), _int(spec.get("wake_at"))
-    if node.type == "sleep" and wake_at is not None and wake_at > now:
-        status = StepStatus.WAITING
     kind, _, message = (words or "").partition(": ")
     return Step(
         id=node.id, place=place_of(str(spec["place"])), name=node.name, sort=node.type, digest=str(spec.get("digest")),
