@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import json
 from collections.abc import Awaitable, Callable, Mapping, Sequence
-from dataclasses import dataclass, field
-from typing import Any, Final, Protocol, cast
+from dataclasses import dataclass
+from typing import Any, Final, cast
 
 from latewood.execution.faults import Fault, FaultClass, Policy
+from latewood.execution.schemas import check_schema, misfit
 from latewood.execution.workflow import StepOf
 from latewood.graph_schema.errors import InvalidError, LimitError
 from latewood.graph_schema.values import Json, canonical_json
@@ -21,34 +22,20 @@ _SHOWN_CHARS_MAX: Final = 200
 _ID_CHARS_MAX: Final = 200
 
 
-class _Validator(Protocol):
-    def iter_errors(self, instance: object) -> Any: ...
-
-
 @dataclass(frozen=True, slots=True)
 class Schema:
-    """A JSON Schema (2020-12). Raises InvalidError when it is none."""
+    """A JSON Schema (2020-12) that stands alone. Raises InvalidError (``schema.invalid``) when it is none."""
 
     document: Mapping[str, Any]
-    _validator: _Validator = field(init=False, repr=False, compare=False)
 
     def __post_init__(self) -> None:
         """Check the schema itself."""
-        from jsonschema import Draft202012Validator, SchemaError
-
-        try:
-            Draft202012Validator.check_schema(dict(self.document))
-        except SchemaError as error:
-            raise InvalidError(f"this is no JSON Schema: {error.message}"[:400], code="query.invalid") from error
-        object.__setattr__(self, "_validator", Draft202012Validator(dict(self.document)))
+        check_schema(dict(self.document), "this schema")
 
     def trouble(self, given: Json) -> str | None:
         """Return what is wrong with *given*, in short; None when it fits."""
-        error: Any = next(iter(self._validator.iter_errors(given)), None)
-        if error is None:
-            return None
-        where = "/".join(map(str, error.absolute_path))
-        return f"{f'at {where}: ' if where else ''}{str(error.message)[:_SHOWN_CHARS_MAX]}"
+        found = misfit(self.document, given, "the schema")
+        return None if found is None else str(found)
 
 
 @dataclass(frozen=True, slots=True)

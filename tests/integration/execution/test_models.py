@@ -226,7 +226,7 @@ async def test_a_mended_answer_is_told_what_was_wrong_and_both_tries_are_booked(
     ((first, second),) = shown.attempts.values()
     assert first["usage"] == second["usage"]
     assert first["cost"] == second["cost"] == "0.000280"
-    assert "'C' is not one of ['A', 'B']" in server.asked[1]["messages"][-1]["content"]
+    assert "$.carrier does not fit enum: ['A', 'B']" in server.asked[1]["messages"][-1]["content"]
     assert server.asked[0]["response_format"]["json_schema"]["schema"] == SCHEMA
 
 
@@ -383,7 +383,7 @@ async def test_a_server_that_is_not_there_and_an_address_that_is_none() -> None:
 
 
 def test_a_schema_that_is_none_and_two_tools_of_one_name_are_refused() -> None:
-    with pytest.raises(InvalidError, match="no JSON Schema"):
+    with pytest.raises(InvalidError, match="none of JSON Schema 2020-12"):
         Schema({"type": "nothing"})
     with pytest.raises(InvalidError, match="same name"):
         Tools(look_up, look_up)
