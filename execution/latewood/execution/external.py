@@ -356,11 +356,12 @@ class Agents:
         return ended
 
     def _owner(self, worker: str) -> str:
-        """Return who holds the lease: a name under the actor's, so that no other actor can act under it."""
-        if not check_text(worker, "the worker's name", bytes_max=_NAME_BYTES_MAX).strip():
-            raise InvalidError("the worker has no name; take one of its own for each process", code="query.invalid")
-        prefix = f"{self._book.actor}/"
-        return worker if worker.startswith(prefix) else prefix + worker
+        """Return who holds the lease: a name and the actor's, so that no other actor can act under it."""
+        name = check_text(worker, "the worker's name", bytes_max=_NAME_BYTES_MAX).removesuffix(f"@{self._book.actor}")
+        if not name.strip() or "@" in name:
+            msg = f"{worker!r:.80} is no name of a worker; take one of its own for each process, without an @"
+            raise InvalidError(msg, code="query.invalid")
+        return f"{name}@{self._book.actor}"
 
     def _has(self, run: Run, held: Held) -> bool:
         claim = run.claim

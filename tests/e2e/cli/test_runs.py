@@ -31,6 +31,10 @@ async def plan(lane: str) -> str:
     if await ask(f"Pay {cost}?", choices=["yes", "no"]) == "no":
         return "left"
     return f"paid {cost}"
+
+@workflow(owner="human:ada")
+async def hurried(lane: str) -> None:
+    await ask(f"Quick, {lane}?", deadline_s=0.001)
 """
 
 _STARTED = """mutation { startRun(input: {workflow: "plan", input: {lane: "Lyon"}, runner: WORKER, by: "agent:x"}) { run { id } } }"""
@@ -44,10 +48,10 @@ def flows(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> str:
     return name
 
 
-def _start(cli: Any, flows: str, lane: str) -> str:
+def _start(cli: Any, flows: str, lane: str, flow: str = "plan") -> str:
     async def start() -> str:
         async with Memory.open(str(cli.db), by="agent:caller") as memory:
-            return (await runs_of(memory).start(sys.modules[flows].plan, lane)).id
+            return (await runs_of(memory).start(getattr(sys.modules[flows], flow), lane)).id
 
     return asyncio.run(start())
 
@@ -131,3 +135,10 @@ def test_stages_are_ranked_by_cost_and_by_wait(cli: Any, flows: str) -> None:
     said = cli.ok("runs", "--stages")
     assert said.index("by cost") < said.index("price") < said.index("by wait")
     assert cli.refused("runs", "--stages", "--status", "done")["code"] == "query.invalid"
+
+
+def test_a_question_that_waits_too_long_says_so(cli: Any, flows: str) -> None:
+    cli.ok("worker", flows, "--until-idle")
+    run = _start(cli, flows, "Lyon", "hurried")
+    cli.ok("worker", flows, "--until-idle")
+    assert "Quick, Lyon?, overdue" in cli.ok("run", "show", run)

@@ -252,6 +252,17 @@ async def test_what_makes_no_sense_is_refused(memory: Memory) -> None:
     ):  # fmt: skip
         with pytest.raises(InvalidError):
             wrong()
+    run = await runs_of(memory).run(mine.run)
+    assert run.claim is not None
+    assert run.claim.worker == "one@agent:worker"
+    assert (await agents.heartbeat(held(await agents.claim(mine.run, run.claim.worker), "one"))).fence == mine.fence
+    for worker in ("", " ", "one@agent:other", "@agent:worker"):
+        with pytest.raises(InvalidError):
+            await agents.claim(mine.run, worker)
+    other = agents_of(memory.within(by="agent:other"))
+    assert (await refused(other.claim(mine.run, "one"))).code == "run.claimed"
+    assert (await refused(other.heartbeat(mine))).code == "lease.lost"
+    assert (await refused(other.complete(mine, call(1), done_of(1)))).code == "lease.lost"
     with pytest.raises(LimitError):
         await agents.begin(mine, call(10_001))
     with pytest.raises(LimitError):

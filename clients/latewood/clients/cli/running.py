@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import signal
+from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
@@ -12,7 +13,7 @@ import typer
 from latewood.clients.cli.call import Call, command
 from latewood.clients.cli.groups import app, run
 from latewood.clients.cli.options import After, Kind, scalar
-from latewood.graph_schema.clock import from_micros, iso
+from latewood.graph_schema.clock import from_micros, iso, to_micros
 from latewood.graph_schema.errors import InvalidError
 
 if TYPE_CHECKING:
@@ -76,13 +77,16 @@ async def _show_run(call: Call, one: Run) -> None:
 
 
 def _step_says(step: Step) -> str:
+    from latewood.execution.showing import is_overdue
+
     if step.error is not None and not step.completed:
         return f"{step.error['class']}: {step.error['message']}"
     if step.asked is not None:
         choices = step.asked.get("choices")
         options = f" ({', '.join(map(str, choices))})" if isinstance(choices, list) and choices else ""
         answer = "" if step.answer is None else f" -> {step.answer.get('choice')}, {step.answer.get('by')}"
-        return f"{step.asked.get('question')}{options}{answer}"
+        late = ", overdue" if is_overdue(step, to_micros(datetime.now(UTC))) else ""
+        return f"{step.asked.get('question')}{options}{answer}{late}"
     if step.sort == "sleep":
         return f"until {_at(step.wake_at)}"
     said = "" if step.output is None else str(step.output)
