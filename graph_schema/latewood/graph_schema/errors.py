@@ -144,6 +144,8 @@ CODES: Final[Mapping[str, str]] = {
     "value.invalid": "A value is of no known type, not finite, or too deep.",
     "vector.invalid": "A vector is not of the generation's length, not of length 1, or of a fact that it cannot be of.",
     "version.conflict": "The node changed since the version you expected; read it again.",
+    "webhook.target": "A webhook is called by https, at a public address; LATEWOOD_WEBHOOK_NETWORKS names others.",
+    "webhook.unknown": "No webhook of this name in this space; `latewood webhooks list` lists them.",
 }
 """Every stable code with one sentence on what it means and what to do."""
 

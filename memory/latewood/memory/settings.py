@@ -28,6 +28,7 @@ SETTINGS: Final[Mapping[str, str]] = {
     "LATEWOOD_MODEL_KEY": "The key for that server, sent as a bearer token (none).",
     "LATEWOOD_PACKS": "Files of packs, separated as in PATH, for every store that is opened without its own (none).",
     "LATEWOOD_SYNC": "full: a commit waits for the disk. normal: the last ones may go with the power.",
+    "LATEWOOD_WEBHOOK_NETWORKS": "Private networks that webhooks may reach, http too: 127.0.0.0/8,10.2.0.0/16 (none).",
 }
 """Every environment variable with one sentence."""
 
@@ -72,6 +73,11 @@ def given_packs(environment: Mapping[str, str] | None = None) -> tuple[Pack, ...
     return tuple(packs)
 
 
+def _listed(text: str) -> tuple[str, ...]:
+    """Read what is listed with commas."""
+    return tuple(one.strip() for one in text.split(",") if one.strip())
+
+
 @dataclass(frozen=True, slots=True)
 class Settings:
     """What may be set from outside."""
@@ -83,6 +89,7 @@ class Settings:
     embedder: Choice = field(default_factory=Choice)
     model: str | None = None
     model_key: str | None = None
+    webhook_networks: tuple[str, ...] = ()
 
     @classmethod
     def read(cls, environment: Mapping[str, str] | None = None) -> Settings:
@@ -113,4 +120,5 @@ class Settings:
             ),
             model=ours.get("LATEWOOD_MODEL") or None,
             model_key=ours.get("LATEWOOD_MODEL_KEY") or None,
+            webhook_networks=_listed(ours.get("LATEWOOD_WEBHOOK_NETWORKS", "")),
         )

@@ -31,6 +31,7 @@ for _part in (
     "rebuilding",
     "upgrading",
     "serving",
+    "hooking",
     "keys",
     "neo4j",
     "browser",

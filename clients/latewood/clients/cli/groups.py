@@ -8,7 +8,7 @@ import typer
 
 __all__ = [
     "aliases", "app", "export", "ingest", "keys", "ledger", "models", "neo4j", "new", "patterns", "proposals", "run",
-    "spaces",
+    "spaces", "webhooks",
 ]  # fmt: skip
 
 
@@ -40,6 +40,7 @@ patterns: Final = _group("What recurs, drifts, shifts, flips back or follows acr
 proposals: Final = _group("Settle what a model proposed.")
 run: Final = _group("Look at a run of a workflow, and settle what becomes of it.")
 spaces: Final = _group("List and make spaces.")
+webhooks: Final = _group("Addresses elsewhere that get the messages of a channel, signed.")
 
 app.add_typer(aliases, name="aliases")
 app.add_typer(ingest, name="ingest")
@@ -53,3 +54,4 @@ app.add_typer(patterns, name="patterns")
 app.add_typer(proposals, name="proposals")
 app.add_typer(run, name="run")
 app.add_typer(spaces, name="spaces")
+app.add_typer(webhooks, name="webhooks")

@@ -29,7 +29,7 @@ from latewood.graph_schema.values import Json
 from latewood.storage.port import FactQuery
 from latewood.storage.queueing import SETTLED_FOR, MessageQueue, queue_of
 
-__all__ = ["Post"]
+__all__ = ["Post", "delivery_of"]
 
 # What was written last holds, whatever the clock of the process that reads it says.
 _LATEST: Final = AsOf(valid_at=datetime(9999, 1, 1, tzinfo=UTC))
@@ -175,7 +175,7 @@ class Post:
         """Return the tries that a message has had, in the order in which they were kept."""
         facts = (await self.facts([message_id], [HAS_DELIVERY])).get(message_id, [])
         nodes = await self.nodes([fact.object_id for fact in facts if fact.object_id is not None])
-        listed = [_delivery(node) for node in nodes.values() if "outcome" in node.attributes]
+        listed = [delivery_of(node) for node in nodes.values() if "outcome" in node.attributes]
         return tuple(sorted(listed, key=lambda one: (one.recorded_at, one.id)))
 
     async def dead_letters(self, nodes: Sequence[Node]) -> list[DeadLetter]:
@@ -210,10 +210,7 @@ def _channel(node: Node, facts: Sequence[Fact], groups: Mapping[str, Node]) -> C
         if fact.predicate == CONFIG and fact.value is not None:
             config = _object(fact.value.data)
         elif fact.object_id is not None and fact.object_id in groups:
-            said = groups[fact.object_id]
-            own.append(
-                Group(said.id, str(said.attributes.get("group", said.name)), _int(said.attributes.get("reads"), 1))
-            )
+            own.append(_group(groups[fact.object_id]))
     schema, limits = config.get("schema"), _object(config.get("limits"))
     return Channel(
         node.id, node.name, schema if isinstance(schema, dict) else None, _int(config.get("version"), 1),
@@ -221,6 +218,13 @@ def _channel(node: Node, facts: Sequence[Fact], groups: Mapping[str, Node]) -> C
         Limits(_int(limits.get("pending_max"), Limits.pending_max), _int(limits.get("bytes_max"), Limits.bytes_max)),
         policy_from(config.get("policy")), tuple(sorted(own, key=lambda one: one.name)), node.version,
     )  # fmt: skip
+
+
+def _group(node: Node) -> Group:
+    said = node.attributes
+    policy = policy_from(said["policy"]) if "policy" in said else None
+    name = str(said.get("group", node.name))
+    return Group(node.id, name, _int(said.get("reads"), 1), _text(said.get("owner")), policy)
 
 
 def _message(node: Node) -> Message:
@@ -236,11 +240,13 @@ def _message(node: Node) -> Message:
     )  # fmt: skip
 
 
-def _delivery(node: Node) -> Delivery:
+def delivery_of(node: Node) -> Delivery:
+    """Return the try at a message that *node* is."""
     said = node.attributes
     return Delivery(
         node.id, str(said.get("message", "")), str(said.get("group", "")), _int(said.get("number"), 1), node.type,
         str(said.get("consumer", "")), node.recorded_at, _text(said.get("class")), _text(said.get("words")),
+        _object(said.get("told")),
     )  # fmt: skip
 
 

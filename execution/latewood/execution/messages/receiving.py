@@ -5,13 +5,13 @@ from __future__ import annotations
 import asyncio
 import random
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from typing import Final
 
 import structlog
 
-from latewood.execution.faults import FaultClass, fault_of
+from latewood.execution.faults import FaultClass, Policy, fault_of
 from latewood.execution.messages.post import Post
 from latewood.execution.messages.words import EXPIRED, Channel, Group, Message, Received, Settled
 from latewood.execution.messages.writing import cut
@@ -85,7 +85,7 @@ class Receiving:
                 # Erased between: the store has taken it from the queue with its words.
                 continue
             received = Received(message, channel.name, group.name, one.hold, from_micros(one.until), one.failures + 1)
-            why = self._unfit(channel, message, one, now)
+            why = self._unfit(channel.policy_for(group.name), message, one, now)
             if why is None:
                 found.append(received)
                 continue
@@ -95,19 +95,22 @@ class Receiving:
                 _log.info("message_settled_between", message=message.id, code=error.code)
         return tuple(found)
 
-    def _unfit(self, channel: Channel, message: Message, one: Taken, now: int) -> tuple[str, str] | None:
+    def _unfit(self, policy: Policy, message: Message, one: Taken, now: int) -> tuple[str, str] | None:
         if message.expires_at is not None and to_micros(message.expires_at) <= now:
             return EXPIRED, f"it was not settled before {message.expires_at.isoformat()}"
         lost = one.taken - 1 - one.failures
-        if lost >= channel.policy.rule(FaultClass.LOST_WORKER).tries:
+        if lost >= policy.rule(FaultClass.LOST_WORKER).tries:
             return str(FaultClass.POISON), f"{lost} consumers were lost with it in their hands"
         return None
 
-    async def ack(self, received: Received, *, also: Sequence[Command] = ()) -> Settled:
+    async def ack(
+        self, received: Received, *, also: Sequence[Command] = (), told: Mapping[str, Json] | None = None
+    ) -> Settled:  # fmt: skip
         """Say that a message is done with: its group never gets it again.
 
         Args:
             also: further commands of the execution ledger that are kept with it or not at all.
+            told: what is kept with the try: of a webhook the status of the answer.
 
         Returns:
             ``acked``, or ``duplicate`` when the group was done with it before: then nothing of *also* was kept.
@@ -117,7 +120,7 @@ class Receiving:
         """
         post, write, hold = self._post, self._post.write, received.hold
         commands = [
-            *write.delivery(hold.message, hold.group, received.number, "acked", hold.owner),
+            *write.delivery(hold.message, hold.group, received.number, "acked", hold.owner, **_told(told)),
             write.settled(hold.message, hold.group), *also,
         ]  # fmt: skip
         try:
@@ -137,7 +140,9 @@ class Receiving:
         receipt = await post.submit(post.unit(commands, body=_body("duplicate", received)))
         return Settled("duplicate", receipt.id)
 
-    async def nack(self, received: Received, error: Exception, *, trace: str | None = None) -> Settled:
+    async def nack(
+        self, received: Received, error: Exception, *, trace: str | None = None, told: Mapping[str, Json] | None = None
+    ) -> Settled:  # fmt: skip
         """Say that a try failed: the message comes again, or becomes a dead letter when its policy says so.
 
         The class of *error* is found as for a step of a workflow; `Fault` says it outright.
@@ -147,12 +152,14 @@ class Receiving:
         fault = fault_of(error)
         post, hold = self._post, received.hold
         channel = await post.channel(received.channel, fresh=True)
-        rule = channel.policy.rule(fault.kind)
+        rule = channel.policy_for(received.group).rule(fault.kind)
         if received.number >= rule.tries:
-            return await self._bury(received, str(fault.kind), fault.message, trace=trace)
+            return await self._bury(received, str(fault.kind), fault.message, trace=trace, told=told)
         wait_s = rule.wait_s(received.number, random.random(), fault.retry_after_s)  # noqa: S311 - to spread them
         ready_at = post.book.clock.now() + round(wait_s * 1_000_000)
-        words: dict[str, Json] = {"class": str(fault.kind), "words": cut(fault.message), "retry_at": ready_at}
+        words: dict[str, Json] = {"class": str(fault.kind), "words": cut(fault.message), "retry_at": ready_at} | _told(
+            told
+        )
         commands = [
             *post.write.delivery(hold.message, hold.group, received.number, "failed", hold.owner, **words),
             post.write.again(hold.message, hold.group, ready_at, received.number),
@@ -161,19 +168,21 @@ class Receiving:
         receipt = await post.submit(post.unit(commands, body=body, op=_op("nack", received), holds=[hold]))
         return Settled("retried", receipt.id, retry_at=from_micros(ready_at))
 
-    async def _bury(self, received: Received, fault: str, reason: str, *, trace: str | None) -> Settled:
+    async def _bury(
+        self, received: Received, fault: str, reason: str, *, trace: str | None, told: Mapping[str, Json] | None = None
+    ) -> Settled:  # fmt: skip
         """Keep a dead letter and take the message from its group, in one unit."""
         post, hold = self._post, received.hold
-        channel = await post.channel(received.channel)
+        owner = (await post.channel(received.channel)).owner_for(received.group)
         one, commands = post.write.dead_letter(
-            hold.message, channel=received.channel, group=received.group, group_id=hold.group, owner=channel.owner,
+            hold.message, channel=received.channel, group=received.group, group_id=hold.group, owner=owner,
             fault=fault, reason=reason, trace=trace, tries=received.number,
         )  # fmt: skip
-        words: dict[str, Json] = {"class": fault, "words": cut(reason)}
+        words: dict[str, Json] = {"class": fault, "words": cut(reason)} | _told(told)
         tried = post.write.delivery(hold.message, hold.group, received.number, "dead", hold.owner, **words)
         unit = post.unit([*tried, *commands], body=_body("nack", received), op=_op("nack", received), holds=[hold])
         receipt = await post.submit(unit)
-        _log.warning("dead_letter", dead_letter=one, channel=received.channel, fault=fault, owner=channel.owner)
+        _log.warning("dead_letter", dead_letter=one, channel=received.channel, fault=fault, owner=owner)
         return Settled("dead", receipt.id, dead_letter=one)
 
     async def heartbeat(self, received: Received, lease_s: float = LEASE_S) -> Received:
@@ -184,6 +193,10 @@ class Receiving:
     async def hand_back(self, *received: Received) -> int:
         """Let others have messages at once, as if they had never been received; return how many still were yours."""
         return await self._post.queue.hand_back(self._post.book.space, [one.hold for one in received])
+
+
+def _told(told: Mapping[str, Json] | None) -> dict[str, Json]:
+    return {} if told is None else {"told": dict(told)}
 
 
 def _body(what: str, received: Received) -> Json:

@@ -40,11 +40,14 @@ class Group:
 
     Attributes:
         reads: the version of the channel's schema that it was made for.
+        owner: who is asked when it cannot settle a message, and *policy* how often it tries; None: as the channel says.
     """
 
     id: str
     name: str
     reads: int
+    owner: str | None = None
+    policy: Policy | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,6 +74,16 @@ class Channel:
     def group(self, name: str) -> Group | None:
         """Return the group of a name."""
         return next((one for one in self.groups if one.name == name), None)
+
+    def policy_for(self, group: str) -> Policy:
+        """Return the policy that a group goes by: its own, or the channel's."""
+        own = self.group(group)
+        return self.policy if own is None or own.policy is None else own.policy
+
+    def owner_for(self, group: str) -> str | None:
+        """Return who is asked when a group cannot settle a message: its own owner, or the channel's."""
+        own = self.group(group)
+        return self.owner if own is None or own.owner is None else own.owner
 
 
 @dataclass(frozen=True, slots=True)
@@ -169,7 +182,8 @@ class Delivery:
     """One try at a message by a consumer, settled.
 
     Attributes:
-        outcome: ``acked``, ``failed``, ``dead``, ``duplicate``, ``redriven`` or ``replayed``.
+        outcome: ``acked``, ``failed``, ``dead``, ``duplicate``, ``dropped``, ``redriven`` or ``replayed``.
+        told: what the consumer had to say of it: of a webhook the status, the time it took, and the answer's digest.
     """
 
     id: str
@@ -181,6 +195,7 @@ class Delivery:
     recorded_at: datetime
     fault: str | None = None
     words: str | None = None
+    told: Mapping[str, Json] = field(default_factory=dict[str, Json])
 
 
 @dataclass(frozen=True, slots=True)

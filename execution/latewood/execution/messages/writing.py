@@ -71,17 +71,18 @@ class Writer(Writing):
     def delivery(
         self, message_id: str, group_id: str, number: int, outcome: str, consumer: str, **more: Json
     ) -> list[Command]:  # fmt: skip
-        """Keep a try at a message."""
+        """Keep a try at a message; one of which *told* says something is found by its group too."""
         delivery_id = self.ids.new()
         spec: dict[str, Json] = {
             "message": message_id, "group": group_id, "number": number, "outcome": outcome, "consumer": consumer,
             **{name: value for name, value in more.items() if value is not None},
         }  # fmt: skip
         title = f"{outcome}, try {number}"
-        return [
+        made: list[Command] = [
             Declare(delivery_id, NodeKind.DELIVERY, outcome, None, title, spec),
             self.edge(message_id, HAS_DELIVERY, delivery_id),
         ]
+        return [*made, self.edge(delivery_id, "about", group_id)] if "told" in spec else made
 
     def settled(self, message_id: str, group_id: str) -> Assert:
         """Say that a group is done with a message."""
