@@ -96,7 +96,9 @@ def create_app(
             async with AsyncExitStack() as stack:
                 await stack.enter_async_context(spoken_by.session_manager.run())
                 if set_up.watch or set_up.workflows:
-                    await stack.enter_async_context(working(memory, set_up.workflows, lambda: callers.tenants))
+                    await stack.enter_async_context(
+                        working(memory, set_up.workflows, lambda: callers.tenants, targets=set_up.targets)
+                    )
                 yield
         finally:
             if owns_memory:

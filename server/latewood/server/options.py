@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Final
 
 from latewood.execution import Workflow
 from latewood.execution.loading import workflows_in
+from latewood.execution.webhooks import Targets
 from latewood.graph_schema.errors import InvalidError
 from latewood.memory.credentials import Verifier
 from latewood.server.graphql.documents import TrustedDocuments
@@ -36,7 +37,8 @@ class ServerOptions:
         at_once: requests of one credential at once.
         log: write a line for each request.
         workflows: what is run in the server's own process, in the memory's space.
-        watch: end what is overdue, whoever was to run it.
+        watch: end what is overdue, whoever was to run it, and deliver what waits for webhooks.
+        targets: judges where webhooks may be called.
     """
 
     trusted: TrustedDocuments | None = None
@@ -51,12 +53,13 @@ class ServerOptions:
     log: bool = False
     workflows: tuple[Workflow[..., Any], ...] = ()
     watch: bool = False
+    targets: Targets = field(default_factory=Targets)
 
 
 def read_options(
     *, documents: Path | None = None, auth: bool = False, hosts: Iterable[str] = (), origins: Iterable[str] = (),
     public_url: str | None = None, rate: float | None = None, jwks: Path | None = None, issuer: str | None = None,
-    audience: str | None = None, workflows: Sequence[str] = (),
+    audience: str | None = None, workflows: Sequence[str] = (), webhook_networks: Sequence[str] = (),
 ) -> ServerOptions:  # fmt: skip
     """Read what a command line says.
 
@@ -82,5 +85,5 @@ def read_options(
         issuer=issuer, hosts=frozenset(one.strip().lower() for one in hosts),
         origins=frozenset(origin_of(one) for one in origins),
         public_url=None if public_url is None else origin_of(public_url), rate=RATE_MAX if rate is None else rate,
-        log=auth, workflows=workflows_in(workflows), watch=True,
+        log=auth, workflows=workflows_in(workflows), watch=True, targets=Targets.read(webhook_networks),
     )  # fmt: skip

@@ -1,4 +1,4 @@
-"""Workers in the server's own process, and its watch over what is overdue and what has no vector."""
+"""Workers in the server's own process, its watch over what is overdue and what has no vector, and its webhooks."""
 
 from __future__ import annotations
 
@@ -12,10 +12,12 @@ import structlog
 
 from latewood.execution import Workflow
 from latewood.execution.overdue import Overdue
+from latewood.execution.webhooks import Targets
 from latewood.graph_schema.errors import LatewoodError
 from latewood.memory import Memory
 from latewood.memory.filling import Filler
 from latewood.memory.runs import book_of, worker_of
+from latewood.memory.webhooks import deliver
 
 __all__ = ["WORKER", "working"]
 
@@ -34,12 +36,12 @@ _log = structlog.get_logger(__name__)
 @asynccontextmanager
 async def working(
     memory: Memory, workflows: Sequence[Workflow[..., Any]], tenants: Callable[[], Iterable[str]], *,
-    look_s: float = _LOOK_S, fill_s: float = _FILL_S,
+    look_s: float = _LOOK_S, fill_s: float = _FILL_S, targets: Targets | None = None,
 ) -> AsyncGenerator[None]:  # fmt: skip
-    """Run *workflows* in the memory's space; end what is overdue, and make vectors that are missing, in all spaces of
-    its tenant and of *tenants*.
+    """Run *workflows* in the memory's space; end what is overdue, make vectors that are missing, and post what waits
+    for webhooks, in all spaces of its tenant and of *tenants*.
 
-    At the end the runs in hand are handed back, and the lease with them.
+    At the end the runs and the messages in hand are handed back, and the lease with them.
     """
     own = memory if memory.names_actor else memory.within(by=WORKER)
     async with AsyncExitStack() as stack:
@@ -48,6 +50,9 @@ async def working(
             _log.info("workers_ready", worker=worker.name, workflows=sorted({one.name for one in workflows}))
         tasks = [
             asyncio.create_task(_watch(own, tenants, look_s), name="latewood-overdue"),
+            asyncio.create_task(
+                deliver(lambda: _handles(own, tenants), targets or Targets(), look_s=look_s), name="latewood-webhooks"
+            ),
             asyncio.create_task(_fill(memory, tenants, fill_s), name="latewood-vectors"),
         ]
         try:
@@ -58,10 +63,14 @@ async def working(
             await asyncio.gather(*tasks, return_exceptions=True)
 
 
+def _handles(memory: Memory, tenants: Callable[[], Iterable[str]]) -> list[Memory]:
+    return [memory, *(memory.within(tenant=one, by=WORKER) for one in sorted(set(tenants())))]
+
+
 async def _watch(memory: Memory, tenants: Callable[[], Iterable[str]], look_s: float) -> None:
     while True:
         began = time.monotonic()
-        for handle in [memory, *(memory.within(tenant=one, by=WORKER) for one in sorted(set(tenants())))]:
+        for handle in _handles(memory, tenants):
             await _look(handle)
         took = time.monotonic() - began
         await asyncio.sleep(max(look_s, min(took * _LOOK_SHARE, _LOOK_S_MAX)))

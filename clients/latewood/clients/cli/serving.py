@@ -62,7 +62,7 @@ def serve(
 
     A write names its actor, or is in the name of --by or LATEWOOD_ACTOR where one is given. With --auth the key or
     token says who writes, whose data it is, and what may be done. With --workflows it is a worker too, in --space; runs
-    past their deadline are ended in any case.
+    past their deadline are ended in any case, and what waits for webhooks is posted.
 
     Example: `latewood serve --db latewood.db --port 8000`
     """
@@ -84,6 +84,7 @@ def serve(
     options = read_options(
         documents=documents, auth=auth, hosts=allow_host or (), origins=allow_origin or (), public_url=public_url,
         rate=rate, jwks=jwks, issuer=jwt_issuer, audience=jwt_audience, workflows=workflows or (),
+        webhook_networks=call.settings.webhook_networks,
     )  # fmt: skip
     run_server(
         call.db, host, port, space=call.space, by=by, sync=call.settings.sync, options=options, on_ready=ready
