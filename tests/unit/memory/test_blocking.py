@@ -28,6 +28,7 @@ NOT_BLOCKING = {
     "waiting",
     "default_actor",
     "names_actor",
+    "views",
 }
 """What ingestion and `doctor` need of Memory, and what never waits."""
 
