@@ -243,6 +243,9 @@ class Runs:
         for _ in range(_TRIES_MAX):
             step, run = await self._question(question)
             asked = step.asked or {}
+            if step.answer is not None and dict(step.answer) == {"choice": said, "by": self._book.actor}:
+                # The same one again: its acknowledgement was lost.
+                return run
             if step.answer is not None or step.status is StepStatus.FAILED:
                 by = "denied when its time was over" if step.answer is None else f"answered by {step.answer.get('by')}"
                 raise ConflictError(f"question {step.id} was {by} already", code="question.settled", step=step.id)

@@ -234,7 +234,8 @@ async def test_a_question_waits_for_its_owner_and_its_answer_goes_in_once(memory
             await runs_of(memory).answer(asked.id, "17")
         with pytest.raises(InvalidError) as none_of_them:
             await person.answer(asked.id, "19")
-        await person.answer(f"{run.id}/1", "18")
+        for _ in range(2):
+            await person.answer(f"{run.id}/1", "18")
         with pytest.raises(ConflictError) as settled:
             await person.answer(asked.id, "17")
         done = await ended(memory, run.id)
