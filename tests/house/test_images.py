@@ -77,14 +77,15 @@ def test_nothing_is_published_beyond_loopback_and_no_password_is_baked_in() -> N
     assert ports
     assert all(port.startswith("127.0.0.1:") for port in ports)
     # With :? an unset or empty one is refused; :- would bring a default.
-    assert re.findall(r"\$\{NEO4J_PASSWORD(..)", text) == [":?", ":?"]
+    assert re.findall(r"\$\{NEO4J_PASSWORD(..)", text) == [":?", ":?", ":?"]
     assert "${" not in re.sub(r"\$\{NEO4J_PASSWORD:\?[^}]*\}", "", text)
 
 
 def test_the_services_wait_for_each_other_and_keep_their_data() -> None:
     services = COMPOSE["services"]
 
-    assert services["latewood"]["depends_on"] == {"neo4j": {"condition": "service_healthy"}}
+    for name in ("latewood", "team"):
+        assert services[name]["depends_on"] == {"neo4j": {"condition": "service_healthy"}}
     assert all("healthcheck" in service for service in services.values())
     assert {volume.split(":")[0] for volume in services["neo4j"]["volumes"]} == set(COMPOSE["volumes"])
     assert services["neo4j"]["image"] == f"neo4j:{DEFAULT_VERSION}-community"
@@ -115,3 +116,18 @@ def test_the_image_runs_a_command_that_the_guard_allows_as_nobody_in_particular(
     assert f":{port}/health" in " ".join(COMPOSE["services"]["latewood"]["healthcheck"]["test"])
     # A published port would lead to the container's own address, where nothing listens.
     assert COMPOSE["services"]["latewood"]["network_mode"] == "host"
+
+
+def test_the_server_that_others_reach_asks_for_credentials() -> None:
+    team, words = COMPOSE["services"]["team"], COMPOSE["services"]["team"]["command"]
+    shown = CliRunner().invoke(app, [*words, "--help"])
+
+    assert shown.exit_code == 0, shown.output
+    assert "--auth" in words
+    assert "network_mode" not in team
+    assert team["profiles"] == ["team"]
+    assert [port.split(":")[-1] for port in team["ports"]] == [words[words.index("--port") + 1]]
+    assert team["environment"]["LATEWOOD_DB"].startswith("bolt://")
+    assert {name: team[name] for name in ("read_only", "cap_drop", "security_opt")} == {
+        name: COMPOSE["services"]["latewood"][name] for name in ("read_only", "cap_drop", "security_opt")
+    }
