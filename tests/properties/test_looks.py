@@ -9,7 +9,7 @@ from itertools import pairwise
 from typing import Any
 
 import numpy as np
-from hypothesis import given, settings
+from hypothesis import Phase, given, settings
 from hypothesis import strategies as st
 
 from latewood.graph_schema.clock import to_micros
@@ -88,7 +88,7 @@ async def agrees(memory: Memory) -> None:
     assert listed == {(one.kind, one.predicate, len(one.subjects)) for one in whole.findings}
 
 
-@settings(max_examples=6)
+@settings(max_examples=5, phases=[Phase.explicit, Phase.reuse, Phase.generate])
 @given(
     order=st.randoms(use_true_random=False),
     cuts=st.lists(st.integers(1, len(ROWS) - 1), max_size=4),

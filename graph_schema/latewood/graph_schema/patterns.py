@@ -17,6 +17,9 @@ class PatternKind(StrEnum):
     RECURRENCE = "recurrence"
     REVERSAL = "reversal"
     RULE = "rule"
+    STALENESS = "staleness"
+    CONTRADICTION = "contradiction"
+    OUTCOME = "outcome"
 
 
 class PatternStatus(StrEnum):

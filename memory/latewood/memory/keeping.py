@@ -12,7 +12,7 @@ from latewood.graph_schema.commands import Assert, Command, End, Expect, Ref, So
 from latewood.graph_schema.decisions import ABOUT, STATUS, edge
 from latewood.graph_schema.events import Receipt
 from latewood.graph_schema.model import Fact, Node, NodeKind
-from latewood.graph_schema.patterns import PatternStatus
+from latewood.graph_schema.patterns import PatternKind, PatternStatus
 from latewood.graph_schema.values import Json, Scalar, Value
 from latewood.memory.api import Memory
 from latewood.memory.reader import Reader
@@ -31,6 +31,7 @@ _COMMANDS_MAX: Final = 900
 _PATTERNS_MAX: Final = 100_000
 _READ_PATTERNS: Final = 100
 _READ_LINKED: Final = 50
+_OF_TROUBLE: Final = (PatternKind.STALENESS, PatternKind.CONTRADICTION)
 _WORDS_MAX: Final = 200
 
 Edges: TypeAlias = "dict[str, tuple[int, dict[str, str]]]"
@@ -239,6 +240,9 @@ class Writing:
             for fact in kept.evidence
             if fact not in evidence or evidence[fact].retired_at is not None or evidence[fact].erased
         )
+        if kept.document.get("kind") in _OF_TROUBLE:
+            # What was taken back under it is what settled it.
+            taken = []
         status = PatternStatus.WITHDRAWN if taken else PatternStatus.FADING if fading else PatternStatus.ENDED
         if status.value == kept.status:
             return

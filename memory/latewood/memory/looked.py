@@ -25,6 +25,7 @@ DETECTOR: Final = "agent:patterns"
 NEWS_ROWS_MAX: Final = 20_000
 """Most rows of the ledger that are looked through for news."""
 _LOOKED_TO: Final = "looked_to"
+_LOOKED_AT: Final = (NodeKind.ENTITY, NodeKind.DECISION)
 _LEDGER: Final = "knowledge"
 
 
@@ -35,7 +36,7 @@ class Looked:
     Attributes:
         seq: the row of the ledger that the latest look had got to; 0 when there was none.
         recorded_at: when that was written down.
-        news: how many rows about entities came since, counted among the first `NEWS_ROWS_MAX`.
+        news: how many rows about entities and decisions came since, counted among the first `NEWS_ROWS_MAX`.
         through: the last row that was counted.
     """
 
@@ -61,7 +62,7 @@ async def looked(memory: Reader, *, after: int | None = None) -> Looked:
         subjects = await memory.store.nodes(memory.space, ids=sorted({one.event.subject for one in page}))
         news += sum(
             one.event.kind is EventKind.ERASED
-            or (one.event.subject in subjects and subjects[one.event.subject].kind is NodeKind.ENTITY)
+            or (one.event.subject in subjects and subjects[one.event.subject].kind in _LOOKED_AT)
             for one in page
         )
         rows += len(page)

@@ -13,14 +13,19 @@ from dataclasses import dataclass
 from typing import Final
 
 from latewood.graph_schema.patterns import PatternKind
+from latewood.reasoning.patterns.contradiction import Contradictions
 from latewood.reasoning.patterns.declared import Declarations
 from latewood.reasoning.patterns.numeric import Changes, Recurrences
+from latewood.reasoning.patterns.outcome import Outcomes
 from latewood.reasoning.patterns.port import Detector, Finding, Skipped, World
+from latewood.reasoning.patterns.staleness import Stalenesses
 from latewood.reasoning.patterns.worded import Reversals, Rules
 
 __all__ = ["DETECTORS", "Failed", "Look", "look"]
 
-DETECTORS: Final[tuple[Detector, ...]] = (Changes(), Recurrences(), Declarations(), Reversals(), Rules())
+DETECTORS: Final[tuple[Detector, ...]] = (
+    Changes(), Recurrences(), Declarations(), Reversals(), Rules(), Contradictions(), Stalenesses(), Outcomes(),
+)  # fmt: skip
 _SLACK_BEFORE: Final = 2.0
 
 

@@ -17,10 +17,13 @@ __all__ = [
     "PEERS",
     "Choices",
     "Detector",
+    "Dispute",
     "Finding",
     "Numbers",
     "Occurrences",
+    "Shaken",
     "Skipped",
+    "Taken",
     "World",
 ]
 
@@ -33,6 +36,7 @@ LEVELS: Final[Mapping[PatternKind, float]] = {
     PatternKind.TREND: 0.06,
     PatternKind.SHIFT: 0.06,
     PatternKind.RULE: 0.05,
+    PatternKind.OUTCOME: 0.05,
     PatternKind.RECURRENCE: 0.06,
     # A single odd value asks for a look, nothing more, and a missed one is not seen again.
     PatternKind.ANOMALY: 0.20,
@@ -87,6 +91,47 @@ class Occurrences:
 
 
 @dataclass(frozen=True, slots=True)
+class Dispute:
+    """A *fact* that holds while another source says otherwise: the strongest *challenger*, and *others* beside it."""
+
+    subject: str
+    predicate: str
+    fact: str
+    challenger: str
+    others: int
+    since: Micros
+
+
+@dataclass(frozen=True, slots=True)
+class Taken:
+    """What became of a decision.
+
+    Attributes:
+        groups: the nodes that it was about, and who took it.
+        status: the fact that says where it stands.
+        bad: it was reversed or withdrawn.
+    """
+
+    decision: str
+    groups: tuple[str, ...]
+    time: Micros
+    status: str
+    bad: bool
+
+
+@dataclass(frozen=True, slots=True)
+class Shaken:
+    """A decision that stands, and what moved under it: ids of evidence, how, and of the facts that hold instead."""
+
+    decision: str
+    record: str
+    moved: tuple[str, ...]
+    how: tuple[str, ...]
+    now: tuple[str, ...]
+    since: Micros
+
+
+@dataclass(frozen=True, slots=True)
 class Skipped:
     """A series that was not looked at, and why, in words."""
 
@@ -102,6 +147,8 @@ class World:
     Attributes:
         names: what people call a subject, by its id.
         declared: the recurrences that packs declare.
+        disputes: where sources disagree.
+        taken, shaken: what became of decisions, and those that stand on evidence that moved.
         memo: what earlier looks worked out; it changes no finding.
     """
 
@@ -111,6 +158,9 @@ class World:
     skipped: tuple[Skipped, ...] = ()
     names: Mapping[str, str] = field(default_factory=dict[str, str])
     declared: tuple[DeclaredRun, ...] = ()
+    disputes: tuple[Dispute, ...] = ()
+    taken: tuple[Taken, ...] = ()
+    shaken: tuple[Shaken, ...] = ()
     memo: Memo = field(default_factory=Memo, compare=False)
 
     def before(self) -> World:
@@ -122,8 +172,10 @@ class World:
             replace(one, facts=one.facts[:-1], times=one.times[:-1], choices=one.choices[:-1]) for one in self.choices
         )
         occurrences = tuple(one.before() for one in self.occurrences)
+        latest = max((one.time for one in self.taken), default=0)
         return replace(
             self,
+            taken=tuple(one for one in self.taken if one.time < latest),
             numbers=numbers,
             choices=choices,
             occurrences=tuple(one for one in occurrences if one.facts),

@@ -17,6 +17,7 @@ from latewood.graph_schema.events import EventKind, LedgerEntry
 from latewood.graph_schema.model import Cardinality, Fact, Node, NodeKind
 from latewood.graph_schema.packs.loader import core_pack
 from latewood.graph_schema.patterns import DeclaredRun
+from latewood.reasoning.patterns.affairs import decisions_taken, disputes
 from latewood.reasoning.patterns.memo import Memo
 from latewood.reasoning.patterns.port import World
 from latewood.reasoning.patterns.series import Series, Told, told_of, world_of
@@ -62,7 +63,7 @@ class _Touched:
         erased = False
         for entry in entries:
             event = entry.event
-            if event.kind is EventKind.ASSERTED:
+            if event.kind in (EventKind.ASSERTED, EventKind.ABSENT):
                 facts[event.id] = event.subject
             elif event.kind is EventKind.RETRACTED and event.target is not None:
                 facts[event.target] = event.subject
@@ -95,6 +96,8 @@ class View:
         self._multi: frozenset[str] = frozenset()
         self._names: dict[str, str] = {}
         self._facts = 0
+        self._origins: dict[str, set[int]] = {}
+        self._decisions: set[str] = set()
         self.seq: int | None = None
         self.news = True
         self.memo = Memo()
@@ -122,6 +125,7 @@ class View:
             return
         await self._declare(touched.nodes)
         await self._tell([fact for fact, subject in touched.facts.items() if subject in self._names])
+        self.news |= not self._decisions.isdisjoint(touched.facts.values())
         self.seq = after
 
     async def world(self) -> World:
@@ -132,13 +136,19 @@ class View:
             self._built.clear()
             self._multi = multi
         world = world_of(self._told, self._built, multi, self._names, self.memo)
-        return replace(world, declared=self._declared)
+        doubtful = [subject for subject, origins in self._origins.items() if len(origins) > 1]
+        taken, shaken = await decisions_taken(self._store, self._space)
+        self._decisions |= {one.decision for one in (*taken, *shaken)}
+        return replace(
+            world, declared=self._declared, disputes=await disputes(self._store, self._space, doubtful), taken=taken,
+            shaken=shaken,
+        )  # fmt: skip
 
     async def read(self, known_at: Micros | None = None) -> None:
         """Read all, in place of what is held. Raises LimitError."""
         space = next((one for one in await self._store.spaces() if one.name == self._space), None)
         self._told, self._built, self._names, self._facts, self.seq = {}, {}, {}, 0, None
-        self.news = True
+        self._origins, self.news = {}, True
         # What comes while it is read is read again by the next refresh.
         seq = 0 if space is None else space.seq.get(_LEDGER, 0)
         await self._read_entities(known_at)
@@ -160,6 +170,9 @@ class View:
         """Take in what *facts* say now, or no longer say."""
         for fact in facts:
             told, place = told_of(fact), (fact.subject_id, fact.predicate)
+            if fact.source is not None:
+                self._origins.setdefault(fact.subject_id, set()).add(hash(fact.source.origin))
+            self.news |= fact.absent
             series = self._told.get(place, {})
             if series.get(fact.id) == told:
                 continue
@@ -190,6 +203,8 @@ class View:
 
     def _name(self, nodes: Iterable[Node]) -> None:
         for node in nodes:
+            if node.kind is NodeKind.DECISION:
+                self._decisions.add(node.id)
             if node.kind is NodeKind.ENTITY and node.type not in _OWN_TYPES and not node.erased:
                 name = node.key or node.name
                 self.news |= self._names.get(node.id) != name

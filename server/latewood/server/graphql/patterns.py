@@ -37,6 +37,9 @@ describe(
         PatternKind.RECURRENCE: "A deviation came back period after period.",
         PatternKind.REVERSAL: "A choice goes back and forth.",
         PatternKind.RULE: "One occurrence is followed by another.",
+        PatternKind.STALENESS: "A decision stands on evidence that moved.",
+        PatternKind.CONTRADICTION: "Sources disagree, and nobody has settled it.",
+        PatternKind.OUTCOME: "Decisions about one thing, or of one actor, keep being reversed or withdrawn.",
     },
 )
 describe(

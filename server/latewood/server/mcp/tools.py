@@ -237,7 +237,9 @@ def _looking(tool: Tool, memory: Memory) -> None:
     async def patterns(
         pattern: Annotated[str | None, Field(description="One, by id or key, with its evidence; else a list.")] = None,
         kind: Annotated[
-            Literal["trend", "shift", "anomaly", "recurrence", "reversal", "rule"] | None,
+            Literal[
+                "trend", "shift", "anomaly", "recurrence", "reversal", "rule", "staleness", "contradiction", "outcome"
+            ] | None,
             Field(description="Only this kind."),
         ] = None,
         about: Annotated[str | None, Field(description="Only of this entity, by id or key.")] = None,

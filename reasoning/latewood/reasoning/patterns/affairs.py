@@ -1,0 +1,84 @@
+"""What became of decisions, and where sources disagree: gathered for the detectors that look at more than series."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from typing import Final
+
+from latewood.graph_schema.clock import to_micros
+from latewood.graph_schema.model import Decision, DecisionStatus, NodeKind
+from latewood.reasoning.decisions import decisions_by_id
+from latewood.reasoning.patterns.port import Dispute, Shaken, Taken
+from latewood.reasoning.stale import Stale, stale_among
+from latewood.storage.port import PAGE_MAX, FactQuery, GraphStore, NodeQuery
+
+__all__ = ["DECISIONS_LOOKED_AT_MAX", "decisions_taken", "disputes"]
+
+DECISIONS_LOOKED_AT_MAX: Final = 5_000
+"""Most decisions of one look, the latest."""
+_DISPUTED_MAX: Final = 5_000
+_READ_DECISIONS: Final = 200
+_READ_SUBJECTS: Final = 50
+_ENDED_BADLY: Final = (DecisionStatus.REVERSED, DecisionStatus.WITHDRAWN)
+_NEVER_TAKEN: Final = (DecisionStatus.PROPOSED, DecisionStatus.DEFERRED, DecisionStatus.REJECTED)
+
+
+async def disputes(store: GraphStore, space: str, subjects: Sequence[str]) -> tuple[Dispute, ...]:
+    """Return where sources disagree now about *subjects*, at most `_DISPUTED_MAX` of them."""
+    found: dict[tuple[str, str], Dispute] = {}
+    for part in _parts(sorted(subjects)[:_DISPUTED_MAX], _READ_SUBJECTS):
+        for fact in await store.facts(space, FactQuery(subjects=part)):
+            if fact.conflict is not None:
+                times = (to_micros(fact.valid_from), to_micros(fact.recorded_at))
+                one = Dispute(
+                    fact.subject_id,
+                    fact.predicate,
+                    fact.id,
+                    fact.conflict.challenger_id,
+                    fact.conflict.others,
+                    times[0],
+                )
+                found.setdefault((fact.subject_id, fact.predicate), one)
+    return tuple(found[key] for key in sorted(found))
+
+
+async def decisions_taken(store: GraphStore, space: str) -> tuple[tuple[Taken, ...], tuple[Shaken, ...]]:
+    """Return what became of decisions, and those that stand on evidence that moved."""
+    ids: list[str] = []
+    after: str | None = None
+    while len(ids) < DECISIONS_LOOKED_AT_MAX:
+        query = NodeQuery(NodeKind.DECISION, first=PAGE_MAX, after=after, newest=True)
+        page = await store.list_nodes(space, query)
+        ids += [node.id for node in page.items]
+        after = page.next
+        if after is None:
+            break
+    taken: list[Taken] = []
+    shaken: list[Shaken] = []
+    for part in _parts(ids[:DECISIONS_LOOKED_AT_MAX], _READ_DECISIONS):
+        read = list((await decisions_by_id(store, space, part)).values())
+        taken += [_taken(one) for one in read if one.status not in _NEVER_TAKEN]
+        shaken += [_shaken(one) for one in await stale_among(store, space, read)]
+    return tuple(sorted(taken, key=lambda one: (one.time, one.decision))), tuple(
+        sorted(shaken, key=lambda one: one.decision)
+    )
+
+
+def _taken(one: Decision) -> Taken:
+    groups = sorted({node.id for node in (*one.about, *one.decided_by)})
+    bad = one.status in _ENDED_BADLY
+    return Taken(one.id, tuple(groups), to_micros(one.decided_at), one.status_id or one.record_id, bad)
+
+
+def _shaken(stale: Stale) -> Shaken:
+    pieces = sorted(stale.moved, key=lambda piece: piece.evidence.id)
+    since = [to_micros(piece.now.recorded_at) for piece in pieces if piece.now is not None]
+    return Shaken(
+        stale.decision.id, stale.decision.record_id, tuple(piece.evidence.id for piece in pieces),
+        tuple(piece.how for piece in pieces), tuple(piece.now.id for piece in pieces if piece.now is not None),
+        max(since, default=to_micros(stale.decision.decided_at)),
+    )  # fmt: skip
+
+
+def _parts(ids: Sequence[str], size: int) -> Iterator[Sequence[str]]:
+    return (ids[start : start + size] for start in range(0, len(ids), size))

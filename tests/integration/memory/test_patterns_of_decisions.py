@@ -1,0 +1,74 @@
+"""Patterns of what is not in numbers: stale decisions, sources that disagree, decisions that keep ending badly."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+
+import pytest
+
+from latewood.graph_schema.model import DecisionStatus
+from latewood.graph_schema.patterns import PatternKind, PatternStatus
+from latewood.memory import Memory
+from latewood.memory.patterns import Pattern, detect, explain, patterns
+
+START = datetime(2026, 1, 5, tzinfo=UTC)
+
+
+async def of_kind(memory: Memory, kind: PatternKind) -> list[Pattern]:
+    return list((await patterns(memory, kind=kind)).items)
+
+
+@pytest.mark.parametrize("store", ["sqlite", "reference"])
+async def test_a_decision_is_stale_until_it_is_settled(store: str, tmp_path: Path) -> None:
+    url = "reference:" if store == "reference" else str(tmp_path / "one.db")
+    async with Memory.open(url, by="human:ada", embedder="none") as memory:
+        rate = await memory.observe("carrier:A", "on_time", 0.81, valid_from=START)
+        choice = await memory.decide("Leave A", because="late too often", evidence=[rate], about=["carrier:A"])
+        assert (await detect(memory)).opened == ()
+        await memory.correct(rate, 0.95)
+        assert len((await detect(memory)).opened) == 1
+        (one,) = await of_kind(memory, PatternKind.STALENESS)
+        assert one.statement.endswith(" stands, and a piece of its evidence was corrected")
+        assert rate.id in (await explain(memory, one.id)).evidence
+        assert (await detect(memory)).facts == 0
+        await memory.decide("Stay with A", because="it was a typing error", supersedes=[choice])
+        report = await detect(memory)
+        assert report.ended == (one.key,)
+        assert (await explain(memory, one.id)).status is PatternStatus.ENDED
+
+
+async def test_sources_that_disagree_are_told_until_one_is_taken_back(tmp_path: Path) -> None:
+    async with Memory.open(str(tmp_path / "one.db"), by="human:ada", embedder="none") as memory:
+        await memory.observe("invoice:7", "total", 120, valid_from=START, source="erp")
+        assert (await detect(memory)).opened == ()
+        other = await memory.observe("invoice:7", "total", 125, valid_from=START, source="mail")
+        report = await detect(memory)
+        assert report.opened == ("total of invoice:7 is 125 by one source and 120 by another; nobody has settled it",)
+        (one,) = await of_kind(memory, PatternKind.CONTRADICTION)
+        assert (one.q, one.effect, len((await explain(memory, one.id)).evidence)) == (None, 1.0, 2)
+        await memory.retract(other, because="the mail was about another invoice")
+        assert (await detect(memory)).ended == (one.key,)
+        assert await of_kind(memory, PatternKind.CONTRADICTION) == []
+
+
+async def test_decisions_that_keep_ending_badly_are_told_and_chance_is_not(tmp_path: Path) -> None:
+    async with Memory.open(str(tmp_path / "one.db"), by="human:ada", embedder="none") as memory:
+
+        async def take(about: str, number: int, *, bad: bool) -> None:
+            await memory.decide(
+                f"Try {number}", because="a reason", about=[about], decided_at=START + timedelta(days=number),
+                status=DecisionStatus.REVERSED if bad else DecisionStatus.ACCEPTED,
+            )  # fmt: skip
+
+        for number in range(40):
+            # One in ten of the others ends badly, and of the last site's all but one.
+            about = f"site:{number % 4}"
+            await take(about, number, bad=number % 10 == 0 or (about == "site:3" and number != 3))
+        report = await detect(memory)
+        assert report.failed == ()
+        (one,) = await of_kind(memory, PatternKind.OUTCOME)
+        assert one.statement.startswith("9 of 10 decisions of site:3 were reversed or withdrawn, 90% (95 % ")
+        assert one.q is not None
+        assert one.q < 0.01
+        assert len((await explain(memory, one.id)).evidence) == one.support == 9
