@@ -8,9 +8,13 @@ nothing.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from datetime import datetime
 from typing import Final
 
+from latewood.execution.faults import Fault, FaultClass
 from latewood.execution.messages import Messages, Post, Published, Received
+from latewood.execution.messages.receiving import LEASE_S_MAX
+from latewood.execution.messages.sending import DELAY_S_MAX
 from latewood.graph_schema.commands import Command, Expect, Hold, Room, Unit
 from latewood.graph_schema.errors import InvalidError
 from latewood.graph_schema.ids import is_id, normal_id
@@ -18,7 +22,16 @@ from latewood.graph_schema.values import Json
 from latewood.memory.api import Memory
 from latewood.memory.runs import book_of
 
-__all__ = ["HOLD_CHARS_MAX", "REMOTE_WAIT_S_MAX", "check_wait_s", "hand_on", "hold_of", "received_of"]
+__all__ = [
+    "HOLD_CHARS_MAX",
+    "REMOTE_WAIT_S_MAX",
+    "check_lease_s",
+    "check_wait_s",
+    "fault_told",
+    "hand_on",
+    "hold_of",
+    "received_of",
+]
 
 HOLD_CHARS_MAX: Final = 600
 """Longest text of a hold."""
@@ -72,6 +85,22 @@ def check_wait_s(wait_s: float) -> float:
     return wait_s
 
 
+def check_lease_s(lease_s: float) -> float:
+    """Return *lease_s* when a message may be held so long. Raises InvalidError (``query.invalid``)."""
+    if not 0 < lease_s <= LEASE_S_MAX:
+        msg = f"a message is held for up to {LEASE_S_MAX:g} seconds at a time, not {lease_s:g}"
+        raise InvalidError(msg, code="query.invalid")
+    return lease_s
+
+
+def fault_told(kind: FaultClass | str, words: str, retry_after_s: float | None = None) -> Fault:
+    """Return the trouble that a consumer tells of. Raises InvalidError (``query.invalid``) for a wait without end."""
+    if retry_after_s is not None and not 0 <= retry_after_s <= DELAY_S_MAX:
+        msg = f"a message waits 0 to {DELAY_S_MAX:,} seconds for its next try, not {retry_after_s:g}"
+        raise InvalidError(msg, code="query.invalid")
+    return Fault(kind, words, retry_after_s=retry_after_s)
+
+
 class _Handing(Post):
     """A post whose next message is kept only while *hold* lasts, and takes the held one from its group."""
 
@@ -101,7 +130,8 @@ class _Handing(Post):
 
 async def hand_on(
     memory: Memory, received: Received, channel: str, data: object, *, type: str | None = None,  # noqa: A002
-    subject: str | None = None, extensions: Mapping[str, Json] | None = None, idempotency_key: str | None = None,
+    source: str | None = None, event_id: str | None = None, subject: str | None = None, time: datetime | None = None,
+    extensions: Mapping[str, Json] | None = None, idempotency_key: str | None = None,
     ordering_key: str | None = None, priority: int = 0, delay_s: float = 0.0, expires_s: float | None = None,
     caused_by: Sequence[str] = (),
 ) -> Published:  # fmt: skip
@@ -118,7 +148,7 @@ async def hand_on(
     post = _Handing(Post(book_of(memory)), received)
     causes = [received.message.id, *(one for one in caused_by if one != received.message.id)]
     return await Messages(post).publish(
-        channel, data, type=type, subject=subject, extensions=extensions,
+        channel, data, type=type, source=source, event_id=event_id, subject=subject, time=time, extensions=extensions,
         idempotency_key=idempotency_key or f"{received.key}>{channel}", ordering_key=ordering_key, priority=priority,
         delay_s=delay_s, expires_s=expires_s, caused_by=causes, also=post.settling(),
     )  # fmt: skip

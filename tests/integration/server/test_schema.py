@@ -71,8 +71,9 @@ def test_the_verbs_are_all_there() -> None:
         "decide", "observe", "relate", "correct", "end", "retract", "erase", "supersede", "merge", "split", "createSpace", "reindex", "ingest", "alias",
         "acceptProposal", "rejectProposal", "detectPatterns", "reviewPattern", "createKey", "rotateKey", "revokeKey",
         "answerQuestion", "askQuestion", "beginStep", "cancelRun", "claimRun", "completeStep", "failStep", "finishRun", "forkRun", "handBackRun", "heartbeatRun", "resumeRun", "startRun",
+        "ack", "handBack", "heartbeat", "nack", "publish", "receive", "redrive", "registerChannel", "replay", "subscribeGroup",
     }  # fmt: skip
-    assert set(schema.subscription_type.fields) == {"changes"}
+    assert set(schema.subscription_type.fields) == {"changes", "messages"}
 
 
 def test_every_read_of_a_space_takes_a_space_and_most_an_as_of() -> None:
@@ -82,7 +83,8 @@ def test_every_read_of_a_space_takes_a_space_and_most_an_as_of() -> None:
     assert {name for name, field in fields.items() if "space" not in field.args} == {"keys", "receipt", "spaces"}
     # A diff has its two instants, a ledger is what it is, and who is merged is merged now.
     assert {name for name, field in fields.items() if "asOf" not in field.args} == {
-        "diff", "duplicates", "keys", "receipt", "run", "runs", "spaces", "verifyLedger",
+        "diff", "duplicates", "keys", "receipt", "run", "runs", "spaces", "stages", "verifyLedger",
+        "channel", "channels", "deadLetter", "deadLetters", "deliveries", "message", "messages", "pendingMessages",
     }  # fmt: skip
 
 

@@ -254,7 +254,7 @@ async def test_no_write_reaches_the_other_tenant(tenants: Tenants) -> None:
 
 async def test_a_subscription_shows_ones_own_ledger_only(tenants: Tenants) -> None:
     assert SCHEMA.subscription_type is not None
-    assert set(SCHEMA.subscription_type.fields) == {"changes"}
+    assert set(SCHEMA.subscription_type.fields) == {"changes", "messages"}
     for space in ("default", "space-zeppelin"):
         query = f'subscription {{ changes(space: "{space}") {selection(SCHEMA.subscription_type.fields["changes"].type, 3)} }}'
         headers = {"authorization": f"Bearer {tenants.secret}", "accept": "text/event-stream"}
@@ -266,6 +266,22 @@ async def test_a_subscription_shows_ones_own_ledger_only(tenants: Tenants) -> No
                     break
         tenants.check(seen, "space-zeppelin", "changes")
         assert ("Drop " + WORDS[1] in seen) is (space == "default")
+
+
+async def test_a_subscription_shows_the_messages_of_ones_own_channels_only(tenants: Tenants) -> None:
+    assert SCHEMA.subscription_type is not None
+    for mark in WORDS:
+        fields = selection(SCHEMA.subscription_type.fields["messages"].type, 3)
+        query = f'subscription {{ messages(channel: "{mark}-orders") {fields} }}'
+        headers = {"authorization": f"Bearer {tenants.secret}", "accept": "text/event-stream"}
+        seen = ""
+        async with tenants.served.client.stream("POST", "/graphql", json={"query": query}, headers=headers) as stream:
+            async for line in stream.aiter_lines():
+                seen += line
+                if "event: complete" in line or f"{WORDS[1]} waits" in seen or "error" in line:
+                    break
+        tenants.check(seen, f"{WORDS[0]}-orders", "messages")
+        assert (f"{WORDS[1]} waits" in seen, "channel.unknown" in seen) == (mark == WORDS[1], mark == WORDS[0])
 
 
 async def call(tenants: Tenants, method: str, params: dict[str, Any], **headers: str) -> httpx.Response:
@@ -365,7 +381,11 @@ async def test_a_hold_of_the_other_tenant_is_a_hold_of_nothing(tenants: Tenants)
             for action in ("ack", "nack", "heartbeat", "hand_back")
         ]
         calls.append({"name": "send", "arguments": {"channel": "quokka-orders", "data": 1, "handing_on": hold}})
-        for params in calls:
-            said = (await call(tenants, "tools/call", params, **kept)).text
+        texts = [(await call(tenants, "tools/call", params, **kept)).text for params in calls]
+        for verb, kind in (("ack", "AckInput"), ("heartbeat", "HeartbeatInput"), ("publish", "PublishInput")):
+            onward = {"channel": "quokka-orders", "handingOn": hold} if verb == "publish" else {"hold": hold}
+            query = f"mutation($input: {kind}!) {{ {verb}(input: $input) {{ __typename }} }}"
+            texts.append(await tenants.ask(query, {"input": onward}))
+        for said in texts:
             assert ("channel.unknown" in said) is (hold == foreign), said
             assert ("message.unknown" in said) is (hold != foreign), said

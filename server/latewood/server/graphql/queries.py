@@ -42,6 +42,7 @@ from latewood.server.graphql.context import Info
 from latewood.server.graphql.inputs import AsOf, RecallFilter, instants
 from latewood.server.graphql.keys import KeyQuery
 from latewood.server.graphql.merging import MergeQuery
+from latewood.server.graphql.messages import MessageQuery
 from latewood.server.graphql.patterns import PatternQuery
 from latewood.server.graphql.runs import RunQuery
 from latewood.server.graphql.scalars import Ledger
@@ -97,7 +98,7 @@ async def _node(info: Info, id: strawberry.ID, space: str | None, as_of: AsOf | 
 
 
 @strawberry.type(description="Every verb that reads. Each is answered as of the two clocks; what is left out is now.")
-class Query(KeyQuery, MergeQuery, PatternQuery, RunQuery, StageQuery, UpkeepQuery):
+class Query(KeyQuery, MergeQuery, MessageQuery, PatternQuery, RunQuery, StageQuery, UpkeepQuery):
     """Every verb that reads."""
 
     @strawberry.field(

@@ -8,14 +8,21 @@ from typing import Annotated, Any, Final, Literal, cast
 
 from pydantic import Field
 
-from latewood.execution.faults import Fault, FaultClass
 from latewood.execution.messages import LEASE_S, Messages, Published, Received, Settled
 from latewood.execution.messages.receiving import LEASE_S_MAX
 from latewood.execution.messages.sending import DELAY_S_MAX
 from latewood.graph_schema.errors import InvalidError, LimitError
 from latewood.graph_schema.values import Json
 from latewood.memory import Memory
-from latewood.memory.handing import HOLD_CHARS_MAX, REMOTE_WAIT_S_MAX, check_wait_s, hand_on, hold_of, received_of
+from latewood.memory.handing import (
+    HOLD_CHARS_MAX,
+    REMOTE_WAIT_S_MAX,
+    check_wait_s,
+    fault_told,
+    hand_on,
+    hold_of,
+    received_of,
+)
 from latewood.memory.json import as_json
 from latewood.memory.messages import messages_of
 from latewood.server.mcp.answers import NOTICE, Answer, Budget, answered, fenced, pruned, tokens_in
@@ -142,8 +149,7 @@ async def _done(
         return {"message": held.message.id, "handedBack": await messages.hand_back(held) == 1}
     if trouble["kind"] is None or trouble["words"] is None:
         raise InvalidError("nack needs error_class and error: what went wrong", code="query.invalid")
-    fault = Fault(FaultClass(trouble["kind"]), trouble["words"], retry_after_s=trouble["retry_after_s"])
-    return _settled(await messages.nack(held, fault))
+    return _settled(await messages.nack(held, fault_told(**trouble)))
 
 
 def _receiving(tool: Tool, memory: Memory) -> None:
