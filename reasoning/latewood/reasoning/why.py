@@ -13,6 +13,7 @@ from typing import Final
 from latewood.graph_schema.clock import NOW, AsOf, iso
 from latewood.graph_schema.model import Decision, Evidence, Fact, Node, NodeKind, Source
 from latewood.reasoning.decisions import decisions_by_id
+from latewood.reasoning.handoffs import causes
 from latewood.reasoning.patterns.told import HOLDING, told_patterns
 from latewood.storage.port import GraphStore
 
@@ -27,8 +28,8 @@ class Line:
     """One step of the chain in words.
 
     Attributes:
-        role: trigger, evidence, question, choice, rationale, alternative, consequences, who, session, status, outcome,
-            followed or replaced.
+        role: before (messages that it followed from, and what those did, in other agents' hands), trigger, evidence,
+            question, choice, rationale, alternative, consequences, who, session, status, outcome, followed or replaced.
         ref: the id of the node or fact it is about.
     """
 
@@ -155,5 +156,7 @@ async def why_decision(store: GraphStore, space: str, decision: Decision, at: As
     predecessors, cut_back = await _follow(store, space, decision, at, forward=False)
     successors, cut_on = await _follow(store, space, decision, at, forward=True)
     in_force = tuple(one for one in (decision, *successors) if one.status.value not in _GONE)
-    lines = _lines(decision, predecessors, successors, await _patterns(store, space, decision, at))
-    return Why(decision, predecessors, successors, in_force, lines, truncated=cut_back or cut_on)
+    before, cut_before = await causes(store, space, decision.id, at)
+    handed = [Line("before", f"{node.kind.value} {node.name}", node.id, None) for node in reversed(before)]
+    lines = (*handed, *_lines(decision, predecessors, successors, await _patterns(store, space, decision, at)))
+    return Why(decision, predecessors, successors, in_force, lines, truncated=cut_back or cut_on or cut_before)

@@ -19,7 +19,7 @@ from latewood.execution.messages.writing import (
     Writer,
 )
 from latewood.graph_schema.clock import AsOf, from_micros
-from latewood.graph_schema.commands import ActorSpec, Command, Expect, Hold, Room, Unit
+from latewood.graph_schema.commands import ActorSpec, Command, Expect, Guard, Hold, Room, Unit
 from latewood.graph_schema.errors import InvalidError, NotFoundError, UnavailableError
 from latewood.graph_schema.events import Receipt
 from latewood.graph_schema.ids import is_id, normal_id
@@ -61,7 +61,7 @@ class Post:
 
     def unit(
         self, commands: Sequence[Command], *, body: Json, op: str | None = None, expects: Sequence[Expect] = (),
-        holds: Sequence[Hold] = (), rooms: Sequence[Room] = (),
+        holds: Sequence[Hold] = (), rooms: Sequence[Room] = (), guard: Guard | None = None,
     ) -> Unit:  # fmt: skip
         """Make a unit of the execution ledger. Raises InvalidError (``actor.missing``)."""
         book = self.book
@@ -73,7 +73,7 @@ class Post:
             id=unit_id, space=book.space, actor=ActorSpec(book.actor, book.on_behalf_of), trust=book.trust,
             body=body_digest(body), commands=tuple(commands), ledger="execution",
             op=op or f"latewood.messages:{unit_id}", session=book.session, expects=tuple(expects),
-            holds=tuple(holds), rooms=tuple(rooms),
+            guard=guard, holds=tuple(holds), rooms=tuple(rooms),
         )  # fmt: skip
 
     async def submit(self, unit: Unit) -> Receipt:

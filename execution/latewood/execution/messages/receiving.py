@@ -14,9 +14,9 @@ import structlog
 from latewood.execution.faults import FaultClass, Policy, fault_of
 from latewood.execution.messages.post import Post
 from latewood.execution.messages.words import EXPIRED, Channel, Group, Message, Received, Settled
-from latewood.execution.messages.writing import cut
+from latewood.execution.messages.writing import CAUSED_BY, cut
 from latewood.graph_schema.clock import from_micros, to_micros
-from latewood.graph_schema.commands import Command
+from latewood.graph_schema.commands import Command, Guard
 from latewood.graph_schema.errors import ConflictError, InvalidError
 from latewood.graph_schema.values import Json
 from latewood.storage.queueing import Taken, Want
@@ -104,13 +104,16 @@ class Receiving:
         return None
 
     async def ack(
-        self, received: Received, *, also: Sequence[Command] = (), told: Mapping[str, Json] | None = None
+        self, received: Received, *, also: Sequence[Command] = (), led_to: Sequence[str] = (),
+        told: Mapping[str, Json] | None = None, guard: Guard | None = None,
     ) -> Settled:  # fmt: skip
         """Say that a message is done with: its group never gets it again.
 
         Args:
             also: further commands of the execution ledger that are kept with it or not at all.
             told: what is kept with the try: of a webhook the status of the answer.
+            led_to: ids of decisions, facts' subjects or messages that followed from it; `why` walks back along these.
+            guard: a lease that the unit is under.
 
         Returns:
             ``acked``, or ``duplicate`` when the group was done with it before: then nothing of *also* was kept.
@@ -122,10 +125,11 @@ class Receiving:
         commands = [
             *write.delivery(hold.message, hold.group, received.number, "acked", hold.owner, **_told(told)),
             write.settled(hold.message, hold.group), *also,
+            *(write.edge(one, CAUSED_BY, hold.message) for one in dict.fromkeys(led_to)),
         ]  # fmt: skip
         try:
             receipt = await post.submit(
-                post.unit(commands, body=_body("ack", received), op=_op("ack", received), holds=[hold])
+                post.unit(commands, body=_body("ack", received), op=_op("ack", received), holds=[hold], guard=guard)
             )
         except ConflictError as error:
             if error.code != "lease.lost" or hold.group not in await post.settled_groups(hold.message):

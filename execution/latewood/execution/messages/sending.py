@@ -10,7 +10,7 @@ from latewood.execution.messages.post import Post
 from latewood.execution.messages.schemas import check_data
 from latewood.execution.messages.words import PAYLOAD_BYTES_MAX, Channel, Published
 from latewood.graph_schema.clock import Micros, from_micros, iso, parse_instant
-from latewood.graph_schema.commands import Command, Expect, Ref, Room
+from latewood.graph_schema.commands import Command, Expect, Guard, Ref, Room
 from latewood.graph_schema.errors import ConflictError, InvalidError, LimitError
 from latewood.graph_schema.ids import is_id
 from latewood.graph_schema.values import Json, Value, canonical_json, check_text
@@ -51,6 +51,7 @@ class Sending:
         extensions: Mapping[str, Json] | None = None, idempotency_key: str | None = None,
         ordering_key: str | None = None, priority: int = 0, delay_s: float = 0.0, expires_s: float | None = None,
         caused_by: Sequence[str] = (), also: Sequence[Command] = (), rule: str | None = None,
+        message_id: str | None = None, guard: Guard | None = None,
     ) -> Published:  # fmt: skip
         """Publish a message and return when it is durable: one commit, shared with whoever writes at the same time.
 
@@ -64,6 +65,8 @@ class Sending:
             delay_s: how long nobody gets it. *expires_s*: after how long it becomes a dead letter.
             caused_by: ids or keys of the run, decision, fact or message that it follows from.
             also: further commands of the execution ledger that are kept with it or not at all.
+            rule: the routing rule that it came by.
+            message_id: its id, where the caller must know it before; *guard*: a lease that the unit is under.
 
         Raises:
             InvalidError: it does not fit the schema (``message.refused``, with its path); nothing was enqueued.
@@ -72,7 +75,7 @@ class Sending:
             ConflictError: the idempotency key came before with other data (``idempotency.conflict``).
         """
         post = self._post
-        message_id, now = post.book.ids.new(), post.book.clock.now()
+        message_id, now = message_id or post.book.ids.new(), post.book.clock.now()
         payload, size = plain_json(data, f"the data of a message to {channel[:80]!r}")
         spec = self._spec(
             channel, payload, message_id, now, type=type, subject=subject, source=source, event_id=event_id, time=time,
@@ -96,6 +99,7 @@ class Sending:
             unit = post.unit(
                 commands, body=body, op=None if op is None else f"publish:{known.name}:{op}",
                 expects=[Expect(Ref(id=known.id), known.node_version)], rooms=_rooms(known),
+                guard=guard,
             )  # fmt: skip
             try:
                 receipt = await post.submit(unit)

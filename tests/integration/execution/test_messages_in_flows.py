@@ -1,0 +1,95 @@
+"""Workflows that hand over to each other: a message and the step that sent or took it are one unit; why crosses agents."""
+
+from __future__ import annotations
+
+import asyncio
+from pathlib import Path
+
+import pytest
+
+from latewood.execution import step, workflow
+from latewood.execution.messages.flows import receive, send
+from latewood.execution.words import RunStatus
+from latewood.graph_schema.errors import InvalidError
+from latewood.memory import Memory
+from latewood.memory.messages import messages_of
+from latewood.memory.runs import runs_of, worker_of
+
+
+@step()
+async def doubled(number: int) -> int:
+    return 2 * number
+
+
+@workflow(version="1")
+async def asks(number: int) -> str:
+    twice: int = await doubled(number)
+    return await send("questions", {"n": twice}, subject="how much")
+
+
+@workflow(version="1")
+async def answers() -> object:
+    event = await receive("questions", deadline_s=20)
+    assert event is not None
+    return event["data"]
+
+
+@workflow(version="1")
+async def waits_in_vain() -> object:
+    return await receive("questions", deadline_s=0)
+
+
+@pytest.fixture(params=["reference:", "file"])
+def url(request: pytest.FixtureRequest, tmp_path: Path) -> str:
+    return "reference:" if request.param == "reference:" else str(tmp_path / "flows.db")
+
+
+async def test_one_workflow_hands_over_to_another(url: str) -> None:
+    async with Memory.open(url, by="agent:planner", embedder="none") as memory:
+        messages = messages_of(memory)
+        await messages.make_channel("questions")
+        async with worker_of(memory, asks, answers, waits_in_vain) as worker:
+            waiting = asyncio.create_task(worker.run(answers))
+            asked = await worker.run(asks, 21)
+            answered = await waiting
+            again = await worker.run(waits_in_vain)
+        left = await messages.waiting("questions")
+        (message,) = (await messages.messages()).items
+        steps = (await runs_of(memory).show(asked.id)).steps
+
+    assert (asked.status, answered.status) == (RunStatus.DONE, RunStatus.DONE)
+    assert (asked.output, answered.output, again.output) == (message.id, {"n": 42}, None)
+    assert left == {"default": 0}
+    assert [(one.name, one.sort) for one in steps] == [("doubled", "step"), ("send", "message")]
+
+
+async def test_why_walks_back_from_hand_to_hand(url: str) -> None:
+    async with Memory.open(url, by="agent:research", embedder="none") as memory:
+        messages = messages_of(memory)
+        await messages.make_channel("findings")
+        first = await memory.decide("Look at carrier A first", because="it was late most often")
+        sent = await messages.publish("findings", {"late": 9}, subject="A was late nine times", caused_by=[first.id])
+        other = memory.within(by="agent:synthesis")
+        hands = messages_of(other)
+        (received,) = await hands.receive("findings")
+        second = await other.decide(
+            "Leave carrier A", because="nine times is enough", trigger=[received.message.id],
+            idempotency_key=received.key,
+        )  # fmt: skip
+        repeated = await other.decide(
+            "Leave carrier A", because="nine times is enough", trigger=[received.message.id],
+            idempotency_key=received.key,
+        )  # fmt: skip
+        settled = await hands.ack(received, led_to=[second.id])
+        why = await memory.why(second.id)
+
+    assert (settled.outcome, repeated.id) == ("acked", second.id)
+    before = [(line.text, line.ref) for line in why.lines if line.role == "before"]
+    assert before == [("decision Look at carrier A first", first.id), ("message A was late nine times", sent.id)]
+
+
+async def test_sending_outside_of_a_workflow_is_refused() -> None:
+    with pytest.raises(InvalidError) as caught:
+        await send("questions", {})
+
+    assert caught.value.code == "run.outside"
