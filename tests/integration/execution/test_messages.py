@@ -14,6 +14,8 @@ import pytest
 
 from latewood.execution.faults import DEFAULT, Action, Fault, FaultClass, Rule
 from latewood.execution.messages import Limits, Messages, Received
+from latewood.execution.messages.routing import Condition
+from latewood.execution.messages.routing import Rule as ContentRule
 from latewood.execution.messages.schemas import breaks
 from latewood.graph_schema.commands import Assert, Ref
 from latewood.graph_schema.errors import ConflictError, InvalidError, LatewoodError, LimitError, NotFoundError
@@ -358,3 +360,51 @@ async def test_a_rebuild_finds_and_mends_what_was_lost_of_the_queue(tmp_path: Pa
     assert after.found == ()
     assert waiting == {"default": 3}
     assert order == [0, 3]
+
+
+async def test_what_a_message_says_decides_where_it_goes(url: str) -> None:
+    low = Condition("$.confidence", "<", 0.7)
+    async with memory_at(url) as memory:
+        messages = messages_of(memory)
+        await messages.make_channel("claims")
+        await messages.make_channel("review", owner="human:ada")
+        await messages.make_channel("night")
+        first = await messages.route("claims", [ContentRule("unsure", (low,), "review")])
+        unsure = await messages.publish("claims", {"confidence": 0.62})
+        sure = await messages.publish("claims", {"confidence": 0.93}, idempotency_key="k")
+        changed = await messages.route("claims", [ContentRule("late", (Condition("$.hour", ">", 20),), "night"),
+                                                  ContentRule("unsure", (Condition("$.confidence", "<", 0.95),), "review")])  # fmt: skip
+        after = await messages.publish("claims", {"confidence": 0.93})
+        again = await messages.publish("claims", {"confidence": 0.93}, idempotency_key="k")
+        late = await messages.publish("claims", {"confidence": 1, "hour": 23})
+        kept = [await messages.message(one.id) for one in (unsure, sure, after, late)]
+        missing = await raised(NotFoundError, messages.route("claims", [ContentRule("x", (low,), "nowhere")]))
+        wrong = await raised(
+            InvalidError, messages.route("claims", [ContentRule("x", (Condition("a", "~"),), "night")])
+        )
+        inbox = [one.message.id for one in await messages.receive("review", most=5)]
+
+    assert (first.routes and first.routes.version, changed.routes and changed.routes.version) == (1, 2)
+    assert [(one.channel, one.rule) for one in kept] == [
+        ("review", "claims@1/unsure"), ("claims", "claims@1"), ("review", "claims@2/unsure"),
+        ("night", "claims@2/late"),
+    ]  # fmt: skip
+    assert (again.id, again.duplicate) == (sure.id, True)
+    assert (missing.code, wrong.code) == ("channel.unknown", "query.invalid")
+    assert inbox == [unsure.id, after.id]
+
+
+def test_conditions_ask_what_is_there_and_of_its_kind() -> None:
+    data: Json = {"n": 0.62, "who": {"name": "ada"}, "lines": [{"sum": 5}], "ok": True, "t": "b"}
+    holds: list[tuple[str, str, Json]] = [
+        ("$.n", "<", 0.7), ("$.n", ">=", 0.62), ("$.who.name", "==", "ada"), ("$.lines[0].sum", "in", [4, 5]),
+        ("$.ok", "==", True), ("$.gone", "exists", False), ("$.n", "exists", True), ("$.gone", "!=", 1),
+        ("$.t", ">", "a"),
+    ]  # fmt: skip
+    fails: list[tuple[str, str, Json]] = [
+        ("$.n", ">", 0.7), ("$.ok", "==", 1), ("$.ok", "<", 2), ("$.t", "<", 2), ("$.gone", "<", 2),
+        ("$.lines[1].sum", "==", 5), ("$.who", "in", ["ada"]), ("$.n", "!=", 0.62),
+    ]  # fmt: skip
+
+    assert [one for one in holds if not Condition(*one).holds(data)] == []
+    assert [one for one in fails if Condition(*one).holds(data)] == []

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from pathlib import Path
+from typing import cast
 
 import pytest
 
@@ -23,7 +24,7 @@ async def doubled(number: int) -> int:
 
 @workflow(version="1")
 async def asks(number: int) -> str:
-    twice: int = await doubled(number)
+    twice = cast("int", await doubled(number))
     return await send("questions", {"n": twice}, subject="how much")
 
 

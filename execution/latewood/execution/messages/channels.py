@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Final
 
 from latewood.execution.faults import DEFAULT, Policy
 from latewood.execution.messages.post import Post
+from latewood.execution.messages.routing import Routes, Rule, routes_json
 from latewood.execution.messages.schemas import breaks
 from latewood.execution.messages.words import Channel, Group, Limits, policy_json
 from latewood.execution.schemas import check_schema
@@ -33,12 +34,14 @@ def _checked_name(name: str, what: str) -> str:
 
 
 def _config(
-    schema: Mapping[str, Json] | None, version: int, owner: str | None, limits: Limits, policy: Policy
+    schema: Mapping[str, Json] | None, version: int, owner: str | None, limits: Limits, policy: Policy,
+    routes: Routes | None = None,
 ) -> dict[str, Json]:  # fmt: skip
-    return {
+    found: dict[str, Json] = {
         "schema": None if schema is None else dict(schema), "version": version, "owner": owner,
         "limits": {"pending_max": limits.pending_max, "bytes_max": limits.bytes_max}, "policy": policy_json(policy),
     }  # fmt: skip
+    return found if routes is None else {**found, "routes": routes_json(routes)}
 
 
 class Channels:
@@ -114,14 +117,47 @@ class Channels:
             self._check_readable(now, schema)
         config = _config(
             schema if newer else now.schema, now.version + (1 if newer and now.schema is not None else 0),
-            owner or now.owner, limits or now.limits, policy or now.policy,
+            owner or now.owner, limits or now.limits, policy or now.policy, now.routes,
         )  # fmt: skip
-        if config == _config(now.schema, now.version, now.owner, now.limits, now.policy):
+        return await self._kept(now, config)
+
+    async def _kept(self, now: Channel, config: Mapping[str, Json]) -> Channel:
+        """Let a channel be as *config* says, if nobody changed it meanwhile."""
+        if config == _config(now.schema, now.version, now.owner, now.limits, now.policy, now.routes):
             return now
+        post = self._post
         command = post.write.config(now.id, config)
         expects = [Expect(Ref(id=now.id), now.node_version)]
-        await post.submit(post.unit([command], body=["channel", name, config], expects=expects))
-        return await post.channel(name, fresh=True)
+        await post.submit(post.unit([command], body=["channel", now.name, dict(config)], expects=expects))
+        return await post.channel(now.name, fresh=True)
+
+    async def route(self, channel: str, rules: Sequence[Rule]) -> Channel:
+        """Let messages that are sent to *channel* from now on go elsewhere, by the first of *rules* that fits.
+
+        One that fits none stays. A message keeps the version of the rules that it was sent under; messages that wait
+        stay where they are. A message goes one way: rules of the channel that it comes to are not asked.
+
+        Raises:
+            NotFoundError: there is no such channel, or none that a rule names (``channel.unknown``).
+            InvalidError: a rule is malformed.
+            LimitError: there are more than `RULES_MAX`.
+        """
+        Routes(1, tuple(rules)).checked(channel)
+        for name in dict.fromkeys(rule.to for rule in rules):
+            await self._post.channel(name, fresh=True)
+        for left in reversed(range(_TRIES_MAX)):
+            now = await self._post.channel(channel, fresh=True)
+            routes = Routes(1 if now.routes is None else now.routes.version + 1, tuple(rules))
+            if now.routes is not None and now.routes.rules == routes.rules:
+                return now
+            try:
+                return await self._kept(
+                    now, _config(now.schema, now.version, now.owner, now.limits, now.policy, routes)
+                )
+            except ConflictError as error:
+                if error.code != "version.conflict" or not left:
+                    raise
+        raise AssertionError
 
     def _check_readable(self, now: Channel, schema: Mapping[str, Json]) -> None:
         found = breaks(dict(now.schema or {}), dict(schema))

@@ -9,6 +9,7 @@ from datetime import UTC, datetime
 from typing import Final
 
 from latewood.execution.logbook import Logbook
+from latewood.execution.messages.routing import routes_from
 from latewood.execution.messages.words import Channel, DeadLetter, Delivery, Group, Limits, Message, policy_from
 from latewood.execution.messages.writing import (
     CONFIG,
@@ -217,6 +218,7 @@ def _channel(node: Node, facts: Sequence[Fact], groups: Mapping[str, Node]) -> C
         _text(config.get("owner")),
         Limits(_int(limits.get("pending_max"), Limits.pending_max), _int(limits.get("bytes_max"), Limits.bytes_max)),
         policy_from(config.get("policy")), tuple(sorted(own, key=lambda one: one.name)), node.version,
+        routes_from(config.get("routes")),
     )  # fmt: skip
 
 

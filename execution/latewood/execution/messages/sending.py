@@ -50,7 +50,7 @@ class Sending:
         source: str | None = None, event_id: str | None = None, time: datetime | None = None,
         extensions: Mapping[str, Json] | None = None, idempotency_key: str | None = None,
         ordering_key: str | None = None, priority: int = 0, delay_s: float = 0.0, expires_s: float | None = None,
-        caused_by: Sequence[str] = (), also: Sequence[Command] = (), rule: str | None = None,
+        caused_by: Sequence[str] = (), also: Sequence[Command] = (),
         message_id: str | None = None, guard: Guard | None = None,
     ) -> Published:  # fmt: skip
         """Publish a message and return when it is durable: one commit, shared with whoever writes at the same time.
@@ -65,7 +65,6 @@ class Sending:
             delay_s: how long nobody gets it. *expires_s*: after how long it becomes a dead letter.
             caused_by: ids or keys of the run, decision, fact or message that it follows from.
             also: further commands of the execution ledger that are kept with it or not at all.
-            rule: the routing rule that it came by.
             message_id: its id, where the caller must know it before; *guard*: a lease that the unit is under.
 
         Raises:
@@ -79,7 +78,7 @@ class Sending:
         payload, size = plain_json(data, f"the data of a message to {channel[:80]!r}")
         spec = self._spec(
             channel, payload, message_id, now, type=type, subject=subject, source=source, event_id=event_id, time=time,
-            extensions=extensions, ordering_key=ordering_key, priority=priority, rule=rule,
+            extensions=extensions, ordering_key=ordering_key, priority=priority,
         )  # fmt: skip
         _dated(spec, now, delay_s, expires_s)
         body: dict[str, Json] = {
@@ -89,17 +88,14 @@ class Sending:
         op = idempotency_key if event_id is None or idempotency_key else f"{spec['source']} {event_id}"
         ready_at = now + round(delay_s * 1_000_000) if delay_s else 0
         for left in reversed(range(_TRIES_MAX)):
-            known = await post.channel(channel, fresh=left < _TRIES_MAX - 1)
-            if known.schema is not None:
-                check_data(known.schema, payload, known.name)
+            known, expects = await self._target(channel, payload, spec, fresh=left < _TRIES_MAX - 1)
             groups = [group.id for group in known.groups]
             queue: dict[str, Json] = {"groups": cast("Json", groups), "size": size, "ready_at": ready_at}
-            spec |= {"schema_version": known.version, "queue": queue}
+            spec |= {"channel": known.name, "schema_version": known.version, "queue": queue}
             commands = [*post.write.message(message_id, known.id, spec, _causes(caused_by)), *also]
             unit = post.unit(
-                commands, body=body, op=None if op is None else f"publish:{known.name}:{op}",
-                expects=[Expect(Ref(id=known.id), known.node_version)], rooms=_rooms(known),
-                guard=guard,
+                commands, body=body, op=None if op is None else f"publish:{channel}:{op}", expects=expects,
+                rooms=_rooms(known), guard=guard,
             )  # fmt: skip
             try:
                 receipt = await post.submit(unit)
@@ -112,10 +108,32 @@ class Sending:
             return Published(kept, receipt.id, duplicate=receipt.replayed)
         raise AssertionError
 
+    async def _target(
+        self, channel: str, data: Json, spec: dict[str, Json], *, fresh: bool
+    ) -> tuple[Channel, list[Expect]]:  # fmt: skip
+        """Return the channel that a message goes to, by the rules of the one that it is sent to, and what is expected.
+
+        What a message says must fit both.
+        """
+        known = await self._post.channel(channel, fresh=fresh)
+        if known.schema is not None:
+            check_data(known.schema, data, known.name)
+        expects = [Expect(Ref(id=known.id), known.node_version)]
+        if known.routes is None:
+            return known, expects
+        rule = known.routes.goes(data)
+        spec["rule"] = f"{channel}@{known.routes.version}" + ("" if rule is None else f"/{rule.name}")
+        if rule is None:
+            return known, expects
+        target = await self._post.channel(rule.to, fresh=fresh)
+        if target.schema is not None:
+            check_data(target.schema, data, target.name)
+        return target, [*expects, Expect(Ref(id=target.id), target.node_version)]
+
     def _spec(
         self, channel: str, data: Json, message_id: str, now: Micros, *, type: str | None, subject: str | None,  # noqa: A002
         source: str | None, event_id: str | None, time: datetime | None, extensions: Mapping[str, Json] | None,
-        ordering_key: str | None, priority: int, rule: str | None,
+        ordering_key: str | None, priority: int,
     ) -> dict[str, Json]:  # fmt: skip
         """Put the envelope together, with what is asked of the channel."""
         if not 0 <= priority <= PRIORITY_MAX:
@@ -131,7 +149,7 @@ class Sending:
             "time": iso(from_micros(now) if time is None else time), "data": data,
             "priority": priority,
         }  # fmt: skip
-        named = {"subject": subject, "orderingkey": ordering_key, "rule": rule}
+        named = {"subject": subject, "orderingkey": ordering_key}
         spec |= {name: value for name, value in named.items() if value is not None}
         for name in ("id", "type", "source", "subject", "orderingkey"):
             value = spec.get(name)

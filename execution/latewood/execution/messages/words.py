@@ -8,6 +8,7 @@ from datetime import datetime
 from typing import Final
 
 from latewood.execution.faults import DEFAULT, Action, FaultClass, Policy, Rule
+from latewood.execution.messages.routing import Routes
 from latewood.graph_schema.commands import Hold
 from latewood.graph_schema.values import Json
 
@@ -58,6 +59,7 @@ class Channel:
         schema: JSON Schema 2020-12 that the data of each message fits; None takes anything. *version* counts up from 1.
         owner: who is asked when a message cannot be settled.
         policy: how often a failed message is handed out again, by class of trouble.
+        routes: rules by which a message goes to another channel instead.
         node_version: a publisher expects it, so that no message misses a group or a schema that came in between.
     """
 
@@ -70,6 +72,7 @@ class Channel:
     policy: Policy
     groups: tuple[Group, ...]
     node_version: int
+    routes: Routes | None = None
 
     def group(self, name: str) -> Group | None:
         """Return the group of a name."""
@@ -94,7 +97,7 @@ class Message:
         id: of the node; *event_id* and *source* are the envelope's, unique together.
         extensions: further attributes of the envelope.
         version: of the channel's schema that the data fitted when it was published.
-        rule: the routing rule that it came by, as ``name@version``.
+        rule: the routing rule that it came by, as ``channel@version/name``; without a name it fitted none.
     """
 
     id: str
