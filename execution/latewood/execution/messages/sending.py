@@ -16,7 +16,7 @@ from latewood.graph_schema.ids import is_id
 from latewood.graph_schema.values import Json, Value, canonical_json, check_text
 from latewood.storage.queueing import PRIORITY_MAX
 
-__all__ = ["CAUSES_MAX", "DELAY_S_MAX", "Sending"]
+__all__ = ["CAUSES_MAX", "DELAY_S_MAX", "Sending", "plain_json"]
 
 CAUSES_MAX: Final = 50
 """Most things that one message names as its causes."""
