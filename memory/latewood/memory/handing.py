@@ -15,7 +15,7 @@ from latewood.execution.faults import Fault, FaultClass
 from latewood.execution.messages import Messages, Post, Published, Received
 from latewood.execution.messages.receiving import LEASE_S_MAX
 from latewood.execution.messages.sending import DELAY_S_MAX
-from latewood.graph_schema.commands import Command, Expect, Hold, Room, Unit
+from latewood.graph_schema.commands import Command, Expect, Guard, Hold, Room, Unit
 from latewood.graph_schema.errors import InvalidError
 from latewood.graph_schema.ids import is_id, normal_id
 from latewood.graph_schema.values import Json
@@ -120,11 +120,11 @@ class _Handing(Post):
 
     def unit(
         self, commands: Sequence[Command], *, body: Json, op: str | None = None, expects: Sequence[Expect] = (),
-        holds: Sequence[Hold] = (), rooms: Sequence[Room] = (),
+        holds: Sequence[Hold] = (), rooms: Sequence[Room] = (), guard: Guard | None = None,
     ) -> Unit:  # fmt: skip
         """Make a unit that is guarded by the hold too."""
         return super().unit(
-            commands, body=body, op=op, expects=expects, holds=[*holds, self.held.hold], rooms=rooms
+            commands, body=body, op=op, expects=expects, holds=[*holds, self.held.hold], rooms=rooms, guard=guard
         )  # fmt: skip
 
 
