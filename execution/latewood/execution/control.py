@@ -215,6 +215,31 @@ class Runs:
         await self._book.keep(commands, body=["fork", run.id, place])
         return await self._book.run(fork_id)
 
+    async def amend(self, name: str, flow: Workflow[P, Any], *args: P.args, **kwargs: P.kwargs) -> Run:
+        """Start another run of a run's workflow with other input; steps that would do the same are taken over.
+
+        A step is taken over when it stands at the same place, under the same name, with the same arguments, and was
+        completed and not degraded. Questions, sleeps and child workflows are not.
+
+        Raises:
+            ConflictError: the first run has not ended (``run.ended``).
+            InvalidError: *flow* is another workflow than the run's, or the input cannot be kept.
+        """
+        run = await self._book.run(name)
+        if not run.ended:
+            msg = f"run {run.id} has not ended, it is {run.status}; only what is finished can be amended"
+            raise ConflictError(msg, code="run.ended")
+        if flow.name != run.workflow:
+            msg = f"run {run.id} is one of {run.workflow!r}, not of {flow.name!r}; amend it with its own workflow"
+            raise InvalidError(msg, code="query.invalid")
+        given, amended_id = taken_in(flow, args, kwargs), self._book.ids.new()
+        spec = {**spec_of(flow, given, self._book.clock.now()), "amends": run.id}
+        commands = self._write.run(amended_id, flow.name, spec, parent=None)
+        commands.append(self._write.edge(amended_id, "amends", run.id))
+        commands += self._write.run_status(amended_id, RunStatus.READY)
+        await self._book.keep(commands, body=["amend", run.id, given])
+        return await self._book.run(amended_id)
+
     async def erase(self, name: str, reason: str) -> ErasedRun:
         """Let a run's words be gone for good: its own, its steps', and the blobs that nothing else refers to.
 

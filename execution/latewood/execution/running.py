@@ -20,16 +20,19 @@ from latewood.execution.workflow import HERE, Registry, Scope, StepOf, addressed
 from latewood.execution.writing import Attempt, Writing, checked_json
 from latewood.graph_schema.clock import Micros
 from latewood.graph_schema.commands import Command, Declare, Expect, Guard, Ref
-from latewood.graph_schema.errors import ConflictError, LimitError, RefusedError, UnavailableError
+from latewood.graph_schema.errors import ConflictError, InvalidError, LimitError, RefusedError, UnavailableError
+from latewood.graph_schema.ids import is_id, normal_id
 from latewood.graph_schema.model import NodeKind
 from latewood.graph_schema.values import Json
 from latewood.storage.crashpoints import reach
 
 __all__ = [
-    "TRYING", "WAIT_HERE_S", "AbandonedError", "Execution", "NondeterministicError", "StepFailedError",
+    "LINKS_MAX", "TRYING", "WAIT_HERE_S", "AbandonedError", "Execution", "NondeterministicError", "StepFailedError",
     "SuspendedError", "Trying",
 ]  # fmt: skip
 
+LINKS_MAX: Final = 200
+"""Most things that one step names as used or written."""
 WAIT_HERE_S: Final = 5.0
 """What lasts longer than this is waited for without the run in memory."""
 _SECOND: Final = 1_000_000
@@ -79,6 +82,7 @@ class Trying:
         last: what the try before met, for a try that mends it.
         usage: tokens booked by this try, if any.
         about: what else is kept with the try: stage, policy and prices of a model call, its cost.
+        links: what its step used and wrote, kept as edges once it is completed.
     """
 
     key: str
@@ -87,6 +91,29 @@ class Trying:
     usage: dict[str, Json] | None = None
     model: str | None = None
     about: dict[str, Json] = field(default_factory=dict[str, Json])
+    links: list[tuple[str, str]] = field(default_factory=list[tuple[str, str]])
+
+    def used(self, *ids: str) -> None:
+        """Let the graph say that this step rests on these facts, decisions or things of its space.
+
+        Raises:
+            InvalidError: one is no id.
+            LimitError: above `LINKS_MAX` for one try.
+        """
+        self._link("step.used", ids)
+
+    def wrote(self, *ids: str) -> None:
+        """Let the graph say that this step wrote these. Raises as `used` does."""
+        self._link("step.wrote", ids)
+
+    def _link(self, predicate: str, ids: Sequence[str]) -> None:
+        for one in ids:
+            if not is_id(one):
+                raise InvalidError(f"{one!r:.80} is not an id; a verb's result has one", code="query.invalid")
+        if len(self.links) + len(ids) > LINKS_MAX:
+            msg = f"a step names at most {LINKS_MAX} things that it used or wrote"
+            raise LimitError(msg, limit="LINKS_MAX", maximum=LINKS_MAX)
+        self.links += [(predicate, normal_id(one)) for one in ids]
 
 
 TRYING: Final[ContextVar[Trying | None]] = ContextVar("latewood_try", default=None)
@@ -101,6 +128,7 @@ class Execution:
         memo: the steps that are kept, by place.
         visited: the places that this go came to.
         replayed: steps that were not run again, and *tokens* what they had used.
+        earlier: the steps of the run that this one amends, once they are read.
     """
 
     book: Logbook
@@ -115,6 +143,7 @@ class Execution:
     tokens: int = 0
     closed: bool = False
     blobs: Blobs = field(init=False)
+    earlier: dict[Place, Step] | None = None
 
     def __post_init__(self) -> None:
         """Begin without any blob."""
@@ -192,7 +221,7 @@ class Execution:
         named = {name: addressed(one) for name, one in kwargs.items()}
         given = arguments(tuple(map(addressed, args)), named, made.name)
         digest = digest_of(made.name, given)
-        kept = self.recall(place, made.name, digest)
+        kept = self.recall(place, made.name, digest) or await self._taken_over(place, made.name, digest)
         if kept is not None and kept.completed:
             self.replayed += 1
             self.tokens += tokens_used(kept.usage)
@@ -202,6 +231,20 @@ class Execution:
             raise self._failed_before(made, kept)
         going = _Going(self, made, place, digest, kept, args, kwargs, given)
         return await going.result()
+
+    async def _taken_over(self, place: Place, name: str, digest: str) -> Step | None:
+        """Return what the run that this one amends did here, when it is the same; from then on it is a step of both."""
+        if self.run.amends is None:
+            return None
+        if self.earlier is None:
+            self.earlier = {step.place: step for step in await self.book.steps(self.run.amends)}
+        old = self.earlier.get(place)
+        same = old is not None and (old.name, old.digest) == (name[:_NAME_CHARS], digest)
+        if old is None or not same or old.status is not StepStatus.COMPLETED:
+            return None
+        await self.keep([self.write.edge(self.run.id, "has_step", old.id)], ["taken over", old.id])
+        self.remember(old)
+        return old
 
     def _failed_before(self, made: StepOf[Any, Any], kept: Step) -> StepFailedError:
         error = kept.error or {}
@@ -275,7 +318,8 @@ class _Going:
     def _attempt(self, trying: Trying, began: float, fault: Fault | None = None) -> Attempt:
         seconds = time.monotonic() - began
         return Attempt(
-            trying.number, seconds, self._policy.version, fault, trying.usage, trying.model, dict(trying.about)
+            trying.number, seconds, self._policy.version, fault, trying.usage, trying.model, dict(trying.about),
+            tuple(dict.fromkeys(trying.links)),
         )  # fmt: skip
 
     async def _call(self, trying: Trying, function: Callable[..., Any], *below: int) -> Json:
@@ -378,6 +422,7 @@ class _Going:
         commands = write.attempt(self.step_id, self.made.name, attempt)
         if attempt.usage is not None:
             commands.append(write.fact(self.step_id, "usage", dict[str, object](attempt.usage)))
+        commands += [write.edge(self.step_id, predicate, target) for predicate, target in attempt.links]
         if attempt.model is not None:
             model = Ref(key=f"model:{attempt.model[:_NAME_CHARS]}")
             commands.append(replace(write.edge(self.step_id, "used_model", self.step_id), object=model))

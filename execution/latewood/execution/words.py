@@ -87,6 +87,7 @@ class Run:
         result: of an ended run ``output``, or ``class``, ``message`` and ``step``.
         cancel: who wants it to end, and why.
         parent: the id of the run that it is a part of.
+        amends: the id of the run whose steps it takes over where they would do the same.
         runner: who runs it: a worker, in Python, or an agent that runs it elsewhere and says what it does.
         node_version: pass it back as what the node must be at.
     """
@@ -106,6 +107,7 @@ class Run:
     cancel: Mapping[str, Json] | None = None
     parent: str | None = None
     forked_from: str | None = None
+    amends: str | None = None
     runner: Runner = "worker"
     node_version: int = 0
 

@@ -49,6 +49,7 @@ class Attempt:
     Attributes:
         usage: tokens that were booked, of a try that failed too.
         about: what else is said of a model call: stage, data, policy, prices, cost.
+        links: predicates and ids of what its step used and wrote.
     """
 
     number: int
@@ -58,6 +59,7 @@ class Attempt:
     usage: Mapping[str, Json] | None = None
     model: str | None = None
     about: Mapping[str, Json] = field(default_factory=dict[str, Json])
+    links: tuple[tuple[str, str], ...] = ()
 
 
 @dataclass(frozen=True, slots=True)

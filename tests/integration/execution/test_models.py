@@ -31,6 +31,7 @@ from latewood.execution import (
     model_step,
     step,
     tool,
+    trying,
     workflow,
 )
 from latewood.execution.tools import Schema
@@ -38,6 +39,7 @@ from latewood.graph_schema.clock import ManualClock
 from latewood.graph_schema.errors import InvalidError
 from latewood.memory import Memory
 from latewood.memory.runs import runs_of
+from latewood.storage.port import FactQuery
 
 EFFECTS: list[str] = []
 QUICK = DEFAULT.changed(
@@ -398,3 +400,30 @@ def test_a_price_table_is_read_back_and_a_wrong_one_is_named() -> None:
         Prices.of({"version": "1", "models": {"small": {"input": "-1", "output": "1"}}})
     with pytest.raises(InvalidError, match="has a version and models"):
         Prices.of({"models": {}})
+
+
+async def test_what_a_step_used_and_wrote_is_named_by_ids_and_bounded(near: Memory) -> None:
+    @step()
+    async def naming(ids: list[str]) -> int:
+        here = trying()
+        assert here is not None
+        here.used(*ids)
+        here.used(*ids)
+        return len(here.links)
+
+    @workflow(policy=QUICK)
+    async def once(ids: list[str]) -> int:
+        return await naming(ids)
+
+    fact = await near.observe("carrier:A", "rating", 4)
+    async with worker_of(near, once, poll_s=60) as worker:
+        good = await worker.run(once, [fact.id])
+        wrong = await worker.run(once, ["carrier:A"])
+        many = await worker.run(once, [fact.id] * 101)
+
+    assert (good.status, good.output) == (RunStatus.DONE, 2)
+    (made,) = (await runs_of(near).show(good.id)).steps
+    edges = await near.store.facts(near.space, FactQuery(subjects=[made.id], predicates=["step.used"]))
+    assert [edge.object_id for edge in edges] == [fact.id]
+    assert "is not an id" in str(wrong.result["message"])
+    assert "at most 200 things" in str(many.result["message"])
