@@ -1,20 +1,39 @@
-"""Looks that follow the change feed: one for each burst of news, from where the latest look had got to."""
+"""Following: looks that follow the change feed, one for each burst of news, and readers that follow the patterns."""
 
 from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncGenerator, Callable
+from dataclasses import dataclass
 from typing import Final
 
+from latewood.graph_schema.decisions import STATUS
 from latewood.graph_schema.errors import ConflictError
 from latewood.memory.api import Memory
 from latewood.memory.looked import looked
-from latewood.memory.patterns import DetectReport, detect
+from latewood.memory.patterns import DetectReport, Pattern, detect, read_patterns
+from latewood.memory.reader import Reader
+from latewood.reasoning.patterns.told import PATTERN, REVIEW
+from latewood.storage.port import PAGE_MAX
 
-__all__ = ["follow"]
+__all__ = ["PatternChange", "follow", "watch_patterns"]
 
 _WAIT_S: Final = 5.0
 _TRIES: Final = 3
+_TELLING: Final = frozenset({PATTERN, STATUS, REVIEW})
+
+
+@dataclass(frozen=True, slots=True)
+class PatternChange:
+    """A pattern that opened, changed, faded, ended, was withdrawn or reviewed.
+
+    Attributes:
+        seq: the ledger's row that says so; go on behind it.
+        pattern: as it is now, without its evidence.
+    """
+
+    seq: int
+    pattern: Pattern
 
 
 async def follow(
@@ -50,3 +69,20 @@ async def _look(memory: Memory, progress: Callable[[int, int], None] | None) -> 
             # Someone else looked at the same time; what they found is there to be read now.
             continue
     return await detect(memory, progress=progress)
+
+
+async def watch_patterns(memory: Reader, after_seq: int = 0) -> AsyncGenerator[PatternChange]:
+    """Yield the patterns that changed behind the ledger's row *after_seq*, and then each that does, for ever.
+
+    What changed several times before it is read comes once, as it is now.
+    """
+    while True:
+        page = await memory.store.feed(memory.space, "knowledge", after_seq, PAGE_MAX)
+        if not page:
+            await memory.store.wait(memory.space, "knowledge", after_seq, _WAIT_S)
+            continue
+        latest = {one.event.subject: one.seq for one in page if str(one.event.payload.get("predicate", "")) in _TELLING}
+        told = await read_patterns(memory, sorted(latest))
+        for seq, pattern in sorted(((latest[one.id], one) for one in told), key=lambda change: change[0]):
+            yield PatternChange(seq, pattern)
+        after_seq = page[-1].seq

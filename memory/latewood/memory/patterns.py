@@ -37,6 +37,7 @@ __all__ = [
     "detect",
     "explain",
     "patterns",
+    "read_patterns",
     "review",
 ]
 
@@ -204,6 +205,13 @@ async def patterns(
     found = await _patterns(memory, (kept[node.id] for node in page.items if node.id in kept), at)
     left_out = (PatternReview.MUTED, PatternReview.REJECTED)
     return Page(tuple(one for one in found if hidden or one.review not in left_out), page.next)
+
+
+async def read_patterns(memory: Reader, ids: Sequence[str], *, at: AsOf = NOW) -> list[Pattern]:
+    """Return those of *ids* that are patterns, without their evidence."""
+    nodes = await memory.nodes_by_id(ids, at)
+    wanted = [node.id for node in nodes.values() if node.kind is NodeKind.PATTERN]
+    return await _patterns(memory, (await read_kept(memory, wanted, at)).values(), at)
 
 
 async def explain(memory: Reader, thing: Identified, *, at: AsOf = NOW) -> Pattern:

@@ -73,7 +73,7 @@ def test_the_verbs_are_all_there() -> None:
         "answerQuestion", "askQuestion", "beginStep", "cancelRun", "claimRun", "completeStep", "failStep", "finishRun", "forkRun", "handBackRun", "heartbeatRun", "resumeRun", "startRun",
         "ack", "handBack", "heartbeat", "nack", "publish", "receive", "redrive", "registerChannel", "replay", "subscribeGroup",
     }  # fmt: skip
-    assert set(schema.subscription_type.fields) == {"changes", "messages"}
+    assert set(schema.subscription_type.fields) == {"changes", "messages", "patternChanges"}
 
 
 def test_every_read_of_a_space_takes_a_space_and_most_an_as_of() -> None:

@@ -10,8 +10,10 @@ from typing import Any, cast
 import pytest
 import websockets
 
+from latewood.graph_schema.patterns import PatternReview
 from latewood.memory import Memory
 from latewood.memory.json import as_json
+from latewood.memory.patterns import detect, review
 
 CHANGES = """subscription($after: BigInt, $space: String) {
   changes(after: $after, space: $space) { seq ledger unit recordedAt writtenAt hash erased
@@ -196,3 +198,32 @@ async def test_a_reader_that_leaves_stops_costing(served: Any) -> None:
     await asyncio.sleep(0.5)
 
     assert served.calls["feed"] == 0
+
+
+async def test_patterns_arrive_as_they_change(served: Any) -> None:
+    query = """subscription($after: BigInt) { patternChanges(after: $after) {
+        seq pattern { key status statement review } } }"""
+    memory = served.memory
+    for month in range(1, 6):
+        await memory.observe("a:1", "vendor", "AB"[month % 2], valid_from=datetime(2026, month, 1, tzinfo=UTC))
+    async with served.socket() as connection:
+        await subscribe(connection, "1", query, after=0)
+        await detect(memory)
+        (message,) = await following(connection, 1)
+        first = message["payload"]["data"]["patternChanges"]
+        assert first["pattern"]["status"] == "OPEN"
+        assert "went back and forth" in first["pattern"]["statement"]
+        await review(memory, first["pattern"]["key"], PatternReview.MUTED, because="on purpose")
+        (message,) = await following(connection, 1)
+        second = message["payload"]["data"]["patternChanges"]
+        assert second["pattern"]["review"] == "MUTED"
+        assert second["seq"] > first["seq"]
+    async with served.socket() as connection:
+        # Who comes later has each as it is now, once.
+        await subscribe(connection, "1", query, after=0)
+        (message,) = await following(connection, 1)
+        assert message["payload"]["data"]["patternChanges"] == second
+        await subscribe(connection, "2", query, after=-1)
+        (message,) = await following(connection, 1)
+        errors = message["payload"] if message["type"] == "error" else message["payload"]["errors"]
+        assert errors[0]["extensions"]["code"] == "cursor.invalid"

@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
+from collections.abc import AsyncGenerator
 from datetime import datetime
 from typing import Annotated
 
 import strawberry
 from strawberry.scalars import JSON
 
-from latewood.graph_schema.errors import NotFoundError
+from latewood.graph_schema.errors import ForbiddenError, InvalidError, NotFoundError
 from latewood.graph_schema.patterns import PatternKind, PatternReview, PatternStatus
-from latewood.memory import Written
+from latewood.memory import Written, following
 from latewood.memory import patterns as keeping
 from latewood.server.graphql.answers import Receipt
 from latewood.server.graphql.arguments import After, AsOfArgument, First, InSpace
@@ -21,7 +22,9 @@ from latewood.server.graphql.scalars import BigInt, describe
 from latewood.server.graphql.types import field
 from latewood.storage.port import Page
 
-__all__ = ["PatternMutation", "PatternQuery"]
+__all__ = ["PatternMutation", "PatternQuery", "PatternSubscription"]
+
+_ALL = BigInt(0)
 
 Statuses = Annotated[
     list[PatternStatus] | None, strawberry.argument(description="Only these; left out, those that are open or fading.")
@@ -128,6 +131,14 @@ class DetectReport:
     facts: int = field("How many facts were written.")
 
 
+@strawberry.type(description="A pattern that opened, changed, faded, ended, was withdrawn or reviewed.")
+class PatternChange:
+    """A pattern that changed."""
+
+    seq: BigInt = field("The ledger's row that says so; subscribe again behind it.")
+    pattern: Pattern = field("The pattern as it is now, without its evidence.")
+
+
 @strawberry.type(description="What reviewing a pattern wrote.")
 class ReviewPayload:
     """What a review wrote."""
@@ -208,3 +219,27 @@ class PatternMutation:
         return await keeping.review(
             view.memory, input.pattern, input.verdict, because=input.because, by=input.by, session=input.session
         )
+
+
+@strawberry.type
+class PatternSubscription:
+    """Following patterns."""
+
+    @strawberry.subscription(
+        graphql_type=PatternChange,
+        description="Patterns that changed behind `after`, then each that does; what changed often comes as it is now.",
+    )
+    async def pattern_changes(
+        self, info: Info,
+        after: Annotated[BigInt | None, strawberry.argument(description="The last row you have; 0 for all.")] = _ALL,
+        space: InSpace = None,
+    ) -> AsyncGenerator[following.PatternChange, None]:  # fmt: skip
+        """Follow the patterns of a space."""
+        seq = after or 0
+        if seq < 0:
+            raise InvalidError(f"after is {seq}; a ledger begins behind 0", code="cursor.invalid")
+        view = info.context.look(info, space)
+        async for change in following.watch_patterns(view.memory, seq):
+            if not await info.context.still():
+                raise ForbiddenError("the credential of this subscription counts no more", code="credential.expired")
+            yield change

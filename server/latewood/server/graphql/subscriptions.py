@@ -15,6 +15,7 @@ from latewood.server.graphql.answers import LedgerEntry
 from latewood.server.graphql.arguments import InSpace
 from latewood.server.graphql.context import Info
 from latewood.server.graphql.messages import Message
+from latewood.server.graphql.patterns import PatternSubscription
 from latewood.server.graphql.scalars import BigInt, Ledger
 
 __all__ = ["Subscription"]
@@ -41,7 +42,7 @@ def _channel_of(entry: events.LedgerEntry) -> str | None:
 
 
 @strawberry.type(description="What is pushed as it happens, over graphql-transport-ws or as server-sent events.")
-class Subscription:
+class Subscription(PatternSubscription):
     """What is pushed as it happens."""
 
     @strawberry.subscription(
