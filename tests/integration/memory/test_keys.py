@@ -17,6 +17,7 @@ from latewood.memory import Memory
 from latewood.memory.credentials import METHOD_SCOPES, SYSTEM_TENANT, BoundMemory, Credential, Scope, check_tenant
 from latewood.memory.keys import CACHE_S, Keys, KeyState
 from latewood.storage.port import GraphStore
+from latewood.storage.queueing import MessageQueue
 
 START = datetime(2026, 3, 1, tzinfo=UTC)
 
@@ -231,7 +232,7 @@ async def test_a_handle_writes_as_its_actor_for_its_tenant_only() -> None:
 
 
 def test_every_method_of_a_store_is_allowed_on_purpose() -> None:
-    public = {name for name in vars(GraphStore) if not name.startswith("_")}
+    public = {name for port in (GraphStore, MessageQueue) for name in vars(port) if not name.startswith("_")}
     assert public - set(METHOD_SCOPES) == {"for_tenant", "commit", "refuse", "close"}
     assert set(METHOD_SCOPES) <= public
 
