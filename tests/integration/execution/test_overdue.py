@@ -51,9 +51,9 @@ async def test_a_child_past_its_deadline_wakes_the_parent_that_waits_for_it(memo
     async with worker_of(memory, waits, long, poll_s=0.05) as worker:
         run = await worker.start(waits)
         await until(memory, run.id, RunStatus.WAITING)
-        clock.advance(seconds=601)
-        await Overdue(book_of(memory)).look()
-        await worker.look()
+    clock.advance(seconds=601)
+    await Overdue(book_of(memory)).look()
+    async with worker_of(memory, waits, long, poll_s=0.05):
         ended = await until(memory, run.id, RunStatus.ESCALATED)
     assert "did not end within its deadline" in str(ended.result["message"])
 
