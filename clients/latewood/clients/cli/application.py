@@ -32,6 +32,7 @@ for _part in (
     "upgrading",
     "serving",
     "hooking",
+    "messaging",
     "keys",
     "neo4j",
     "browser",

@@ -7,8 +7,8 @@ from typing import Final
 import typer
 
 __all__ = [
-    "aliases", "app", "export", "ingest", "keys", "ledger", "models", "neo4j", "new", "patterns", "proposals", "run",
-    "spaces", "webhooks",
+    "aliases", "app", "dead_letters", "export", "ingest", "keys", "ledger", "messages", "models", "neo4j",
+    "new", "patterns", "proposals", "run", "spaces", "webhooks",
 ]  # fmt: skip
 
 
@@ -30,10 +30,12 @@ def _group(about: str) -> typer.Typer:
 app: Final = _group(_ABOUT)
 aliases: Final = _group("Other keys that mean an entity.")
 ingest: Final = _group("Bring in records, tables, transcripts, traces, notes, commits.")
+dead_letters: Final = _group("What nobody could settle, and how it is handed out again.")
 export: Final = _group("Write decisions out.")
 keys: Final = _group("Make and revoke the keys that `latewood serve --auth` asks for.")
 ledger: Final = _group("Look at the hash-chained ledger.")
 models: Final = _group("Which models workflows may ask, about what, and for how much.")
+messages: Final = _group("Hand work over: channels, messages, and what waits.")
 new: Final = _group("Begin something from a template.")
 neo4j: Final = _group("Run a Neo4j of your own, without Docker.")
 patterns: Final = _group("What recurs, drifts, shifts, flips back or follows across sessions.")
@@ -43,10 +45,12 @@ spaces: Final = _group("List and make spaces.")
 webhooks: Final = _group("Addresses elsewhere that get the messages of a channel, signed.")
 
 app.add_typer(aliases, name="aliases")
+app.add_typer(dead_letters, name="dead-letters")
 app.add_typer(ingest, name="ingest")
 app.add_typer(export, name="export")
 app.add_typer(keys, name="keys")
 app.add_typer(ledger, name="ledger")
+app.add_typer(messages, name="messages")
 app.add_typer(models, name="models")
 app.add_typer(neo4j, name="neo4j")
 app.add_typer(new, name="new")

@@ -1,0 +1,49 @@
+"""`latewood messages` and `latewood dead-letters`, as somebody at a terminal uses them."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+from pathlib import Path
+from typing import Any
+
+from typer.testing import CliRunner
+
+from latewood.clients.cli import app
+from latewood.execution import Fault
+from latewood.execution.messages import Settled
+from latewood.memory import Memory
+from latewood.memory.messages import messages_of
+
+
+def run(database: Path, *words: str, code: int = 0) -> Any:
+    result = CliRunner().invoke(app, [*words, "--db", str(database), "--json"])
+    assert result.exit_code == code, result.output
+    return json.loads(result.stdout if code == 0 else result.output)
+
+
+async def fail(database: Path) -> Settled:
+    async with Memory.open(str(database), by="agent:worker", embedder="none") as memory:
+        (received,) = await messages_of(memory).receive("orders")
+        return await messages_of(memory).nack(received, Fault("permanent", "no such carrier"))
+
+
+def test_a_message_is_sent_seen_and_redriven(tmp_path: Path) -> None:
+    database, schema = tmp_path / "cli.db", tmp_path / "order.json"
+    schema.write_text('{"type": "object", "required": ["amount"]}')
+    made = run(database, "messages", "channel", "orders", "--schema", str(schema), "--owner", "human:ada")
+    sent = run(database, "messages", "send", "orders", '{"amount": 3}', "--subject", "order 7")
+    refused = run(database, "messages", "send", "orders", '{"note": "x"}', code=2)
+    settled = asyncio.run(fail(database))
+    (letter,) = run(database, "dead-letters", "list")["items"]
+    shown = run(database, "dead-letters", "show", letter["id"])
+    back = run(database, "dead-letters", "redrive", letter["id"])
+    waiting = run(database, "messages", "pending", "orders")["items"]
+    tries = run(database, "messages", "tries", sent["id"])
+
+    assert made["groups"][0]["name"] == "default"
+    assert refused["error"]["code"] == "message.refused"
+    assert settled.dead_letter == letter["id"]
+    assert (shown["reason"], shown["owner"], back["status"]) == ("no such carrier", "human:ada", "redriven")
+    assert [one["outcome"] for one in tries] == ["dead", "redriven"]
+    assert len(waiting) == 1
