@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import errno
+import gc
 import logging
 import socket
 import sys
@@ -124,6 +125,10 @@ def run_server(
 
     async def run() -> None:
         memory = await Memory.open(memory_url, space=space, by=by, sync=sync)
+        # What was loaded stays for good. Walked through at each full collection, it held requests up for a tenth of a
+        # second.
+        gc.collect()
+        gc.freeze()
         await serve(memory, host=host, port=port, options=options, on_ready=on_ready)
 
     with contextlib.suppress(KeyboardInterrupt):
