@@ -32,7 +32,9 @@ from latewood.graph_schema.errors import (
     UnavailableError,
 )
 from latewood.graph_schema.model import Alternative, DecisionStatus, NodeKind
+from latewood.graph_schema.patterns import PatternKind, PatternReview, PatternStatus
 from latewood.memory import Memory, duplicates, identity, reindexing
+from latewood.memory import patterns as kept_patterns
 from latewood.memory.json import as_json
 from latewood.memory.keys import Keys
 from latewood.reasoning import brief, changes, conflicts, fusion, missing, precedents, recalled, stale, why
@@ -215,6 +217,26 @@ async def test_looking_after_a_memory(server: Server, remote: RemoteMemory) -> N
     assert raised.value.code == "setting.invalid"
 
 
+async def test_patterns_are_found_read_and_reviewed(server: Server, remote: RemoteMemory) -> None:
+    for month in range(1, 6):
+        await remote.observe("a:1", "vendor", "AB"[month % 2], valid_from=datetime(2026, month, 1, tzinfo=UTC))
+    server.lossy.loses = 1
+    again = await remote.detect_patterns()
+    assert (again.looked, again.failed, len(again.kept)) == (1, (), 1)
+    listed = (await remote.patterns(kind=PatternKind.REVERSAL, about="a:1")).items
+    assert as_json(listed) == as_json((await kept_patterns.patterns(server.memory)).items)
+    whole = await remote.explain_pattern(listed[0].key)
+    assert as_json(whole) == as_json(await kept_patterns.explain(server.memory, whole.id))
+    assert len(whole.evidence) == 5
+    written = await remote.review_pattern(whole.key, PatternReview.MUTED, because="on purpose", by="human:ada")
+    assert written.receipt.state == "stored"
+    assert (await remote.patterns()).items == ()
+    (hidden,) = (await remote.patterns(status=[PatternStatus.OPEN], hidden=True)).items
+    assert (hidden.review, hidden.reason) == (PatternReview.MUTED, "on purpose")
+    with pytest.raises(NotFoundError):
+        await remote.explain_pattern("a:1")
+
+
 async def test_a_write_whose_answer_was_lost_is_written_once(server: Server, remote: RemoteMemory) -> None:
     server.lossy.loses = 2
     written = await remote.observe("carrier:A", "rate", 0.8)
@@ -392,6 +414,7 @@ SAME: list[tuple[type, type]] = [
     (answers.Line, why.Line), (answers.Moved, stale.Moved), (answers.Precedent, precedents.Precedent),
     (answers.Recall, recalled.Recall), (answers.Recalled, recalled.Recalled), (answers.Space, port.Space),
     (answers.MissingDecision, missing.MissingDecision), (answers.ReindexReport, reindexing.ReindexReport),
+    (answers.Pattern, kept_patterns.Pattern), (answers.DetectReport, kept_patterns.DetectReport),
     (answers.Merge, identity.Merge), (answers.Split, identity.Split), (answers.Duplicate, duplicates.Duplicate),
     (answers.Duplicates, duplicates.Duplicates), (answers.Stale, stale.Stale), (answers.Why, why.Why), (answers.Page, port.Page), (answers.Scrub, port.Scrub),
 ]  # fmt: skip

@@ -9,6 +9,7 @@ from types import TracebackType
 from typing import Literal, Self, TypeVar, cast
 
 from latewood.clients.remote.answers import (
+    DetectReport,
     ErasureReport,
     IngestReport,
     MadeSpace,
@@ -24,6 +25,7 @@ from latewood.clients.remote.shapes import camel, decode
 from latewood.clients.remote.transport import AsyncTransport, Patience, Transport, endpoint
 from latewood.graph_schema.commands import SourceSpec
 from latewood.graph_schema.model import Alternative, DecisionStatus, Trust
+from latewood.graph_schema.patterns import PatternReview
 from latewood.graph_schema.values import Scalar
 
 __all__ = ["RemoteMemory"]
@@ -281,6 +283,23 @@ class RemoteMemory(RemoteReader):
     async def reindex(self, *, keep_old: bool = False) -> ReindexReport:
         """Make the vectors that are missing, with the server's own embedder."""
         return await self._write("reindex", ReindexReport, {"keep_old": keep_old}, keyed=False, again=True)
+
+    async def detect_patterns(self) -> DetectReport:
+        """Look for patterns in all series, and keep what is found; the same data again writes nothing."""
+        given = {"space": ("String", self._space)}
+        call = Call("detectPatterns", DetectReport, given, operation="mutation", again=True)
+        return cast("DetectReport", decode(DetectReport, await self._call(call)))
+
+    async def review_pattern(
+        self, thing: Identified, verdict: PatternReview, *, because: str, by: str | None = None,
+        session: str | None = None,
+    ) -> Written:  # fmt: skip
+        """Accept, mute or reject a pattern, for a reason."""
+        given = {
+            "pattern": said(thing), "verdict": verdict, "because": because, "by": by or self._by,
+            "session": session or self._session,
+        }  # fmt: skip
+        return await self._write("review_pattern", Written, given, keyed=False)
 
     async def create_space(self, name: str, *, strict: bool = False) -> Space:
         """Make a space."""

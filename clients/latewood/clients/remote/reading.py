@@ -21,6 +21,7 @@ from latewood.clients.remote.answers import (
     Hit,
     MissingDecision,
     Page,
+    Pattern,
     Precedent,
     Proposal,
     Recall,
@@ -38,6 +39,7 @@ from latewood.graph_schema.events import Receipt
 from latewood.graph_schema.ids import is_id
 from latewood.graph_schema.ledger import Verdict
 from latewood.graph_schema.model import Decision, DecisionStatus, Fact, LedgerName, Node, NodeKind, Trust
+from latewood.graph_schema.patterns import PatternKind, PatternStatus
 
 __all__ = ["Identified", "Named", "RemoteReader", "said"]
 
@@ -219,6 +221,22 @@ class RemoteReader:
     async def stale(self, *, first: int = 50, after: str | None = None, at: AsOf = NOW) -> Page[Stale]:
         """List the decisions that stand while their evidence moved."""
         return await self._paged("stale", Page[Stale], first, after, at)
+
+    async def patterns(
+        self, *, status: Sequence[PatternStatus] | None = None, kind: PatternKind | None = None,
+        about: Identified | None = None, hidden: bool = False, first: int = 50, after: str | None = None,
+        at: AsOf = NOW,
+    ) -> Page[Pattern]:  # fmt: skip
+        """List patterns, the latest first: those that hold, or of any *status*."""
+        return await self._paged(
+            "patterns", Page[Pattern], first, after, at,
+            status=("[PatternStatus!]", None if status is None else list(status)), kind=("PatternKind", kind),
+            about=("String", None if about is None else said(about)), hidden=("Boolean", hidden),
+        )  # fmt: skip
+
+    async def explain_pattern(self, thing: Identified, *, at: AsOf = NOW) -> Pattern:
+        """Return one pattern with the ids of its evidence. Raises NotFoundError."""
+        return await self._found(thing, "pattern", Pattern, id=("String!", said(thing)), asOf=("AsOf", instants(at)))
 
     async def conflicts(self, *, first: int = 50, after: str | None = None, at: AsOf = NOW) -> Page[Disputed]:
         """List the entities of which sources disagree."""
