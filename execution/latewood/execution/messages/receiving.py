@@ -19,6 +19,7 @@ from latewood.graph_schema.clock import from_micros, to_micros
 from latewood.graph_schema.commands import Command, Guard
 from latewood.graph_schema.errors import ConflictError, InvalidError
 from latewood.graph_schema.values import Json
+from latewood.storage.crashpoints import reach
 from latewood.storage.queueing import Taken, Want
 
 __all__ = ["LEASE_S", "LEASE_S_MAX", "WAIT_S_MAX", "Receiving"]
@@ -65,6 +66,8 @@ class Receiving:
         give_up, pause_s = time.monotonic() + wait_s, _POLL_FIRST_S
         while True:
             (taken,) = await post.queue.take(post.book.space, [Want(own.id, owner, most, lease_s)])
+            if taken:
+                reach("message.taken")
             found = await self._opened(known, own, taken)
             left = give_up - time.monotonic()
             if found or (left <= 0 and not taken):
@@ -135,6 +138,7 @@ class Receiving:
             if error.code != "lease.lost" or hold.group not in await post.settled_groups(hold.message):
                 raise
             return await self._duplicate(received)
+        reach("message.settled")
         return Settled("acked", receipt.id)
 
     async def _duplicate(self, received: Received) -> Settled:
@@ -170,6 +174,7 @@ class Receiving:
         ]
         body = _body("nack", received)
         receipt = await post.submit(post.unit(commands, body=body, op=_op("nack", received), holds=[hold]))
+        reach("message.put_off")
         return Settled("retried", receipt.id, retry_at=from_micros(ready_at))
 
     async def _bury(
@@ -186,6 +191,7 @@ class Receiving:
         tried = post.write.delivery(hold.message, hold.group, received.number, "dead", hold.owner, **words)
         unit = post.unit([*tried, *commands], body=_body("nack", received), op=_op("nack", received), holds=[hold])
         receipt = await post.submit(unit)
+        reach("message.buried")
         _log.warning("dead_letter", dead_letter=one, channel=received.channel, fault=fault, owner=owner)
         return Settled("dead", receipt.id, dead_letter=one)
 

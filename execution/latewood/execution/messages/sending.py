@@ -14,6 +14,7 @@ from latewood.graph_schema.commands import Command, Expect, Guard, Ref, Room
 from latewood.graph_schema.errors import ConflictError, InvalidError, LimitError
 from latewood.graph_schema.ids import is_id
 from latewood.graph_schema.values import Json, Value, canonical_json, check_text
+from latewood.storage.crashpoints import reach
 from latewood.storage.queueing import PRIORITY_MAX
 
 __all__ = ["CAUSES_MAX", "DELAY_S_MAX", "Sending", "plain_json"]
@@ -104,6 +105,7 @@ class Sending:
                 if error.code != "version.conflict" or not left:
                     raise
                 continue
+            reach("message.published")
             kept = next((one for key, one in receipt.nodes.items() if key.startswith("message:")), message_id)
             return Published(kept, receipt.id, duplicate=receipt.replayed)
         raise AssertionError

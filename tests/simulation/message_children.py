@@ -1,0 +1,90 @@
+"""Processes that publish, receive and settle messages, and die where a test says."""
+
+from __future__ import annotations
+
+import asyncio
+import multiprocessing
+import os
+import signal
+from dataclasses import dataclass
+from multiprocessing.process import BaseProcess
+from typing import Final
+
+from latewood.execution import DEFAULT, Action, Fault, FaultClass, Rule
+from latewood.graph_schema.commands import Assert, Ref
+from latewood.graph_schema.errors import ConflictError
+from latewood.memory import Memory
+from latewood.memory.messages import messages_of
+from latewood.storage.crashpoints import install
+
+_CONTEXT: Final = multiprocessing.get_context("forkserver")
+_CONTEXT.set_forkserver_preload(["latewood.memory.messages", "latewood.storage.sqlite.store"])
+POLICY: Final = DEFAULT.changed("killed", {
+    FaultClass.TRANSIENT: Rule(2, Action.ESCALATE, first_s=0.0, longest_s=0.0),
+    # As many consumers may be lost with one message as the test kills.
+    FaultClass.LOST_WORKER: Rule(10_000, Action.ESCALATE),
+})  # fmt: skip
+LEASE_S: Final = 0.4
+
+
+@dataclass(frozen=True, slots=True)
+class Labour:
+    """What a child does: publish *count* messages under keys, then settle what waits; die at the *hit*th *point*.
+
+    Every third message fails for good, and becomes a dead letter.
+    """
+
+    url: str
+    count: int
+    point: str | None = None
+    hit: int = 1
+
+
+def _die_at(point: str, hit: int) -> None:
+    left = hit
+
+    def hook(reached: str) -> None:
+        nonlocal left
+        if reached == point:
+            left -= 1
+            if left == 0:
+                os.kill(os.getpid(), signal.SIGKILL)
+
+    install(hook)
+
+
+async def _work(labour: Labour) -> None:
+    async with Memory.open(labour.url, by="agent:child", embedder="none") as memory:
+        messages = messages_of(memory)
+        if labour.point is not None:
+            _die_at(labour.point, labour.hit)
+        for number in range(labour.count):
+            await messages.publish("work", {"n": number}, idempotency_key=f"n-{number}", ordering_key=f"k{number % 2}")
+        while (await messages.waiting("work"))["default"]:
+            for received in await messages.receive("work", wait_s=1.0, lease_s=LEASE_S):
+                data = received.message.data
+                assert isinstance(data, dict)
+                number = data["n"]
+                assert isinstance(number, int)
+                try:
+                    if number % 3 == 2:
+                        await messages.nack(received, Fault("transient", "always"))
+                        continue
+                    tally = Assert(
+                        memory.ids.new(), Ref(key="tally"), "tallied", object=Ref(id=received.message.id), relation=True
+                    )
+                    await messages.ack(received, also=[tally])
+                except ConflictError:
+                    # Its time was over: another has it, or this one gets it again.
+                    continue
+
+
+def _run(labour: Labour) -> None:
+    asyncio.run(_work(labour))
+
+
+def begin(labour: Labour) -> BaseProcess:
+    """Start a child."""
+    child = _CONTEXT.Process(target=_run, args=(labour,), daemon=True)
+    child.start()
+    return child

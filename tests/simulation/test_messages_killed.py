@@ -1,0 +1,95 @@
+"""No message is lost and no effect doubled, wherever its publisher or its consumer dies."""
+
+from __future__ import annotations
+
+import random
+import signal
+import time
+from collections import Counter
+from pathlib import Path
+
+import pytest
+from simulation.message_children import POLICY, Labour, begin
+
+from latewood.execution.messages.points import POINTS
+from latewood.memory import Memory
+from latewood.memory.messages import messages_of
+
+COUNT = 4
+_WRITING = ("journal.taken", "group.half_written", "group.written", "group.committed", "journal.answered")
+_END_S = 120.0
+_QUICK = ("message.published", "message.taken", "message.settled")
+_REST = (*(one for one in POINTS if one not in _QUICK), *_WRITING)
+
+
+@pytest.fixture(params=["sqlite", pytest.param("neo4j", marks=pytest.mark.slow)])
+def url(request: pytest.FixtureRequest, tmp_path: Path) -> str:
+    if request.param == "sqlite":
+        return str(tmp_path / "messages.db")
+    from conformance.stores import empty_neo4j
+    from neo4j_server import NEO4J
+
+    empty_neo4j(NEO4J.url())
+    return NEO4J.url()
+
+
+async def _make(url: str) -> None:
+    async with Memory.open(url, by="agent:caller", embedder="none") as memory:
+        await messages_of(memory).make_channel("work", policy=POLICY)
+
+
+async def _check(url: str, count: int) -> None:
+    """Every message is there once, settled once, and its effect is kept once; every third is a dead letter."""
+    async with Memory.open(url, by="agent:caller", embedder="none") as memory:
+        messages = messages_of(memory)
+        kept = (await messages.messages(first=1_000)).items
+        letters = (await messages.dead_letters(first=1_000)).items
+        tallied = Counter(fact.object_id for fact in (await memory.timeline("tally", first=1_000)).items)
+        waiting = await messages.waiting("work")
+        drift = (await memory.rebuild(dry_run=True)).found
+
+    numbers = {one.id: one.data["n"] for one in kept if isinstance(one.data, dict)}
+    done = {one: 1 for one, number in numbers.items() if isinstance(number, int) and number % 3 != 2}
+    assert sorted(map(str, numbers.values())) == sorted(map(str, range(count)))
+    assert tallied == done
+    assert Counter(one.message.id for one in letters if one.message is not None) == dict.fromkeys(
+        numbers.keys() - done.keys(), 1
+    )
+    assert waiting == {"default": 0}
+    assert drift == ()
+
+
+@pytest.mark.parametrize("point", [*_QUICK, *(pytest.param(one, marks=pytest.mark.slow) for one in _REST)])
+async def test_a_process_dies_and_another_goes_on(url: str, point: str) -> None:
+    await _make(url)
+    for hit in (1, 3) if point in _WRITING else (1,):
+        child = begin(Labour(url, COUNT, point, hit))
+        child.join(_END_S)
+        assert child.exitcode == -signal.SIGKILL, f"{point} was not reached"
+    child = begin(Labour(url, COUNT))
+    child.join(_END_S)
+
+    assert child.exitcode == 0
+    await _check(url, COUNT)
+
+
+@pytest.mark.slow
+async def test_kills_at_random_lose_nothing_and_double_nothing(url: str) -> None:
+    await _make(url)
+    seed = random.randrange(2**32)
+    chance, count = random.Random(seed), 60
+    kills, end = 0, time.monotonic() + _END_S
+    while time.monotonic() < end:
+        child = begin(Labour(url, count))
+        child.join(chance.uniform(0.3, 1.2))
+        if child.exitcode == 0:
+            break
+        child.kill()
+        child.join(_END_S)
+        kills += child.exitcode == -signal.SIGKILL
+    child = begin(Labour(url, count))
+    child.join(_END_S)
+
+    assert child.exitcode == 0, f"seed {seed}"
+    assert kills > 0
+    await _check(url, count)
