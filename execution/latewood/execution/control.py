@@ -206,6 +206,7 @@ class Runs:
         fork_id = self._book.ids.new()
         spec: dict[str, Json] = {
             "workflow": run.workflow, "version": run.version, "policy": run.policy, "owner": run.owner,
+            "rules": dict(run.rules),
             "input": dict(run.input), "forked_at": place, "deadline_at": self._deadline(run), "runner": run.runner,
         }  # fmt: skip
         commands = self._write.run(fork_id, run.workflow, spec, parent=None)

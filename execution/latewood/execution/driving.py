@@ -38,6 +38,7 @@ def spec_of(flow: Workflow[..., Any], given: Mapping[str, Json], now: int) -> di
     """Return what is fixed of a run at its start."""
     return {
         "workflow": flow.name, "version": flow.version, "policy": flow.policy.version, "owner": flow.owner,
+        "rules": flow.policy.document(),
         "input": dict(given), "deadline_at": now + round(flow.deadline_s * _SECOND),
         **({} if flow.path is None else {"path": flow.path}),
     }  # fmt: skip

@@ -9,6 +9,7 @@ from enum import StrEnum
 from typing import Final
 
 from latewood.graph_schema.errors import LatewoodError, UnavailableError
+from latewood.graph_schema.values import Json
 
 __all__ = ["DEFAULT", "Action", "Fault", "FaultClass", "Policy", "Rule", "fault_of", "seconds_of"]
 
@@ -88,6 +89,18 @@ class Policy:
     def rule(self, kind: FaultClass) -> Rule:
         """Return the rule for *kind*."""
         return self.rules[kind]
+
+    def document(self) -> dict[str, Json]:
+        """Return the rules as they are kept with what goes by them: tries, what then, and the waits in seconds."""
+        return {
+            str(kind): {
+                "tries": rule.tries,
+                "then": str(rule.then),
+                "first_s": rule.first_s,
+                "longest_s": rule.longest_s,
+            }
+            for kind, rule in self.rules.items()
+        }
 
     def changed(self, version: str, rules: Mapping[FaultClass, Rule]) -> Policy:
         """Return a policy in which *rules* take the place of this one's."""

@@ -255,6 +255,7 @@ def _run(node: Node, facts: Sequence[Fact]) -> Run:
         result=_document(said.get("run.result")) or {}, cancel=_document(said.get("run.cancel")) or None,
         parent=None if parent is None else parent.object_id,
         forked_from=None if forked is None else forked.object_id, amends=_text(spec.get("amends")),
+        rules=_object(spec.get("rules")) or {},
         runner="agent" if spec.get("runner") == "agent" else "worker", node_version=node.version,
     )  # fmt: skip
 

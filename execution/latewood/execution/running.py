@@ -338,6 +338,8 @@ class _Going:
         if self.kept is not None:
             return []
         spec, commands = self.took
+        if self.made.policy is not None:
+            spec = {**spec, "policy": self.made.policy.version, "rules": self.made.policy.document()}
         step = self.of.write.step(
             self.of.run.id, self.step_id, self.place, self.made.name, self.made.sort, self.digest, **spec
         )  # fmt: skip

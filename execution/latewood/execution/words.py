@@ -87,6 +87,7 @@ class Run:
         result: of an ended run ``output``, or ``class``, ``message`` and ``step``.
         cancel: who wants it to end, and why.
         parent: the id of the run that it is a part of.
+        rules: of its policy, by class of trouble, as it was when the run began.
         amends: the id of the run whose steps it takes over where they would do the same.
         runner: who runs it: a worker, in Python, or an agent that runs it elsewhere and says what it does.
         node_version: pass it back as what the node must be at.
@@ -108,6 +109,7 @@ class Run:
     parent: str | None = None
     forked_from: str | None = None
     amends: str | None = None
+    rules: Mapping[str, Json] = field(default_factory=dict[str, Json])
     runner: Runner = "worker"
     node_version: int = 0
 

@@ -427,3 +427,31 @@ async def test_what_a_step_used_and_wrote_is_named_by_ids_and_bounded(near: Memo
     assert [edge.object_id for edge in edges] == [fact.id]
     assert "is not an id" in str(wrong.result["message"])
     assert "at most 200 things" in str(many.result["message"])
+
+
+async def test_an_edited_policy_holds_for_the_next_tries_and_both_are_shown(near: Memory) -> None:
+    tries: list[int] = []
+
+    @step()
+    async def busy_step() -> None:
+        tries.append(1)
+        raise Fault("transient", "busy")
+
+    async def function() -> None:
+        await busy_step()
+
+    patient = QUICK.changed("patient-2", {FaultClass.TRANSIENT: Rule(5, Action.REFUSE, first_s=0.001)})
+    first, second = (workflow(name="busy", policy=policy)(function) for policy in (QUICK, patient))
+    async with worker_of(near, first, poll_s=60) as worker:
+        run = await worker.run(first)
+    async with worker_of(near, second, poll_s=0.02) as worker:
+        await runs_of(near).resume(run.id)
+        over = await ended(near, run.id)
+        anew = await worker.run(second)
+
+    assert (run.status, over.status, len(tries)) == (RunStatus.ESCALATED, RunStatus.REFUSED, 3 + 5 + 5)
+    ((*_, last),) = (await runs_of(near).show(run.id)).attempts.values()
+    assert (over.policy, last["policy"], anew.policy) == ("quick-1", "patient-2", "patient-2")
+    assert (await runs_of(near).run(anew.id)).rules["transient"] == {
+        "tries": 5, "then": "refuse", "first_s": 0.001, "longest_s": 60.0,
+    }  # fmt: skip

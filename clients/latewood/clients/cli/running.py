@@ -93,6 +93,14 @@ def _step_says(step: Step) -> str:
     return said if len(said) <= _MORE_CHARS else f"{said[:_MORE_CHARS]}..."
 
 
+def _rules(one: Run) -> str:
+    said = [
+        f"{kind} {rule.get('tries')} then {rule.get('then')}"
+        for kind, rule in one.rules.items() if isinstance(rule, dict)
+    ]  # fmt: skip
+    return f": {', '.join(said)}" if said else ""
+
+
 def _count(count: object) -> str:
     return "unknown" if count is None else f"{count:,}" if isinstance(count, int) else str(count)
 
@@ -126,7 +134,7 @@ async def _show_all(call: Call, shown: Shown) -> None:
     field("output", None if one.output is None else str(one.output))
     field("trouble", _trouble(one))
     field("owner", one.owner)
-    field("policy", one.policy)
+    field("policy", f"{one.policy}{_rules(one)}")
     field("deadline", _at(one.deadline_at))
     field("forked from", one.forked_from)
     field("part of", one.parent)
