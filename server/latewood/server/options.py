@@ -39,6 +39,7 @@ class ServerOptions:
         workflows: what is run in the server's own process, in the memory's space.
         watch: end what is overdue, whoever was to run it, and deliver what waits for webhooks.
         targets: judges where webhooks may be called.
+        patterns: look for patterns in the memory's space whenever something new was said.
     """
 
     trusted: TrustedDocuments | None = None
@@ -54,12 +55,14 @@ class ServerOptions:
     workflows: tuple[Workflow[..., Any], ...] = ()
     watch: bool = False
     targets: Targets = field(default_factory=Targets)
+    patterns: bool = False
 
 
 def read_options(
     *, documents: Path | None = None, auth: bool = False, hosts: Iterable[str] = (), origins: Iterable[str] = (),
     public_url: str | None = None, rate: float | None = None, jwks: Path | None = None, issuer: str | None = None,
     audience: str | None = None, workflows: Sequence[str] = (), webhook_networks: Sequence[str] = (),
+    patterns: bool = True,
 ) -> ServerOptions:  # fmt: skip
     """Read what a command line says.
 
@@ -86,4 +89,5 @@ def read_options(
         origins=frozenset(origin_of(one) for one in origins),
         public_url=None if public_url is None else origin_of(public_url), rate=RATE_MAX if rate is None else rate,
         log=auth, workflows=workflows_in(workflows), watch=True, targets=Targets.read(webhook_networks),
+        patterns=patterns,
     )  # fmt: skip

@@ -16,10 +16,14 @@ from latewood.execution.webhooks import Targets
 from latewood.graph_schema.errors import LatewoodError
 from latewood.memory import Memory
 from latewood.memory.filling import Filler
+from latewood.memory.leading import follow_in_turns
 from latewood.memory.runs import book_of, worker_of
 from latewood.memory.webhooks import deliver
 
-__all__ = ["WORKER", "working"]
+__all__ = ["SETTLE_S", "WORKER", "working"]
+
+SETTLE_S: Final = 5.0
+"""How long a server waits after news before it looks for patterns."""
 
 WORKER: Final = "agent:server"
 """Who works, and ends what is overdue, when the server was given no actor."""
@@ -37,11 +41,15 @@ _log = structlog.get_logger(__name__)
 async def working(
     memory: Memory, workflows: Sequence[Workflow[..., Any]], tenants: Callable[[], Iterable[str]], *,
     look_s: float = _LOOK_S, fill_s: float = _FILL_S, targets: Targets | None = None,
+    settle_s: float | None = None,
 ) -> AsyncGenerator[None]:  # fmt: skip
     """Run *workflows* in the memory's space; end what is overdue, make vectors that are missing, and post what waits
     for webhooks, in all spaces of its tenant and of *tenants*.
 
-    At the end the runs and the messages in hand are handed back, and the lease with them.
+    At the end the runs and the messages in hand are handed back, and the leases with them.
+
+    Args:
+        settle_s: how long after news to look for patterns in the memory's space; None: do not look.
     """
     own = memory if memory.names_actor else memory.within(by=WORKER)
     async with AsyncExitStack() as stack:
@@ -55,6 +63,8 @@ async def working(
             ),
             asyncio.create_task(_fill(memory, tenants, fill_s), name="latewood-vectors"),
         ]
+        if settle_s is not None:
+            tasks.append(asyncio.create_task(follow_in_turns(own, settle_s=settle_s), name="latewood-patterns"))
         try:
             yield
         finally:

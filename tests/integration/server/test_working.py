@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections import Counter
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +15,8 @@ from latewood.execution import RunStatus, sleep, step, workflow
 from latewood.graph_schema.clock import ManualClock
 from latewood.memory import Memory
 from latewood.memory.keys import Keys
+from latewood.memory.leading import follow_in_turns
+from latewood.memory.patterns import patterns
 from latewood.memory.runs import agents_of, runs_of
 from latewood.server.options import ServerOptions
 from latewood.server.working import working
@@ -117,3 +119,42 @@ async def test_a_tenant_is_watched_from_its_first_request_on(tmp_path: Path) -> 
             late = await served.post(claim % run.id, **headers)
             assert late["errors"][0]["extensions"]["code"] == "run.ended"
         assert (await runs_of(theirs).run(run.id)).status is RunStatus.ESCALATED
+
+
+async def test_one_of_several_looks_for_patterns_and_another_goes_on_when_it_is_gone(tmp_path: Path) -> None:
+    path = str(tmp_path / "p.db")
+
+    async def told(memory: Memory) -> int:
+        return len((await patterns(memory, status=(), hidden=True)).items)
+
+    async def found(memory: Memory, most: int) -> int:
+        for _ in range(LOOKS):
+            if (number := await told(memory)) > most:
+                return number
+            await asyncio.sleep(0.02)
+        raise AssertionError(most)
+
+    async with (
+        Memory.open(path, by="human:ada", sync="normal") as memory,
+        Memory.open(path, by="human:bob", sync="normal") as other,
+    ):
+        await swing(memory, "project:1")
+        first = asyncio.create_task(follow_in_turns(memory, settle_s=0.0, turn_s=0.3))
+        one = await found(memory, 0)
+        held = await memory.store.acquire("default", "patterns", "somebody", 0.1)
+        second = asyncio.create_task(follow_in_turns(other, settle_s=0.0, turn_s=0.3))
+        first.cancel()
+        await asyncio.gather(first, return_exceptions=True)
+        await swing(memory, "project:2")
+        two = await found(other, one)
+        second.cancel()
+        await asyncio.gather(second, return_exceptions=True)
+
+    assert (one, held, two) == (1, None, 2)
+
+
+async def swing(memory: Memory, project: str) -> None:
+    """Say of a project that it goes back and forth."""
+    for week in range(6):
+        since = datetime(2026, 1, 5, tzinfo=UTC) + timedelta(weeks=week)
+        await memory.observe(project, "vendor", "AB"[week % 2], valid_from=since)

@@ -57,12 +57,16 @@ def serve(
     workflows: Annotated[
         list[str] | None, typer.Option("--workflows", metavar="MODULE", help="Run this module's workflows here too.")
     ] = None,
+    patterns: Annotated[
+        bool, typer.Option("--patterns/--no-patterns", help="Look for patterns whenever something new was said.")
+    ] = True,
 ) -> int:
     """Serve GraphQL at /graphql (GraphiQL in a browser), MCP at /mcp and /health, until Ctrl-C.
 
     A write names its actor, or is in the name of --by or LATEWOOD_ACTOR where one is given. With --auth the key or
-    token says who writes, whose data it is, and what may be done. With --workflows it is a worker too, in --space; runs
-    past their deadline are ended in any case, and what waits for webhooks is posted.
+    token says who writes, whose data it is, and what may be done. It is all of Latewood
+    in one process: with --workflows a worker too, in --space; it ends runs past their deadline, posts what waits for
+    webhooks, and looks for patterns in --space. Several over one store share the work.
 
     Example: `latewood serve --db latewood.db --port 8000`
     """
@@ -84,7 +88,7 @@ def serve(
     options = read_options(
         documents=documents, auth=auth, hosts=allow_host or (), origins=allow_origin or (), public_url=public_url,
         rate=rate, jwks=jwks, issuer=jwt_issuer, audience=jwt_audience, workflows=workflows or (),
-        webhook_networks=call.settings.webhook_networks,
+        webhook_networks=call.settings.webhook_networks, patterns=patterns,
     )  # fmt: skip
     run_server(
         call.db, host, port, space=call.space, by=by, sync=call.settings.sync, options=options, on_ready=ready
