@@ -44,7 +44,7 @@ async def parts(name: str) -> int:
 async def until(memory: Memory, smoke: Smoke, posted: int, found: int) -> None:
     """Wait until every run has ended, so much was posted, and so many patterns were found."""
     for _ in range(LOOKS):
-        runs = (await runs_of(memory).runs(first=100)).items
+        runs = (await runs_of(memory).list(first=100)).items
         listed = await patterns(memory, status=(), hidden=True)
         if all(run.ended for run in runs) and len(smoke.posted) >= posted and len(listed.items) >= found:
             return
@@ -84,7 +84,7 @@ async def test_two_share_runs_messages_and_looks_and_one_goes_on_alone(neo4j_url
                 late = await messages.publish("reports", {"n": MESSAGES})
             # The first was asked to stop with runs and messages about: the second has them all.
             await until(memory, first, MESSAGES + 1, 1)
-        runs = (await runs_of(memory).runs(first=100)).items
+        runs = (await runs_of(memory).list(first=100)).items
         listed = await patterns(memory, status=(), hidden=True)
 
     calls = [line.split() for line in (tmp_path / "calls.txt").read_text().splitlines()]
