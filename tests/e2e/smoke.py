@@ -226,7 +226,7 @@ def hand_over(smoke: Smoke, secret: str) -> None:
         f"{took_s:.1f} s after SIGKILL, lease {LEASE_S:g} s",
         began,
     )
-    posts = until(lambda: list(smoke.posted)) or []
+    posts: list[dict[str, Any]] = until(lambda: list(smoke.posted)) or []
     checked = [Webhook(secret).verify(one["body"], one["headers"])["data"] for one in posts]
     once = got[1:2] == ["False"] and second[1:2] == ["True"] and checked == [{"carrier": "A", "late": 3}]
     words = f"second report was a duplicate: {second[1:2] == ['True']}; posted, signed, {len(checked)} time"
@@ -275,7 +275,7 @@ def patterns(smoke: Smoke) -> None:
         }  # fmt: skip
         smoke.ask(said, input=given)
     query = "{ patterns(first: 5, hidden: true) { edges { node { kind statement } } } }"
-    found = until(lambda: smoke.ask(query)["patterns"]["edges"]) or []
+    found: list[Any] = until(lambda: smoke.ask(query)["patterns"]["edges"]) or []
     words = "; ".join(one["node"]["statement"] for one in found) or "none"
     smoke.see("a pattern found", bool(found), words, began)
 

@@ -43,13 +43,14 @@ async def parts(name: str) -> int:
 
 async def until(memory: Memory, smoke: Smoke, posted: int, found: int) -> None:
     """Wait until every run has ended, so much was posted, and so many patterns were found."""
+    runs, listed = None, None
     for _ in range(LOOKS):
         runs = (await runs_of(memory).list(first=100)).items
         listed = await patterns(memory, status=(), hidden=True)
         if all(run.ended for run in runs) and len(smoke.posted) >= posted and len(listed.items) >= found:
             return
         await asyncio.sleep(0.2)
-    raise AssertionError(([str(run.status) for run in runs], len(smoke.posted), len(listed.items)))
+    raise AssertionError((runs, len(smoke.posted), listed))
 
 
 def start(smoke: Smoke, name: str) -> None:
