@@ -34,7 +34,7 @@ from latewood.storage.searching import (
     still_current,
 )
 from latewood.storage.sqlite import memories
-from latewood.storage.sqlite.database import Database
+from latewood.storage.sqlite.database import Database, number
 from latewood.storage.sqlite.engine import Engine
 from latewood.storage.sqlite.memories import generation_named, generations_of, sql
 from latewood.storage.sqlite.reading import Reading, check_count, hex_list
@@ -175,6 +175,14 @@ def _generations(db: Database, n: int) -> tuple[Generation, ...]:
     return memories.shown(db, n, generations_of(db, n))
 
 
+def _counted(db: Database, n: int, cache: VectorCache) -> tuple[Generation, ...]:
+    """Return what `_generations` does. Whatever row of the ledger or vector comes or goes shows in the state."""
+    stored = generations_of(db, n)
+    vectors = [(one, number(db.execute(vector_sql("last_vector", one.n)))) for one in stored]
+    state = (number(db.execute("select coalesce(max(e), 0) from event")), vectors)
+    return cache.counted(n, state, lambda: memories.shown(db, n, stored))
+
+
 def _begin(db: Database, n: int, name: str, model: str, dimensions: int) -> Generation:
     made = _generations(db, n)
     if (found := check_fresh(made, name, model, dimensions)) is not None:
@@ -247,7 +255,8 @@ class MemorySearch:
 
     async def generations(self, space: str) -> tuple[Generation, ...]:
         """Return the space's generations of vectors."""
-        return await self._read(space, lambda one: _generations(one.db, one.n))
+        cache = self._engine.vectors
+        return await self._read(space, lambda one: _counted(one.db, one.n, cache))
 
     async def begin_generation(self, space: str, name: str, *, model: str, dimensions: int) -> Generation:
         """Make a generation, or return it when it is there already."""

@@ -449,6 +449,7 @@ class SqliteStore(MemorySearch, Handing):
         def mend(connection: Database) -> Rebuilder:
             # What the writer remembers may have been read from rows that are put right now.
             self._engine.cache.clear()
+            self._engine.vectors.clear()
             one = Rebuilder(connection, *find_space(connection, self._engine.sql, self._tenant, space), repair=repair)
             return one.mend(place, limit, looked.suspects)
 

@@ -9,7 +9,7 @@ and it takes a tenth of a second.
 from __future__ import annotations
 
 import threading
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final, TypeAlias, cast
 
@@ -19,6 +19,8 @@ from latewood.storage.sqlite.database import Statements, number
 if TYPE_CHECKING:
     import numpy as np
     from numpy.typing import NDArray
+
+    from latewood.storage.searching import Generation
 
     Numbers: TypeAlias = NDArray[np.float32]
     Rows: TypeAlias = NDArray[np.int64]
@@ -126,11 +128,22 @@ class VectorCache:
         self._bytes_max = bytes_max
         self._lock = threading.Lock()
         self._copies: dict[int, _Copy] = {}
+        self._counted: dict[int, tuple[object, tuple[Generation, ...]]] = {}
 
     def clear(self) -> None:
-        """Forget every vector."""
+        """Forget every vector, and how many there are."""
         with self._lock:
             self._copies.clear()
+            self._counted.clear()
+
+    def counted(
+        self, space: int, state: object, count: Callable[[], tuple[Generation, ...]]
+    ) -> tuple[Generation, ...]:  # fmt: skip
+        """Return the generations of a space with their counts, counted once for each *state* of the file."""
+        found = self._counted.get(space)
+        if found is None or found[0] != state:
+            found = self._counted[space] = (state, count())
+        return found[1]
 
     @property
     def bytes(self) -> int:
