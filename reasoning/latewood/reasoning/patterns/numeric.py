@@ -26,6 +26,8 @@ __all__ = ["POINTS_MIN", "Changes", "Recurrences"]
 
 POINTS_MIN: Final = 16
 """Fewest values of a series that is tested for a change or an anomaly."""
+_SIZE_MAX: Final = 1e100
+"""Beyond it squares overflow, and one series would break the family's null."""
 _RUN_POINTS_MIN: Final = 6
 _RUN_POINTS_MAX: Final = 40
 """Longer series have the test of changes, which knows autocorrelation; a run's null does not."""
@@ -72,6 +74,8 @@ def _unfit(one: Numbers) -> str | None:
         return f"too short: {len(one.values)} of at least {POINTS_MIN} points"
     if not bool(np.all(np.isfinite(one.values))):
         return "it holds what is no finite number"
+    if float(np.max(np.abs(one.values))) > _SIZE_MAX:
+        return f"it holds numbers beyond {_SIZE_MAX:g}; give them in a larger unit"
     if bool(np.all(one.values == one.values[0])):
         return f"constant: all {len(one.values)} values are {one.values[0]:g}"
     return None
@@ -210,7 +214,7 @@ class Recurrences:
 
 def _deviates(one: Numbers) -> bool:
     count = len(one.values)
-    if not _RUN_POINTS_MIN <= count <= _RUN_POINTS_MAX or not bool(np.all(np.isfinite(one.values))):
+    if not _RUN_POINTS_MIN <= count <= _RUN_POINTS_MAX or not bool(np.all(np.abs(one.values) <= _SIZE_MAX)):
         return False
     # What is never below and never above zero is no deviation from a plan.
     return bool(np.any(one.values < 0)) and bool(np.any(one.values > 0))
