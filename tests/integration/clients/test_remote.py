@@ -17,7 +17,7 @@ import pytest
 import uvicorn
 from starlette.types import ASGIApp, Receive, Scope, Send
 
-from latewood.clients.remote import BlockingRemoteMemory, Patience, RemoteMemory, answers
+from latewood.clients.remote import BlockingRemoteMemory, Patience, RemoteMemory, answers, found
 from latewood.clients.remote.calls import Call
 from latewood.graph_schema.clock import AsOf
 from latewood.graph_schema.errors import (
@@ -414,7 +414,7 @@ SAME: list[tuple[type, type]] = [
     (answers.Line, why.Line), (answers.Moved, stale.Moved), (answers.Precedent, precedents.Precedent),
     (answers.Recall, recalled.Recall), (answers.Recalled, recalled.Recalled), (answers.Space, port.Space),
     (answers.MissingDecision, missing.MissingDecision), (answers.ReindexReport, reindexing.ReindexReport),
-    (answers.Pattern, kept_patterns.Pattern), (answers.DetectReport, kept_patterns.DetectReport),
+    (found.Pattern, kept_patterns.Pattern), (found.DetectReport, kept_patterns.DetectReport),
     (answers.Merge, identity.Merge), (answers.Split, identity.Split), (answers.Duplicate, duplicates.Duplicate),
     (answers.Duplicates, duplicates.Duplicates), (answers.Stale, stale.Stale), (answers.Why, why.Why), (answers.Page, port.Page), (answers.Scrub, port.Scrub),
 ]  # fmt: skip

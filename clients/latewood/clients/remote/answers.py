@@ -11,7 +11,6 @@ from typing import Generic, NewType, TypeVar
 from latewood.graph_schema.events import EventKind, Receipt
 from latewood.graph_schema.ledger import Verdict
 from latewood.graph_schema.model import Decision, DecisionStatus, Evidence, Fact, LedgerName, Node, Source
-from latewood.graph_schema.patterns import PatternKind, PatternReview, PatternStatus
 from latewood.graph_schema.values import Json
 
 __all__ = [
@@ -20,7 +19,6 @@ __all__ = [
     "Brief",
     "BriefLine",
     "Clue",
-    "DetectReport",
     "Difference",
     "Disputed",
     "Duplicate",
@@ -30,7 +28,6 @@ __all__ = [
     "ErasedRow",
     "ErasureReport",
     "Event",
-    "Failed",
     "Heads",
     "Hit",
     "IngestReport",
@@ -41,7 +38,6 @@ __all__ = [
     "MissingDecision",
     "Moved",
     "Page",
-    "Pattern",
     "Precedent",
     "Proposal",
     "Recall",
@@ -49,7 +45,6 @@ __all__ = [
     "ReindexReport",
     "Reject",
     "Scrub",
-    "Skipped",
     "Space",
     "Split",
     "Stale",
@@ -426,71 +421,6 @@ class MissingDecision:
     said_at: datetime
     cue: str
     sentence: str
-
-
-@dataclass(frozen=True, slots=True)
-class Pattern:
-    """What recurs, drifts, shifts, flips back or follows, with its size, error rate and evidence (empty in a list)."""
-
-    id: str
-    key: str
-    kind: PatternKind
-    status: PatternStatus
-    predicate: str
-    statement: str
-    family: str
-    judged: int
-    p: float | None
-    q: float | None
-    effect: float | None
-    low: float | None
-    high: float | None
-    unit: str | None
-    since: datetime
-    until: datetime
-    support: int
-    detail: Mapping[str, Json]
-    recorded_at: datetime
-    version: int
-    review: PatternReview | None
-    reason: str | None
-    about: tuple[str, ...]
-    evidence: tuple[str, ...]
-
-
-@dataclass(frozen=True, slots=True)
-class Skipped:
-    """A series that was not looked at, and why."""
-
-    subject: str
-    predicate: str
-    reason: str
-
-
-@dataclass(frozen=True, slots=True)
-class Failed:
-    """A detector that broke; the others went on."""
-
-    detector: str
-    reason: str
-
-
-@dataclass(frozen=True, slots=True)
-class DetectReport:
-    """What a look for patterns came to."""
-
-    opened: tuple[str, ...]
-    changed: tuple[str, ...]
-    kept: tuple[str, ...]
-    waiting: tuple[str, ...]
-    fading: tuple[str, ...]
-    ended: tuple[str, ...]
-    withdrawn: tuple[str, ...]
-    looked: int
-    skipped: tuple[Skipped, ...]
-    skipped_count: int
-    failed: tuple[Failed, ...]
-    facts: int
 
 
 @dataclass(frozen=True, slots=True)

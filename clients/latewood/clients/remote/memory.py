@@ -9,7 +9,6 @@ from types import TracebackType
 from typing import Literal, Self, TypeVar, cast
 
 from latewood.clients.remote.answers import (
-    DetectReport,
     ErasureReport,
     IngestReport,
     MadeSpace,
@@ -20,6 +19,7 @@ from latewood.clients.remote.answers import (
     Written,
 )
 from latewood.clients.remote.calls import Call, valued
+from latewood.clients.remote.found import DetectReport
 from latewood.clients.remote.reading import Identified, RemoteReader, said
 from latewood.clients.remote.shapes import camel, decode
 from latewood.clients.remote.transport import AsyncTransport, Patience, Transport, endpoint

@@ -21,7 +21,6 @@ from latewood.clients.remote.answers import (
     Hit,
     MissingDecision,
     Page,
-    Pattern,
     Precedent,
     Proposal,
     Recall,
@@ -30,6 +29,7 @@ from latewood.clients.remote.answers import (
     Why,
 )
 from latewood.clients.remote.calls import Call, Verbatim, instants
+from latewood.clients.remote.found import Pattern
 from latewood.clients.remote.pushed import pushed
 from latewood.clients.remote.shapes import decode
 from latewood.clients.remote.transport import Transport, post, unreachable
