@@ -50,7 +50,7 @@ def test_a_series_that_cannot_be_looked_at_is_explained_and_stops_no_other(value
         np.asarray([1e99, -1e99] * 20),
         np.arange(40.0),
     ],
-    ids=["one other", "a bare step", "tiny", "to and fro", "huge", "a bare line"],
+    ids=["one other", "a bare step", "tiny", "to and back", "huge", "a bare line"],
 )
 def test_no_series_breaks_a_detector(values: Floats) -> None:
     with np.errstate(all="ignore"):
