@@ -22,6 +22,7 @@ from latewood.graph_schema.errors import ConflictError, InvalidError, LatewoodEr
 from latewood.graph_schema.values import Json, Value
 from latewood.memory import Memory
 from latewood.memory.messages import messages_of
+from latewood.storage.neo4j.database import Address
 
 ORDER: Final[dict[str, Json]] = {
     "type": "object", "required": ["amount"],
@@ -353,6 +354,43 @@ async def test_a_rebuild_finds_and_mends_what_was_lost_of_the_queue(tmp_path: Pa
         await memory.rebuild()
         after = await memory.rebuild(dry_run=True)
         messages = messages_of(memory)
+        waiting = await messages.waiting("orders")
+        order = [one.message.data for one in await messages.receive("orders", most=5)]
+
+    assert {one.view for one in before.found} == {"queued", "lane"}
+    assert after.found == ()
+    assert waiting == {"default": 3}
+    assert order == [0, 3]
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(180)
+async def test_neo4j_mends_what_was_lost_of_the_queue() -> None:
+    from neo4j import GraphDatabase
+    from neo4j_server import NEO4J
+
+    address = Address.parse(NEO4J.url())
+    async with Memory.open(NEO4J.url(), by="agent:sender", embedder="none") as opened:
+        space = f"mended-{time.monotonic_ns()}"
+        await opened.create_space(space)
+        memory = opened.within(space=space)
+        messages = messages_of(memory)
+        channel = await messages.make_channel("orders", policy=QUICK)
+        for number in range(4):
+            await messages.publish("orders", number, ordering_key="k" if number < 2 else None)
+        await messages.ack((await messages.receive("orders", most=2))[1])
+        group = channel.groups[0].id
+        auth = (address.user, address.password)
+        with GraphDatabase.driver(address.uri, auth=auth) as driver:  # pyright: ignore[reportUnknownMemberType]
+            found = "MATCH (q:SpaceQueued {group: $group}) WITH q ORDER BY q.seq WITH collect(q) AS rows "
+            for damage in ("DETACH DELETE q", "SET q.priority = 7, q.rank = 'x'"):
+                which = "rows[0]" if damage.startswith("DETACH") else "rows[-1]"
+                text = f"{found} WITH {which} AS q {damage}"
+                driver.execute_query(text, group=group, database_=address.database)
+            driver.execute_query("MATCH (l:SpaceLane {group: $group}) SET l.pending = 40", group=group)
+        before = await memory.rebuild(dry_run=True)
+        await memory.rebuild()
+        after = await memory.rebuild(dry_run=True)
         waiting = await messages.waiting("orders")
         order = [one.message.data for one in await messages.receive("orders", most=5)]
 
