@@ -16,9 +16,10 @@ from types import TracebackType
 from typing import Any, Concatenate, ParamSpec, Self, TypeVar
 
 from latewood.clients.remote.memory import RemoteMemory
+from latewood.clients.remote.messages import Followed, RemoteMessages
 from latewood.clients.remote.transport import BlockingTransport, Patience, endpoint
 
-__all__ = ["BlockingRemoteMemory"]
+__all__ = ["BlockingRemoteMemory", "BlockingRemoteMessages"]
 
 P = ParamSpec("P")
 R = TypeVar("R")
@@ -49,25 +50,68 @@ def _iterating(
 ) -> Callable[Concatenate[BlockingRemoteMemory, P], Iterator[R]]:
     @wraps(verb)
     def call(self: BlockingRemoteMemory, *args: P.args, **kwargs: P.kwargs) -> Iterator[R]:
-        source = verb(self._memory, *args, **kwargs)
-
-        async def following() -> R:
-            return await anext(source)
-
-        async def leave() -> None:
-            if (close := getattr(source, "aclose", None)) is not None:
-                await close()
-
-        try:
-            while True:
-                try:
-                    yield _finished(following())
-                except StopAsyncIteration:
-                    return
-        finally:
-            _finished(leave())
+        return _iterated(verb(self._memory, *args, **kwargs))
 
     return call
+
+
+def _iterated(source: AsyncIterator[R]) -> Iterator[R]:
+    async def following() -> R:
+        return await anext(source)
+
+    async def leave() -> None:
+        if (close := getattr(source, "aclose", None)) is not None:
+            await close()
+
+    try:
+        while True:
+            try:
+                yield _finished(following())
+            except StopAsyncIteration:
+                return
+    finally:
+        _finished(leave())
+
+
+def _posting(
+    verb: Callable[Concatenate[RemoteMessages, P], Coroutine[Any, Any, R]],
+) -> Callable[Concatenate[BlockingRemoteMessages, P], R]:
+    @wraps(verb)
+    def call(self: BlockingRemoteMessages, *args: P.args, **kwargs: P.kwargs) -> R:
+        return _finished(verb(self._messages, *args, **kwargs))
+
+    return call
+
+
+class BlockingRemoteMessages:
+    """`RemoteMessages` for programs that do not await. Made by `BlockingRemoteMemory.messages`."""
+
+    def __init__(self, messages: RemoteMessages) -> None:
+        """Wrap *messages*, whose transport blocks."""
+        self._messages = messages
+
+    channel = _posting(RemoteMessages.channel)
+    channels = _posting(RemoteMessages.channels)
+    make_channel = _posting(RemoteMessages.make_channel)
+    subscribe = _posting(RemoteMessages.subscribe)
+    publish = _posting(RemoteMessages.publish)
+    receive = _posting(RemoteMessages.receive)
+    ack = _posting(RemoteMessages.ack)
+    nack = _posting(RemoteMessages.nack)
+    heartbeat = _posting(RemoteMessages.heartbeat)
+    hand_back = _posting(RemoteMessages.hand_back)
+    message = _posting(RemoteMessages.message)
+    messages = _posting(RemoteMessages.messages)
+    pending = _posting(RemoteMessages.pending)
+    deliveries = _posting(RemoteMessages.deliveries)
+    dead_letters = _posting(RemoteMessages.dead_letters)
+    dead_letter = _posting(RemoteMessages.dead_letter)
+    redrive = _posting(RemoteMessages.redrive)
+    replay = _posting(RemoteMessages.replay)
+
+    def watch(self, channel: str, after_seq: int = 0) -> Iterator[Followed]:
+        """Yield the messages of a channel as `RemoteMessages.watch` does."""
+        return _iterated(self._messages.watch(channel, after_seq))
 
 
 class BlockingRemoteMemory:
@@ -139,6 +183,11 @@ class BlockingRemoteMemory:
     spaces = _blocking(RemoteMemory.spaces)
     verify = _blocking(RemoteMemory.verify)
     watch = _iterating(RemoteMemory.watch)
+
+    @property
+    def messages(self) -> BlockingRemoteMessages:
+        """The messages of the handle's space, sent and received in its name."""
+        return BlockingRemoteMessages(self._memory.messages)
 
     @property
     def space(self) -> str | None:

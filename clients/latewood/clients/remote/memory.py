@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import uuid
 from collections.abc import Mapping, Sequence
 from datetime import datetime
 from types import TracebackType
@@ -20,8 +19,9 @@ from latewood.clients.remote.answers import (
 )
 from latewood.clients.remote.calls import Call, valued
 from latewood.clients.remote.found import DetectReport
+from latewood.clients.remote.messages import RemoteMessages
 from latewood.clients.remote.reading import Identified, RemoteReader, said
-from latewood.clients.remote.shapes import camel, decode
+from latewood.clients.remote.shapes import decode
 from latewood.clients.remote.transport import AsyncTransport, Patience, Transport, endpoint
 from latewood.graph_schema.commands import SourceSpec
 from latewood.graph_schema.model import Alternative, DecisionStatus, Trust
@@ -60,9 +60,7 @@ class RemoteMemory(RemoteReader):
         self, transport: Transport, *, space: str | None = None, by: str | None = None, session: str | None = None
     ) -> None:
         """Use `open` or `within`."""
-        super().__init__(transport, space)
-        self._by = by
-        self._session = session
+        super().__init__(transport, space, by, session)
 
     @classmethod
     def open(
@@ -88,6 +86,11 @@ class RemoteMemory(RemoteReader):
             self._transport, space=space or self._space, by=by or self._by, session=session or self._session
         )
 
+    @property
+    def messages(self) -> RemoteMessages:
+        """The messages of the handle's space, sent and received in its name."""
+        return RemoteMessages(self._transport, self._space, self._by, self._session)
+
     async def close(self) -> None:
         """Let go of the connections, of every handle over them."""
         await self._transport.close()
@@ -101,20 +104,6 @@ class RemoteMemory(RemoteReader):
     ) -> None:
         """Close."""
         await self.close()
-
-    async def _write(
-        self, verb: str, answer: type[T], given: Mapping[str, object], *, keyed: bool = True, spaced: bool = True,
-        again: bool = False,
-    ) -> T:  # fmt: skip
-        """Send a mutation; *keyed* ones may be sent *again*, as may what writes nothing the second time."""
-        own = {name: value for name, value in given.items() if value is not None}
-        if keyed and "idempotency_key" not in own:
-            own["idempotency_key"] = uuid.uuid4().hex
-        arguments: dict[str, tuple[str, object]] = {"input": (f"{camel('_' + verb)}Input!", own)}
-        if spaced:
-            arguments["space"] = ("String", self._space)
-        found = await self._call(Call(camel(verb), answer, arguments, operation="mutation", again=keyed or again))
-        return cast("T", decode(answer, found))
 
     def _writer(
         self, by: str | None, session: str | None, source: str | SourceSpec | None, key: str | None

@@ -2,12 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncGenerator, Mapping, Sequence
-from contextlib import aclosing
+from collections.abc import AsyncGenerator, Sequence
 from datetime import datetime
-from typing import Any, Final, Protocol, TypeAlias, TypeVar, cast
-
-import httpx
+from typing import Protocol, TypeAlias, TypeVar
 
 from latewood.clients.remote.answers import (
     Absorbed,
@@ -28,13 +25,11 @@ from latewood.clients.remote.answers import (
     Stale,
     Why,
 )
-from latewood.clients.remote.calls import Call, Verbatim, instants
+from latewood.clients.remote.calling import Given, RemoteCaller
+from latewood.clients.remote.calls import Verbatim, instants
 from latewood.clients.remote.found import Pattern
-from latewood.clients.remote.pushed import pushed
-from latewood.clients.remote.shapes import decode
-from latewood.clients.remote.transport import Transport, post, unreachable
 from latewood.graph_schema.clock import NOW, AsOf
-from latewood.graph_schema.errors import InvalidError, NotFoundError
+from latewood.graph_schema.errors import NotFoundError
 from latewood.graph_schema.events import Receipt
 from latewood.graph_schema.ids import is_id
 from latewood.graph_schema.ledger import Verdict
@@ -58,44 +53,14 @@ class Named(Protocol):
 Identified: TypeAlias = "str | Named"
 """Whatever names a thing: an id, a key such as ``carrier:A``, or what a verb returned."""
 
-_Given: TypeAlias = Mapping[str, tuple[str, object]]
-_OF_NO_SPACE: Final = frozenset({"receipt", "spaces"})
-_SEQ_MAX: Final = 2**63 - 1
-
 
 def said(thing: Identified) -> str:
     """Return the id or key that *thing* goes by."""
     return thing if isinstance(thing, str) else thing.id
 
 
-class RemoteReader:
+class RemoteReader(RemoteCaller):
     """Reads one space of a server."""
-
-    def __init__(self, transport: Transport, space: str | None) -> None:
-        """Read *space* through *transport*; None is the server's own default."""
-        self._transport = transport
-        self._space = space
-
-    @property
-    def space(self) -> str | None:
-        """The space that this handle reads and writes; None is the server's default."""
-        return self._space
-
-    async def _call(self, call: Call) -> Any:
-        data = await post(self._transport, call.body(), again=call.again)
-        return data.get("answer")
-
-    async def _ask(self, name: str, answer: type[T], **given: tuple[str, object]) -> T:
-        """Ask for *name* with *given*; an answer is never null here."""
-        found = await self._or_none(name, answer, **given)
-        if found is None:
-            raise NotFoundError(f"the server has no answer to {name}")
-        return found
-
-    async def _or_none(self, name: str, answer: type[T], **given: tuple[str, object]) -> T | None:
-        arguments: _Given = given if name in _OF_NO_SPACE else {**given, "space": ("String", self._space)}
-        found = await self._call(Call(name, answer, arguments))
-        return None if found is None else cast("T", decode(answer, found))
 
     async def _found(self, thing: Identified, name: str, answer: type[T], **given: tuple[str, object]) -> T:
         found = await self._or_none(name, answer, **given)
@@ -310,28 +275,9 @@ class RemoteReader:
         Raises:
             UnavailableError: code ``remote.unreachable``, when it does not come back.
         """
-        if not 0 <= after_seq <= _SEQ_MAX:
-            raise InvalidError(f"after_seq is {after_seq}; a ledger begins behind 0", code="cursor.invalid")
-        failures = 0
-        while True:
-            given: _Given = {
-                "after": ("BigInt", after_seq), "ledger": ("Ledger", ledger.upper()), "space": ("String", self._space),
-            }  # fmt: skip
-            call = Call("changes", Entry, given, operation="subscription")
-            try:
-                async with aclosing(pushed(self._transport.lines(call.body()))) as rows:
-                    async for found in rows:
-                        entry: Entry = decode(Entry, found["answer"])
-                        failures, after_seq = 0, entry.seq
-                        yield entry
-            except httpx.ReadTimeout:
-                # A quiet ledger; the connection may be gone all the same.
-                continue
-            except httpx.HTTPError as error:
-                failures += 1
-                if failures >= self._transport.patience.tries:
-                    raise unreachable(error) from error
-                await self._transport.pause(0.2 * 2**failures)
+        given: Given = {"ledger": ("Ledger", ledger.upper())}
+        async for entry in self._follow("changes", Entry, given, after_seq):
+            yield entry
 
     async def _paged(
         self, name: str, answer: type[T], first: int, after: str | None, at: AsOf, **more: tuple[str, object]
