@@ -33,6 +33,7 @@ from latewood.clients.remote import BlockingRemoteMemory
 from latewood.graph_schema.errors import LatewoodError
 from latewood.memory import Alternative, AsOf, BlockingMemory, DecisionStatus, Memory, NodeKind
 from latewood.memory.json import as_json
+from latewood.memory.messages import messages_of
 from latewood.server.app import create_app
 from latewood.server.mcp.answers import pruned
 
@@ -334,3 +335,46 @@ def test_python_raises_the_same_code(doors: Doors) -> None:
         "code": raised.value.code, "message": raised.value.message, "branch": raised.value.branch,
         "details": as_json(raised.value.details),
     }  # fmt: skip
+
+
+def test_messages_are_the_same_at_every_door(doors: Doors) -> None:
+    """Sent through one, they are found, handed out and settled through the others."""
+    far = doors.remote.within(space="team", by="agent:planner").messages
+    far.make_channel("orders", schema={"type": "object"}, owner="human:ada")
+    assert (
+        doors.cli("messages", "send", "orders", '{"from": "cli"}', "--space", "team", "--by", "agent:planner")[0] == 0
+    )
+    by_tool = doors.mcp("send", channel="orders", data={"from": "mcp"}, space="team", by="agent:planner")
+    publish = 'mutation { publish(space: "team", input: {channel: "orders", data: {from: "graphql"}, by: "agent:planner"}) { id } }'
+    assert "errors" not in doors.graphql(publish)
+    far.publish("orders", {"from": "remote"})
+    (held,) = far.receive("orders")
+    far.nack(held, "permanent", "no such lane")
+    taken = doors.mcp("receive", channel="orders", space="team")
+    doors.mcp("receive", action="ack", hold=taken["hold"], space="team")
+
+    async def seen() -> dict[str, Any]:
+        async with Memory.open(doors.db) as memory:
+            own = messages_of(memory.within(space="team"))
+            found = {
+                "channels": await own.channels(), "messages": await own.messages(), "letters": await own.dead_letters(),
+                "tries": await own.deliveries(by_tool["message"]), "envelope": (await own.message(taken["message"])).envelope(),
+            }  # fmt: skip
+            return {name: as_json(one) for name, one in found.items()}
+
+    expected = asyncio.run(seen())
+    assert [one["data"]["from"] for one in expected["messages"]["items"]] == ["remote", "graphql", "mcp", "cli"]
+    assert [one["message"]["data"]["from"] for one in expected["letters"]["items"]] == ["cli"]
+    assert [one["outcome"] for one in expected["tries"]] == ["acked"]
+    assert json.loads(taken["text"].split("\n")[1]) == expected["envelope"]
+    message = by_tool["message"]
+    rows = [
+        ("channels", "channels", '(space: "team")', ["messages", "channels"], far.channels()),
+        ("messages", "messages", '(space: "team")', ["messages", "list"], far.messages()),
+        ("letters", "deadLetters", '(space: "team")', ["dead-letters", "list"], far.dead_letters()),
+        ("tries", "deliveries", f'(message: "{message}", space: "team")', ["messages", "tries", message], far.deliveries(message)),
+    ]  # fmt: skip
+    for name, field, arguments, words, remote in rows:
+        assert doors.cli(*words, "--space", "team") == (0, expected[name]), name
+        assert through_graphql(doors, field, arguments, expected[name]) == expected[name], name
+        assert as_json(remote) == expected[name], name

@@ -18,9 +18,10 @@ from mcp import Client
 from typer.testing import CliRunner
 
 from latewood.clients.cli import app
-from latewood.clients.remote import BlockingRemoteMemory
-from latewood.memory import Alternative, BlockingMemory, DecisionStatus
+from latewood.clients.remote import BlockingRemoteMemory, RemoteMemory
+from latewood.memory import Alternative, BlockingMemory, DecisionStatus, Memory
 from latewood.memory.json import as_json
+from latewood.memory.messages import messages_of
 
 MARCH, MAY, JUNE = (datetime(2026, month, 1, tzinfo=UTC) for month in (3, 5, 6))
 BY = "agent:planner"
@@ -253,3 +254,71 @@ def _erased(memory: BlockingMemory, url: str, db: str, space: str) -> dict[str, 
         words = ["erase", "person:jane", "--reason", "ticket 481", "--by", HUMAN, "--yes", "--db", db, "--space", space]
         report = json.loads(CliRunner().invoke(app, [*words, "--json"], catch_exceptions=False).stdout)
     return {name: report[name] for name in ("kind", "reason", "places", "scrub")}
+
+
+def test_a_message_is_the_same_through_every_door(tmp_path: Path) -> None:
+    db = str(tmp_path / "t.db")
+    words: dict[str, Any] = {"subject": "lane:lyon", "ordering_key": "lyon", "priority": 3}
+    data = {"lane_name": "Lyon", "rates": [0.81, None]}
+    with BlockingMemory.open(db, sync="normal") as memory, Served(db) as url:
+        for space in ("python", "remote", "graphql", "cli", "mcp"):
+            memory.create_space(space)
+        told = asyncio.run(_sent_everywhere(db, url, data, words))
+
+    assert told[0]["data"] == data
+    assert told[0]["source"] == BY
+    assert all(one == told[0] for one in told[1:])
+
+
+async def _sent_everywhere(db: str, url: str, data: dict[str, Any], words: dict[str, Any]) -> list[dict[str, Any]]:
+    async with Memory.open(db, by=BY) as memory:
+        posts = {
+            space: messages_of(memory.within(space=space)) for space in ("python", "remote", "graphql", "cli", "mcp")
+        }
+        for own in posts.values():
+            await own.make_channel("orders")
+        await posts["python"].publish("orders", data, **words)
+        async with RemoteMemory.open(url, space="remote", by=BY) as remote:
+            await remote.messages.publish("orders", data, **words)
+        given = {
+            "channel": "orders",
+            "data": data,
+            "by": BY,
+            "subject": "lane:lyon",
+            "orderingKey": "lyon",
+            "priority": 3,
+        }
+        query = 'mutation($input: PublishInput!) { publish(input: $input, space: "graphql") { id } }'
+        async with httpx.AsyncClient(trust_env=False) as client:
+            answer = await client.post(f"{url}/graphql", json={"query": query, "variables": {"input": given}})
+        assert "errors" not in answer.json(), answer.text
+        flags = [
+            "--subject",
+            "lane:lyon",
+            "--ordering-key",
+            "lyon",
+            "--priority",
+            "3",
+            "--by",
+            BY,
+            "--db",
+            db,
+            "--space",
+            "cli",
+        ]
+        done = await asyncio.to_thread(
+            CliRunner().invoke, app, ["messages", "send", "orders", json.dumps(data), *flags], catch_exceptions=False
+        )
+        assert done.exit_code == 0, done.stdout
+        async with Client(f"{url}/mcp") as model:
+            sent = await model.call_tool("send", {"channel": "orders", "data": data, "by": BY, "space": "mcp", **words})
+        assert not sent.is_error, sent.content
+        told: list[dict[str, Any]] = []
+        for own in posts.values():
+            (message,) = (await own.messages()).items
+            shown = as_json(message)
+            assert isinstance(shown, dict)
+            told.append(
+                {name: one for name, one in shown.items() if name not in ("id", "eventId", "time", "recordedAt")}
+            )
+        return told

@@ -14,9 +14,9 @@ from typing import Final
 from latewood.execution.faults import Fault, FaultClass
 from latewood.execution.messages import Messages, Post, Published, Received
 from latewood.execution.messages.receiving import LEASE_S_MAX
-from latewood.execution.messages.sending import DELAY_S_MAX
+from latewood.execution.messages.sending import CAUSES_MAX, DELAY_S_MAX
 from latewood.graph_schema.commands import Command, Expect, Guard, Hold, Room, Unit
-from latewood.graph_schema.errors import InvalidError
+from latewood.graph_schema.errors import InvalidError, LimitError
 from latewood.graph_schema.ids import is_id, normal_id
 from latewood.graph_schema.values import Json
 from latewood.memory.api import Memory
@@ -26,6 +26,7 @@ __all__ = [
     "HOLD_CHARS_MAX",
     "REMOTE_WAIT_S_MAX",
     "check_lease_s",
+    "check_led_to",
     "check_wait_s",
     "fault_told",
     "hand_on",
@@ -91,6 +92,19 @@ def check_lease_s(lease_s: float) -> float:
         msg = f"a message is held for up to {LEASE_S_MAX:g} seconds at a time, not {lease_s:g}"
         raise InvalidError(msg, code="query.invalid")
     return lease_s
+
+
+def check_led_to(named: Sequence[str]) -> list[str]:
+    """Return the ids of what followed from a message. Raises InvalidError (``query.invalid``), LimitError."""
+    if len(named) > CAUSES_MAX:
+        msg = f"{len(named)} things that followed from one message, more than {CAUSES_MAX}; name those that matter"
+        raise LimitError(msg, limit="CAUSES_MAX", maximum=CAUSES_MAX)
+    found = [normal_id(one) for one in named]
+    for one in found:
+        if not is_id(one):
+            msg = f"{one[:80]!r} is no id; what followed from a message is named by its id"
+            raise InvalidError(msg, code="query.invalid")
+    return found
 
 
 def fault_told(kind: FaultClass | str, words: str, retry_after_s: float | None = None) -> Fault:

@@ -46,6 +46,18 @@ async def test_a_message_from_afar_is_the_one_that_python_shows(server: Server, 
     made = await far.make_channel("orders", schema=ORDER, owner="human:ada", pending_max=50, policy=quick, policy_version="q")  # fmt: skip
     assert as_json(made) == as_json(await own.channel("orders")) == as_json(await far.channel("orders"))
     assert (await own.channel("orders")).policy.version == "q"
+    await far.make_channel("review")
+    unsure: dict[str, Json] = {
+        "name": "unsure",
+        "when": [{"path": "$.confidence", "op": "<", "value": 0.7}],
+        "to": "review",
+    }
+    routed = await far.route("orders", [unsure])
+    assert as_json(routed) == as_json(await own.channel("orders"))
+    assert routed.routes == {"version": 1, "rules": [unsure]}
+    assert (
+        await far.message((await far.publish("orders", {"lane_name": "x", "confidence": 0.5})).id)
+    ).channel == "review"
     assert as_json(await far.subscribe("orders", "audit")) == as_json((await own.channel("orders")).group("audit"))
     data: Json = {"lane_name": "Lyon", "snake_case": {"kept_so": None}}
     sent = await far.publish("orders", data, subject="lane:lyon", extensions={"trace_x": 1}, time=EARLY, expires_s=60, ordering_key="k")  # fmt: skip

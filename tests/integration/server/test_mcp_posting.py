@@ -63,8 +63,11 @@ async def test_agents_hand_work_on_through_the_tools(served: Any) -> None:
         twice = await call(client, "send", **onward)
         other = json.loads(await refused(client, "send", **{**onward, "data": "something else"}))
         second = await taken(client, "bookings", wait_seconds=1)
-        done = await call(client, "receive", action="ack", hold=second["hold"])
+        chosen = await call(client, "decide", choice="Book Lyon", because="it was asked for", by="agent:carrier")
+        done = await call(client, "receive", action="ack", hold=second["hold"], led_to=[chosen["id"]])
+        why = await call(client, "why", decision=chosen["id"], budget_tokens=4_000)
 
+    assert second["message"] in str(why)
     assert (wrong["code"], wrong["details"]["path"]) == ("message.refused", "$.lane")
     assert (again["message"], again["duplicate"], "duplicate" in sent) == (sent["message"], True, False)
     assert (first["message"], first["number"], first["notice"]) == (sent["message"], 1, NOTICE)

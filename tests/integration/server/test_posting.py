@@ -191,6 +191,8 @@ async def test_what_is_out_of_bounds_is_refused_with_a_code(served: Any) -> None
         ("heartbeat", "HeartbeatInput", "until", {"hold": held, "leaseSeconds": 1e9}),
         ("nack", "NackInput", SETTLED, {"hold": held, "fault": "RATE_LIMIT", "message": "429", "retryAfterSeconds": 1e12}),
         ("ack", "AckInput", SETTLED, {"hold": "x"}),
+        ("ack", "AckInput", SETTLED, {"hold": held, "ledTo": ["no id"]}),
+        ("routeChannel", "RouteChannelInput", CHANNEL, {"channel": "orders", "rules": [{"name": "x"}]}),
         ("publish", "PublishInput", "id", {"channel": "orders", "data": 1, "extensions": [1]}),
         ("registerChannel", "RegisterChannelInput", CHANNEL, {"name": "p", "policy": [{"fault": "SCHEMA", "tries": 0}], "policyVersion": "v"}),
         ("registerChannel", "RegisterChannelInput", CHANNEL, {"name": "p", "policy": []}),
@@ -198,6 +200,9 @@ async def test_what_is_out_of_bounds_is_refused_with_a_code(served: Any) -> None
     codes = [(await wrong(served, *case[:3], **case[3]))["code"] for case in cases]
     many = await wrong(served, "handBack", "HandBackInput", "handedBack", holds=[held] * 1_001)
 
+    followed = await wrong(served, "ack", "AckInput", SETTLED, hold=held, ledTo=[served.memory.ids.new()] * 51)
+
+    assert followed["code"] == "limit.exceeded"
     assert set(codes) == {"query.invalid"}
     assert many["code"] == "limit.exceeded"
 

@@ -71,7 +71,7 @@ def test_the_verbs_are_all_there() -> None:
         "decide", "observe", "relate", "correct", "end", "retract", "erase", "supersede", "merge", "split", "createSpace", "reindex", "ingest", "alias",
         "acceptProposal", "rejectProposal", "detectPatterns", "reviewPattern", "createKey", "rotateKey", "revokeKey",
         "answerQuestion", "askQuestion", "beginStep", "cancelRun", "claimRun", "completeStep", "failStep", "finishRun", "forkRun", "handBackRun", "heartbeatRun", "resumeRun", "startRun",
-        "ack", "handBack", "heartbeat", "nack", "publish", "receive", "redrive", "registerChannel", "replay", "subscribeGroup",
+        "ack", "handBack", "heartbeat", "nack", "publish", "receive", "redrive", "registerChannel", "replay", "routeChannel", "subscribeGroup",
     }  # fmt: skip
     assert set(schema.subscription_type.fields) == {"changes", "messages", "patternChanges"}
 

@@ -93,6 +93,7 @@ class BlockingRemoteMessages:
     channel = _posting(RemoteMessages.channel)
     channels = _posting(RemoteMessages.channels)
     make_channel = _posting(RemoteMessages.make_channel)
+    route = _posting(RemoteMessages.route)
     subscribe = _posting(RemoteMessages.subscribe)
     publish = _posting(RemoteMessages.publish)
     receive = _posting(RemoteMessages.receive)

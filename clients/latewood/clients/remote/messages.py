@@ -38,6 +38,8 @@ class Group:
     id: str
     name: str
     reads: int
+    owner: str | None
+    policy: Mapping[str, Json] | None
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,6 +55,7 @@ class Channel:
     policy: Mapping[str, Json]
     groups: tuple[Group, ...]
     node_version: int
+    routes: Mapping[str, Json] | None
 
 
 @dataclass(frozen=True, slots=True)
@@ -147,6 +150,7 @@ class Delivery:
     recorded_at: datetime
     fault: str | None
     words: str | None
+    told: Mapping[str, Json]
 
 
 @dataclass(frozen=True, slots=True)
@@ -263,6 +267,14 @@ class RemoteMessages(RemoteCaller):
         }  # fmt: skip
         return (await self._write("register_channel", _OfChannel, given, keyed=False, again=True)).channel
 
+    async def route(self, channel: str, rules: Sequence[Mapping[str, Json]], *, by: str | None = None) -> Channel:
+        """Let messages of *channel* go elsewhere from now on, by the first of *rules* that fits.
+
+        A rule is ``{"name": ..., "when": [{"path": "$.confidence", "op": "<", "value": 0.7}], "to": ...}``.
+        """
+        given = {"channel": channel, "rules": [Verbatim(one) for one in rules], "by": by or self._by}
+        return (await self._write("route_channel", _OfChannel, given, keyed=False, again=True)).channel
+
     async def subscribe(self, channel: str, group: str, *, by: str | None = None) -> Group:
         """Make a group of consumers of a channel, which gets every message from here on; or return it."""
         given = {"channel": channel, "group": group, "by": by or self._by}
@@ -305,9 +317,13 @@ class RemoteMessages(RemoteCaller):
         }  # fmt: skip
         return (await self._write("receive", _Taken, given, keyed=False)).received
 
-    async def ack(self, received: Received | str, *, by: str | None = None) -> Settled:
-        """Say that a message is done with. Raises ConflictError (``lease.lost``)."""
-        given = {"hold": _held(received), "by": by or self._by}
+    async def ack(
+        self, received: Received | str, *, led_to: Sequence[Identified] = (), by: str | None = None
+    ) -> Settled:  # fmt: skip
+        """Say that a message is done with, and what it *led to*. Raises ConflictError (``lease.lost``)."""
+        given = {
+            "hold": _held(received), "led_to": [said(one) for one in led_to] or None, "by": by or self._by,
+        }  # fmt: skip
         return await self._write("ack", Settled, given, keyed=False, again=True)
 
     async def nack(

@@ -40,6 +40,10 @@ async def _waiting(root: strawberry.Parent[words.Group], info: Info) -> int:
     return (await _lanes(info).load(root.id)).pending
 
 
+def _own_policy(root: strawberry.Parent[words.Group]) -> Any:
+    return as_json(root.policy)
+
+
 @strawberry.type(description="Consumers that share a channel's messages: each message goes to one of them.")
 class Group:
     """Consumers that share a channel's messages."""
@@ -47,6 +51,8 @@ class Group:
     id: strawberry.ID = field("A UUID.")
     name: str = field("Its name in the channel.")
     reads: int = field("The version of the channel's schema that it was made for.")
+    owner: str | None = field("Who is asked when it cannot settle a message; null: the channel's owner.")
+    policy: JSON | None = field("Its own policy; null: the channel's.", _own_policy)
     waiting: BigInt = field("How many messages it has not settled.", _waiting)
 
 
@@ -62,6 +68,10 @@ def _policy(root: strawberry.Parent[words.Channel]) -> Any:
     return as_json(root.policy)
 
 
+def _routes(root: strawberry.Parent[words.Channel]) -> Any:
+    return as_json(root.routes)
+
+
 @strawberry.type(description="Where messages of one schema go.")
 class Channel:
     """Where messages of one schema go."""
@@ -75,6 +85,7 @@ class Channel:
     policy: JSON = field("How often a failed message comes again, and how soon, by class of trouble.", _policy)
     groups: list[Group] = field("Who takes its messages, by name.")
     node_version: int = field("Goes up with every change of the channel.")
+    routes: JSON | None = field("Rules by which a message goes to another channel, with their version.", _routes)
 
 
 def _envelope(root: strawberry.Parent[words.Message]) -> Any:
@@ -98,7 +109,7 @@ class Message:
     ordering_key: str | None = field("Messages of one key are handed out one after another.")
     priority: int = field("0 to 9; higher ones are handed out first.")
     expires_at: datetime | None = field("When it becomes a dead letter unless it was settled.")
-    rule: str | None = field("The routing rule that it came by, as name@version.")
+    rule: str | None = field("The routing rule that it came by, as channel@version/name.")
     size: int = field("Bytes of its data.")
     extensions: JSON = field("Further attributes of the event.")
     envelope: JSON = field("All of it as a CloudEvent in JSON.", _envelope)
@@ -125,6 +136,7 @@ class Delivery:
     recorded_at: datetime = field("When that was kept.")
     fault: str | None = field("The class of the trouble.")
     words: str | None = field("The trouble's words.")
+    told: JSON = field("What else was kept with it, such as the status of a webhook's answer.")
 
 
 @strawberry.type(description="A message that nobody could settle, and why.")

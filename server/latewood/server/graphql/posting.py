@@ -12,12 +12,14 @@ from strawberry.scalars import JSON
 from latewood.execution.faults import DEFAULT, Action, FaultClass, Policy, Rule
 from latewood.execution.messages import LEASE_S, Limits, Messages, words
 from latewood.execution.messages.receiving import LEASE_S_MAX
+from latewood.execution.messages.routing import routes_from
 from latewood.graph_schema.errors import InvalidError, LimitError, NotFoundError
 from latewood.graph_schema.values import Json
 from latewood.memory import Memory
 from latewood.memory.handing import (
     REMOTE_WAIT_S_MAX,
     check_lease_s,
+    check_led_to,
     check_wait_s,
     fault_told,
     hand_on,
@@ -84,6 +86,17 @@ class SubscribeGroupInput:
     by: str | None = _text(_BY, None)
 
 
+@strawberry.input(description="Rules by which messages of a channel go elsewhere.")
+class RouteChannelInput:
+    """Rules of a channel."""
+
+    channel: str = _text("The channel's name.")
+    rules: list[JSON] = _text(
+        "The first that fits counts: {name, when: [{path: $.confidence, op: <, value: 0.7}], to}; empty, none holds."
+    )
+    by: str | None = _text(_BY, None)
+
+
 @strawberry.input(description="A message that is to be handed over.")
 class PublishInput:
     """A message."""
@@ -127,6 +140,7 @@ class AckInput:
     """A message that is done with."""
 
     hold: str = _text(_HOLD)
+    led_to: list[str] | None = _text("Ids of decisions or messages that followed from it.", None)
     by: str | None = _text(_BY, None)
 
 
@@ -343,6 +357,18 @@ class PostMutation:
         return ChannelPayload(channel=cast("Channel", channel))
 
     @strawberry.mutation(
+        graphql_type=ChannelPayload,
+        description="Let messages of a channel go elsewhere from now on, by what they say. Scope: run.",
+    )
+    async def route_channel(
+        self, info: Info, input: RouteChannelInput, space: InSpace = None  # noqa: A002
+    ) -> ChannelPayload:  # fmt: skip
+        """Route a channel."""
+        routes = routes_from({"rules": cast("list[Json]", input.rules)})
+        channel = await _messages(info, space, input.by).route(input.channel, () if routes is None else routes.rules)
+        return ChannelPayload(channel=cast("Channel", channel))
+
+    @strawberry.mutation(
         graphql_type=GroupPayload, description="Make a group of consumers of a channel, or return it. Scope: run."
     )
     async def subscribe_group(
@@ -394,7 +420,8 @@ class PostMutation:
     async def ack(self, info: Info, input: AckInput, space: InSpace = None) -> SettlePayload:  # noqa: A002
         """Settle a message."""
         messages = _messages(info, space, input.by)
-        return _settled(await messages.ack(await received_of(messages, input.hold)))
+        held = await received_of(messages, input.hold)
+        return _settled(await messages.ack(held, led_to=check_led_to(input.led_to or ())))
 
     @strawberry.mutation(
         graphql_type=SettlePayload,

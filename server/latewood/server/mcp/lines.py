@@ -11,7 +11,7 @@ from latewood.reasoning.why import Why
 
 __all__ = ["brief_with_ids", "chain_with_ids", "lines_with_ids"]
 
-_ELSEWHERE: Final = frozenset({"trigger", "evidence", "replaced", "followed"})
+_ELSEWHERE: Final = frozenset({"before", "trigger", "evidence", "replaced", "followed"})
 
 
 def lines_with_ids(hits: Sequence[Recalled], budget_tokens: int) -> tuple[str, int]:

@@ -3,7 +3,7 @@
 # Annotations are not put off in this module: the SDK looks up those of a tool's arguments.
 
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Annotated, Any, Final, Literal, cast
 
 from pydantic import Field
@@ -17,6 +17,7 @@ from latewood.memory import Memory
 from latewood.memory.handing import (
     HOLD_CHARS_MAX,
     REMOTE_WAIT_S_MAX,
+    check_led_to,
     check_wait_s,
     fault_told,
     hand_on,
@@ -137,11 +138,12 @@ async def _next(
 
 
 async def _done(
-    messages: Messages, action: _Action, held: Received, lease_s: float, trouble: Mapping[str, Any]
+    messages: Messages, action: _Action, held: Received, lease_s: float, led_to: Sequence[str],
+    trouble: Mapping[str, Any],
 ) -> Answer:  # fmt: skip
     """Do what a consumer says of the message in its hands."""
     if action == "ack":
-        return _settled(await messages.ack(held))
+        return _settled(await messages.ack(held, led_to=check_led_to(led_to)))
     if action == "heartbeat":
         kept = await messages.heartbeat(held, lease_s)
         return {"message": held.message.id, "until": as_json(kept.until)}
@@ -164,6 +166,7 @@ def _receiving(tool: Tool, memory: Memory) -> None:
         hold: _Hold = None,
         wait_seconds: Annotated[float, Field(ge=0, le=REMOTE_WAIT_S_MAX, description="next: how long to wait for one.")] = 0,  # noqa: E501
         lease_seconds: Annotated[float, Field(gt=0, le=LEASE_S_MAX, description="next, heartbeat: how long it is yours.")] = LEASE_S,  # noqa: E501
+        led_to: Annotated[list[str] | None, Field(description="ack: ids of decisions or messages that followed from it.")] = None,  # noqa: E501
         error_class: Annotated[Trouble | None, Field(description="nack: the class of the trouble; how often it is tried again goes by it.")] = None,  # noqa: E501
         error: Annotated[str | None, Field(description="nack: the trouble, in words.")] = None,
         retry_after_seconds: Annotated[float | None, Field(ge=0, le=DELAY_S_MAX, description="nack: how long to wait, if told.")] = None,  # noqa: E501
@@ -182,6 +185,6 @@ def _receiving(tool: Tool, memory: Memory) -> None:
                 raise InvalidError(f"{action} needs hold, as next gave it", code="query.invalid")
             held = await received_of(messages, hold)
             trouble = {"kind": error_class, "words": error, "retry_after_s": retry_after_seconds}
-            return await _done(messages, action, held, lease_seconds, trouble)
+            return await _done(messages, action, held, lease_seconds, led_to or (), trouble)
 
         return await answered(work())
