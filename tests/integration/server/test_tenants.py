@@ -254,9 +254,11 @@ async def test_no_write_reaches_the_other_tenant(tenants: Tenants) -> None:
 
 async def test_a_subscription_shows_ones_own_ledger_only(tenants: Tenants) -> None:
     assert SCHEMA.subscription_type is not None
-    assert set(SCHEMA.subscription_type.fields) == {"changes", "messages"}
-    for space in ("default", "space-zeppelin"):
-        query = f'subscription {{ changes(space: "{space}") {selection(SCHEMA.subscription_type.fields["changes"].type, 3)} }}'
+    assert set(SCHEMA.subscription_type.fields) == {"changes", "messages", "patternChanges"}
+    for field, space in (("changes", "default"), ("changes", "space-zeppelin"), ("patternChanges", "space-zeppelin")):
+        query = (
+            f'subscription {{ {field}(space: "{space}") {selection(SCHEMA.subscription_type.fields[field].type, 3)} }}'
+        )
         headers = {"authorization": f"Bearer {tenants.secret}", "accept": "text/event-stream"}
         seen = ""
         async with tenants.served.client.stream("POST", "/graphql", json={"query": query}, headers=headers) as stream:
@@ -264,7 +266,8 @@ async def test_a_subscription_shows_ones_own_ledger_only(tenants: Tenants) -> No
                 seen += line
                 if "event: complete" in line or f"Drop {WORDS[1]}" in seen or "error" in line:
                     break
-        tenants.check(seen, "space-zeppelin", "changes")
+        tenants.check(seen, "space-zeppelin", field)
+        assert ("space.unknown" in seen) is (space != "default")
         assert ("Drop " + WORDS[1] in seen) is (space == "default")
 
 
