@@ -65,7 +65,9 @@ async def test_a_process_dies_and_another_goes_on(url: str, point: str) -> None:
     for hit in (1, 3) if point in _WRITING else (1,):
         child = begin(Labour(url, COUNT, point, hit))
         child.join(_END_S)
-        assert child.exitcode == -signal.SIGKILL, f"{point} was not reached"
+        # Neo4j writes a group in one statement: there is no half of it.
+        died = child.exitcode == -signal.SIGKILL
+        assert died or (point == "group.half_written" and url.startswith("neo4j")), f"{point} was not reached"
     child = begin(Labour(url, COUNT))
     child.join(_END_S)
 

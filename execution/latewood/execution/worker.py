@@ -330,7 +330,12 @@ class Worker:
             if not dead[claim.worker]:
                 return
             lost = True
-        fresh = await self._claim(run, lost=lost)
+        # Read again, now that nobody else is at it: a list that was read while a run ended may have its version from
+        # after the end, and its status from before (Neo4j shows a commit piece by piece).
+        found = await self._book.runs_by_id([run.id])
+        if not found or found[0].status is not run.status or found[0].claim != claim or run.id in self._going:
+            return
+        fresh = await self._claim(found[0], lost=lost)
         if fresh is not None and run.id not in self._going:
             reach("run.claimed")
             self._spawn(fresh, flow)
