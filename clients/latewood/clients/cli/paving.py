@@ -78,7 +78,8 @@ def lint(
         print_json({"workflows": as_json(found), "left_path": left, "off_path": off})
     else:
         _show(call, found)
-        call.screen.note(f"{len(found)} workflows: {left} left their path, {off} on no path")
+        flows = "1 workflow" if len(found) == 1 else f"{len(found)} workflows"
+        call.screen.note(f"{flows}: {left} left the path, {off} on no path")
     return EXIT_REFUSED if left else EXIT_OK
 
 
