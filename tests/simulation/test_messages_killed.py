@@ -79,11 +79,12 @@ async def test_a_process_dies_and_another_goes_on(url: str, point: str) -> None:
 async def test_kills_at_random_lose_nothing_and_double_nothing(url: str) -> None:
     await _make(url)
     seed = random.randrange(2**32)
-    chance, count = random.Random(seed), 60
+    chance, count = random.Random(seed), 60 if url.startswith("neo4j") else 300
     kills, end = 0, time.monotonic() + _END_S
     while time.monotonic() < end:
         child = begin(Labour(url, count))
-        child.join(chance.uniform(0.3, 1.2))
+        # The first dies before any machine could be through.
+        child.join(chance.uniform(0.3, 1.2) if kills else 0.15)
         if child.exitcode == 0:
             break
         child.kill()
