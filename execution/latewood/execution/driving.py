@@ -8,10 +8,10 @@ from dataclasses import dataclass, replace
 from typing import Any, Final, ParamSpec, TypeVar, cast
 
 from latewood.execution.faults import Action, Fault, FaultClass
-from latewood.execution.running import Execution, NondeterministicError, StepFailedError, SuspendedError
+from latewood.execution.running import Execution, NondeterministicError, StepFailedError, SuspendedError, here
 from latewood.execution.schemas import misfit
 from latewood.execution.words import Place, Run, RunStatus, Step, StepStatus, place_text
-from latewood.execution.workflow import HERE, Scope, Workflow, digest_of, running, taken_in
+from latewood.execution.workflow import HERE, Scope, Workflow, digest_of, taken_in
 from latewood.execution.writing import checked_json
 from latewood.graph_schema.commands import Command, Expect, Ref
 from latewood.graph_schema.errors import ConflictError, LatewoodError
@@ -170,8 +170,7 @@ async def child(flow: Workflow[P, R], *args: P.args, **kwargs: P.kwargs) -> R:
     Raises:
         StepFailedError: it ended escalated or refused.
     """
-    execution, scope = running("child")
-    assert isinstance(execution, Execution)  # noqa: S101 - there is no other
+    execution, scope = here("child")
     return cast("R", await _child(execution, scope.next(), flow, args, kwargs))
 
 

@@ -9,9 +9,9 @@ from collections.abc import Awaitable, Sequence
 from typing import Any, Final, Literal, TypeAlias, TypeVar
 
 from latewood.execution.faults import Action, Fault, FaultClass
-from latewood.execution.running import WAIT_HERE_S, Execution, StepFailedError, SuspendedError
+from latewood.execution.running import WAIT_HERE_S, Execution, StepFailedError, SuspendedError, here
 from latewood.execution.words import Place, Step, StepStatus
-from latewood.execution.workflow import HERE, Scope, digest_of, running
+from latewood.execution.workflow import HERE, Scope, digest_of
 from latewood.execution.writing import checked_json
 from latewood.graph_schema.commands import Expect, Ref
 from latewood.graph_schema.errors import ConflictError, InvalidError, LimitError
@@ -31,12 +31,6 @@ _QUESTION_BYTES_MAX: Final = 10_000
 _SECOND: Final = 1_000_000
 
 
-def _here(what: str) -> tuple[Execution, Scope]:
-    run, scope = running(what)
-    assert isinstance(run, Execution)  # noqa: S101 - there is no other
-    return run, scope
-
-
 async def sleep(seconds: float) -> None:
     """Wait, for weeks if need be: the instant is kept, and no process has to live until then.
 
@@ -45,7 +39,7 @@ async def sleep(seconds: float) -> None:
     """
     if not (math.isfinite(seconds) and 0 <= seconds <= SLEEP_S_MAX):
         raise InvalidError(f"a run sleeps 0 to {SLEEP_S_MAX:,} seconds, not {seconds}", code="query.invalid")
-    run, scope = _here("sleep")
+    run, scope = here("sleep")
     place = scope.next()
     digest = digest_of("sleep", seconds)
     kept = run.recall(place, "sleep", digest)
@@ -82,7 +76,7 @@ async def ask(
         StepFailedError: nobody answered in time, and the policy is deny or escalate.
         InvalidError: the question is malformed.
     """
-    run, scope = _here("ask")
+    run, scope = here("ask")
     place = scope.next()
     said = question_of(question, owner or run.run.owner, choices, deadline_s, on_timeout, context)
     digest = digest_of("ask", said)
@@ -158,7 +152,7 @@ async def gather(*branches: Awaitable[T], at_most: int = 8) -> list[T]:
     Raises:
         LimitError: above `BRANCHES_MAX` branches.
     """
-    run, scope = _here("gather")
+    run, scope = here("gather")
     place = scope.next()
     if len(branches) > BRANCHES_MAX or at_most < 1:
         for one in branches:

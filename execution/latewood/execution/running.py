@@ -16,7 +16,7 @@ from latewood.execution.faults import Action, Fault, FaultClass, Policy, fault_o
 from latewood.execution.logbook import STEPS_MAX, Logbook
 from latewood.execution.showing import tokens_used
 from latewood.execution.words import PLACE_PARTS_MAX, Place, Run, Step, StepStatus, place_text
-from latewood.execution.workflow import HERE, Registry, Scope, StepOf, addressed, arguments, called, digest_of
+from latewood.execution.workflow import HERE, Registry, Scope, StepOf, addressed, arguments, called, digest_of, running
 from latewood.execution.writing import Attempt, Writing, checked_json
 from latewood.graph_schema.clock import Micros
 from latewood.graph_schema.commands import Command, Declare, Expect, Guard, Ref
@@ -28,7 +28,7 @@ from latewood.storage.crashpoints import reach
 
 __all__ = [
     "LINKS_MAX", "TRYING", "WAIT_HERE_S", "AbandonedError", "Execution", "NondeterministicError", "StepFailedError",
-    "SuspendedError", "Trying",
+    "SuspendedError", "Trying", "here",
 ]  # fmt: skip
 
 LINKS_MAX: Final = 200
@@ -476,3 +476,10 @@ class _Going:
         await self.of.keep(commands, body)
         self._note(StepStatus.FAILED, fault=fault)
         reach("step.failed")
+
+
+def here(what: str) -> tuple[Execution, Scope]:
+    """Return the go at a run that this task works for, and where in it. Raises InvalidError (``run.outside``)."""
+    run, scope = running(what)
+    assert isinstance(run, Execution)  # noqa: S101 - there is no other
+    return run, scope

@@ -262,7 +262,7 @@ class Worker:
             began = time.monotonic()
             try:
                 if self._lease is not None and began >= next_whole:
-                    await self._look()
+                    await self._look(over=began - self._looked_over >= _OVERDUE_S)
                     # Looking takes a share of the store's time only; one slow answer must not make it look away for
                     # long. What begins meanwhile is found at once.
                     took = time.monotonic() - began
@@ -282,13 +282,12 @@ class Worker:
                 await self._consider(run, dead, over=False)
 
     async def look(self) -> None:
-        """Look for open runs once, now."""
-        await self._look()
+        """Look for open runs once, now, those of other workers that are overdue among them."""
+        await self._look(over=True)
 
-    async def _look(self) -> None:
+    async def _look(self, *, over: bool) -> None:
         await self._look_after_own()
         seen, after = 0, None
-        over = time.monotonic() - self._looked_over >= _OVERDUE_S
         if over:
             self._looked_over = time.monotonic()
         dead: dict[str, bool] = {}

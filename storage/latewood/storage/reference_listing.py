@@ -14,8 +14,9 @@ from latewood.graph_schema.model import Fact, NodeKind
 from latewood.graph_schema.packs.loader import Vocabulary
 from latewood.storage.cursors import check_first, read_cursor, write_cursor
 from latewood.storage.port import FACTS_MAX, Axis, Change, FactQuery, Hit, Page
-from latewood.storage.reference_space import NO_BOUND, SpaceLog, texts_in
+from latewood.storage.reference_space import NO_BOUND, SpaceLog
 from latewood.storage.rows import as_known
+from latewood.storage.searching import texts_in
 
 __all__ = ["HIDDEN", "changes", "facts", "search_text", "words_in"]
 

@@ -30,7 +30,7 @@ from latewood.storage.reference_waiting import Held, Place, check_unit_held, fol
 from latewood.storage.replaying import ReplayedUnit
 from latewood.storage.rows import FactRow, Known, Needs, NodeRow, SpaceRow
 
-__all__ = ["NO_BOUND", "SpaceLog", "Vectors", "open_end", "texts_in"]
+__all__ = ["NO_BOUND", "SpaceLog", "Vectors", "open_end"]
 
 NO_BOUND: Final[Micros] = FOREVER - 1
 """The known_at of a read without one: after everything recorded, before `FOREVER`."""
@@ -41,18 +41,6 @@ _TRUST: Final[Mapping[int, Trust]] = {trust.level: trust for trust in Trust}
 def open_end(end: Micros) -> Micros | None:
     """Write `FOREVER` as None."""
     return None if end == FOREVER else end
-
-
-def texts_in(document: Json) -> Iterable[str]:
-    """Return every text inside a JSON document; its keys are not among them."""
-    if isinstance(document, str):
-        yield document
-    elif isinstance(document, list):
-        for item in document:
-            yield from texts_in(item)
-    elif isinstance(document, dict):
-        for item in document.values():
-            yield from texts_in(item)
 
 
 def _value(payload: Mapping[str, Json]) -> Value | None:

@@ -43,6 +43,7 @@ __all__ = [
     "find_generation",
     "still_current",
     "text_of",
+    "texts_in",
     "unit_vectors",
 ]
 
@@ -134,12 +135,16 @@ class Generation:
     missing: int
 
 
-def _texts(document: Json) -> list[str]:
+def texts_in(document: Json) -> Iterable[str]:
+    """Return every text inside a JSON document, in order; its keys are not among them."""
     if isinstance(document, str):
-        return [document]
-    if isinstance(document, dict):
-        return [text for item in document.values() for text in _texts(item)]
-    return [text for item in document for text in _texts(item)] if isinstance(document, list) else []
+        yield document
+    elif isinstance(document, list):
+        for item in document:
+            yield from texts_in(item)
+    elif isinstance(document, dict):
+        for item in document.values():
+            yield from texts_in(item)
 
 
 def _spoken(data: Json) -> str | None:
@@ -154,7 +159,7 @@ def text_of(value: Value | None) -> str | None:
     """Return the words of a value as they are searched and embedded; None when it is no memory: no letter, no digit."""
     if value is None or value.kind not in ("text", "json"):
         return None
-    words = _spoken(value.data) or "\n".join(_texts(value.data))
+    words = _spoken(value.data) or "\n".join(texts_in(value.data))
     return words if _LETTER.search(words) else None
 
 

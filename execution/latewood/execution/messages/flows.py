@@ -10,9 +10,9 @@ from latewood.execution.messages.post import Post
 from latewood.execution.messages.receiving import LEASE_S, WAIT_S_MAX, Receiving
 from latewood.execution.messages.sending import Sending, plain_json
 from latewood.execution.messages.words import Received
-from latewood.execution.running import AbandonedError, Execution
+from latewood.execution.running import AbandonedError, Execution, here
 from latewood.execution.words import Place, Step, StepStatus
-from latewood.execution.workflow import Scope, digest_of, running
+from latewood.execution.workflow import digest_of
 from latewood.graph_schema.commands import Command
 from latewood.graph_schema.errors import ConflictError, InvalidError
 from latewood.graph_schema.values import Json
@@ -26,12 +26,6 @@ RECEIVE_S_MAX: Final = 90 * 86_400
 class _Hands(Sending, Receiving):
     def __init__(self, run: Execution) -> None:
         self._post = Post(run.book)
-
-
-def _here(what: str) -> tuple[Execution, Scope]:
-    run, scope = running(what)
-    assert isinstance(run, Execution)  # noqa: S101 - there is no other
-    return run, scope
 
 
 def _done(run: Execution, step_id: str, place: Place, name: str, digest: str, output: Json) -> list[Command]:
@@ -57,7 +51,7 @@ async def send(
         InvalidError: this runs in no workflow (``run.outside``), or as `Messages.publish` does.
         NotFoundError, LimitError: as `Messages.publish` does.
     """
-    run, scope = _here("send")
+    run, scope = here("send")
     place, hands = scope.next(), _Hands(run)
     payload, _ = plain_json(data, "the data of a message")
     said: Json = [channel, payload, type, subject, ordering_key, priority, delay_s, expires_s, list(caused_by)]
@@ -92,7 +86,7 @@ async def receive(
     """
     if not 0 <= deadline_s <= RECEIVE_S_MAX:
         raise InvalidError(f"a workflow waits 0 to {RECEIVE_S_MAX:,} seconds for a message, not {deadline_s}")
-    run, scope = _here("receive")
+    run, scope = here("receive")
     place, hands = scope.next(), _Hands(run)
     digest = digest_of("receive", [channel, group])
     kept = run.recall(place, "receive", digest)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from datetime import datetime
 from enum import StrEnum
-from typing import Any, cast
+from typing import cast
 
 import strawberry
 from strawberry.scalars import JSON
@@ -18,7 +18,7 @@ from latewood.execution.words import place_of
 from latewood.graph_schema.clock import from_micros
 from latewood.graph_schema.errors import InvalidError
 from latewood.memory.runs import agents_of
-from latewood.server.graphql.arguments import InSpace
+from latewood.server.graphql.arguments import InSpace, described
 from latewood.server.graphql.context import Info
 from latewood.server.graphql.runs import Run, Runner, RunPayload, Step
 from latewood.server.graphql.scalars import BigInt, describe
@@ -59,12 +59,6 @@ describe(
 )
 
 
-def _text(description: str, default: Any = strawberry.UNSET) -> Any:
-    if default is strawberry.UNSET:
-        return strawberry.field(description=description)
-    return strawberry.field(default=default, description=description)
-
-
 _BY = "Who says so, such as agent:planner; required unless the server was given one."
 
 
@@ -72,135 +66,135 @@ _BY = "Who says so, such as agent:planner; required unless the server was given 
 class StartRunInput:
     """A run that is to start."""
 
-    workflow: str = _text("The workflow's name, such as lanes.plan.")
-    version: str = _text("The version of its code.", "1")
-    input: JSON | None = _text("What it is started with: an object, by name.", None)
-    owner: str | None = _text("Who is asked when it cannot go on, such as human:ada.", None)
-    deadline_seconds: float | None = _text("Within how long it ends, one way or another; 90 days.", None)
-    runner: Runner | None = _text("Who runs it.", Runner.AGENT)
-    idempotency_key: str | None = _text("The same key and words start one run; other words are refused.", None)
-    by: str | None = _text(_BY, None)
+    workflow: str = described("The workflow's name, such as lanes.plan.")
+    version: str = described("The version of its code.", "1")
+    input: JSON | None = described("What it is started with: an object, by name.", None)
+    owner: str | None = described("Who is asked when it cannot go on, such as human:ada.", None)
+    deadline_seconds: float | None = described("Within how long it ends, one way or another; 90 days.", None)
+    runner: Runner | None = described("Who runs it.", Runner.AGENT)
+    idempotency_key: str | None = described("The same key and words start one run; other words are refused.", None)
+    by: str | None = described(_BY, None)
 
 
 @strawberry.input(description="A run that is to be claimed.")
 class ClaimRunInput:
     """A run that is to be claimed."""
 
-    run: str = _text("Its id or key.")
-    worker: str = _text("A name of your own for each process; the same again when the call is repeated.")
-    lease_seconds: float | None = _text(f"How long you may be silent: 1 to {CLAIM_S_MAX:,.0f}.", 60.0)
-    by: str | None = _text(_BY, None)
+    run: str = described("Its id or key.")
+    worker: str = described("A name of your own for each process; the same again when the call is repeated.")
+    lease_seconds: float | None = described(f"How long you may be silent: 1 to {CLAIM_S_MAX:,.0f}.", 60.0)
+    by: str | None = described(_BY, None)
 
 
 @strawberry.input(description="A claim, as claimRun gave it.")
 class ClaimInput:
     """A claim."""
 
-    run: strawberry.ID = _text("The run's id.")
-    worker: str = _text("The name that it was claimed under.")
-    fence: BigInt = _text("The claim's fence; once another claim came, what is written under this one is refused.")
+    run: strawberry.ID = described("The run's id.")
+    worker: str = described("The name that it was claimed under.")
+    fence: BigInt = described("The claim's fence; once another claim came, what is written under this one is refused.")
 
 
 @strawberry.input(description="Which step: its place and name, and its input or the digest of it.")
 class StepInput:
     """Which step."""
 
-    place: str = _text("Where it stands: 3 is the third thing that the run does, 3.2 the second within it.")
-    name: str = _text("What it is called; at the same place it is always the same.")
-    input: JSON | None = _text("Its arguments, an object by name; only their digest is kept.", None)
-    digest: str | None = _text("Or their SHA-256, 64 hexadecimal digits.", None)
-    model_call: bool = _text("Whether it asks a model.", False)
+    place: str = described("Where it stands: 3 is the third thing that the run does, 3.2 the second within it.")
+    name: str = described("What it is called; at the same place it is always the same.")
+    input: JSON | None = described("Its arguments, an object by name; only their digest is kept.", None)
+    digest: str | None = described("Or their SHA-256, 64 hexadecimal digits.", None)
+    model_call: bool = described("Whether it asks a model.", False)
 
 
 @strawberry.input(description="How a claim goes on.")
 class HeartbeatRunInput:
     """A claim that is to last longer."""
 
-    claim: ClaimInput = _text("Your claim.")
-    lease_seconds: float | None = _text("For how long from now.", 60.0)
-    by: str | None = _text(_BY, None)
+    claim: ClaimInput = described("Your claim.")
+    lease_seconds: float | None = described("For how long from now.", 60.0)
+    by: str | None = described(_BY, None)
 
 
 @strawberry.input(description="A claim that is given back.")
 class HandBackRunInput:
     """A claim that is given back."""
 
-    claim: ClaimInput = _text("Your claim.")
-    by: str | None = _text(_BY, None)
+    claim: ClaimInput = described("Your claim.")
+    by: str | None = described(_BY, None)
 
 
 @strawberry.input(description="A step that begins.")
 class BeginStepInput:
     """A step that begins."""
 
-    claim: ClaimInput = _text("Your claim.")
-    step: StepInput = _text("Which one.")
-    by: str | None = _text(_BY, None)
+    claim: ClaimInput = described("Your claim.")
+    step: StepInput = described("Which one.")
+    by: str | None = described(_BY, None)
 
 
 @strawberry.input(description="What a step returned.")
 class CompleteStepInput:
     """What a step returned."""
 
-    claim: ClaimInput = _text("Your claim.")
-    step: StepInput = _text("Which one.")
-    output: JSON | None = _text("What it returned, at most 256,000 bytes.", None)
-    seconds: float | None = _text("How long its last try took.", None)
-    usage: JSON | None = _text(
+    claim: ClaimInput = described("Your claim.")
+    step: StepInput = described("Which one.")
+    output: JSON | None = described("What it returned, at most 256,000 bytes.", None)
+    seconds: float | None = described("How long its last try took.", None)
+    usage: JSON | None = described(
         "Tokens by name: input, output, cached, reasoning; leave out what you do not know.", None
     )
-    model: str | None = _text("The model that was asked, if one was.", None)
-    degraded: bool = _text("It fell back on something lesser.", False)
-    by: str | None = _text(_BY, None)
+    model: str | None = described("The model that was asked, if one was.", None)
+    degraded: bool = described("It fell back on something lesser.", False)
+    by: str | None = described(_BY, None)
 
 
 @strawberry.input(description="What went wrong.")
 class TroubleInput:
     """What went wrong."""
 
-    kind: FaultClass = _text("Of which class it is.")
-    message: str = _text("What happened, in words.")
-    retry_after_seconds: float | None = _text("How long the other side asked to be left alone.", None)
-    step: str | None = _text("Of a run's end, the place of the step that failed.", None)
+    kind: FaultClass = described("Of which class it is.")
+    message: str = described("What happened, in words.")
+    retry_after_seconds: float | None = described("How long the other side asked to be left alone.", None)
+    step: str | None = described("Of a run's end, the place of the step that failed.", None)
 
 
 @strawberry.input(description="A try at a step that failed.")
 class FailStepInput:
     """A try that failed."""
 
-    claim: ClaimInput = _text("Your claim.")
-    step: StepInput = _text("Which step.")
-    attempt: int = _text("The number of the try, as beginStep or the failStep before gave it; from 1.")
-    trouble: TroubleInput = _text("What went wrong.")
-    seconds: float | None = _text("How long the try took.", None)
-    usage: JSON | None = _text("Tokens by name.", None)
-    model: str | None = _text("The model that was asked, if one was.", None)
-    by: str | None = _text(_BY, None)
+    claim: ClaimInput = described("Your claim.")
+    step: StepInput = described("Which step.")
+    attempt: int = described("The number of the try, as beginStep or the failStep before gave it; from 1.")
+    trouble: TroubleInput = described("What went wrong.")
+    seconds: float | None = described("How long the try took.", None)
+    usage: JSON | None = described("Tokens by name.", None)
+    model: str | None = described("The model that was asked, if one was.", None)
+    by: str | None = described(_BY, None)
 
 
 @strawberry.input(description="A question of a run.")
 class AskQuestionInput:
     """A question of a run."""
 
-    claim: ClaimInput = _text("Your claim.")
-    place: str = _text("Where it stands in the run, as a step does.")
-    question: str = _text("The words.")
-    owner: str | None = _text("Whose answer it is; the run's owner when left out.", None)
-    choices: list[str] | None = _text("The answer is one of these; left out, it is free.", None)
-    deadline_seconds: float | None = _text("How long it is waited for; a day.", 86_400.0)
-    on_timeout: OnTimeout | None = _text("What then.", OnTimeout.HOLD)
-    context: JSON | None = _text("What whoever answers should see.", None)
-    by: str | None = _text(_BY, None)
+    claim: ClaimInput = described("Your claim.")
+    place: str = described("Where it stands in the run, as a step does.")
+    question: str = described("The words.")
+    owner: str | None = described("Whose answer it is; the run's owner when left out.", None)
+    choices: list[str] | None = described("The answer is one of these; left out, it is free.", None)
+    deadline_seconds: float | None = described("How long it is waited for; a day.", 86_400.0)
+    on_timeout: OnTimeout | None = described("What then.", OnTimeout.HOLD)
+    context: JSON | None = described("What whoever answers should see.", None)
+    by: str | None = described(_BY, None)
 
 
 @strawberry.input(description="How a run ended.")
 class FinishRunInput:
     """How a run ended."""
 
-    claim: ClaimInput = _text("Your claim.")
-    output: JSON | None = _text("What it returned.", None)
-    trouble: TroubleInput | None = _text("Or why it cannot go on: it is escalated or refused, by the class.", None)
-    by: str | None = _text(_BY, None)
+    claim: ClaimInput = described("Your claim.")
+    output: JSON | None = described("What it returned.", None)
+    trouble: TroubleInput | None = described("Or why it cannot go on: it is escalated or refused, by the class.", None)
+    by: str | None = described(_BY, None)
 
 
 @strawberry.type(description="A claim of a run.")

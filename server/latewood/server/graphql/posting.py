@@ -27,7 +27,7 @@ from latewood.memory.handing import (
     received_of,
 )
 from latewood.memory.messages import messages_of
-from latewood.server.graphql.arguments import InSpace
+from latewood.server.graphql.arguments import InSpace, described
 from latewood.server.graphql.context import Info
 from latewood.server.graphql.messages import Channel, DeadLetter, Group, Message
 from latewood.server.graphql.scalars import BigInt, describe
@@ -42,12 +42,6 @@ describe(
 )
 
 
-def _text(description: str, default: Any = strawberry.UNSET) -> Any:
-    if default is strawberry.UNSET:
-        return strawberry.field(description=description)
-    return strawberry.field(default=default, description=description)
-
-
 _BY = "Who says so, such as agent:planner; required unless the server was given one."
 _HOLD = "As receive gave it."
 
@@ -56,141 +50,143 @@ _HOLD = "As receive gave it."
 class PolicyRuleInput:
     """What is done about one class of trouble."""
 
-    fault: FaultClass = _text("The class.")
-    tries: int = _text("In all, the first one counted; of LOST_WORKER how many consumers a message may lose.")
-    then: Action = _text("What is done when they are used up.", Action.ESCALATE)
-    first_seconds: float = _text("Before the second try; each later wait is twice as long.", 0.5)
-    longest_seconds: float = _text("The longest wait.", 60.0)
+    fault: FaultClass = described("The class.")
+    tries: int = described("In all, the first one counted; of LOST_WORKER how many consumers a message may lose.")
+    then: Action = described("What is done when they are used up.", Action.ESCALATE)
+    first_seconds: float = described("Before the second try; each later wait is twice as long.", 0.5)
+    longest_seconds: float = described("The longest wait.", 60.0)
 
 
 @strawberry.input(description="A channel that is to be made, or changed: what is left out stays as it is.")
 class RegisterChannelInput:
     """A channel that is to be made or changed."""
 
-    name: str = _text("Its name.")
-    schema: JSON | None = _text("JSON Schema 2020-12 that the data of each message must fit.", None)
-    owner: str | None = _text("Who is asked when a message cannot be settled, such as human:ada.", None)
-    pending_max: BigInt | None = _text("Most messages that wait for one group; more are refused.", None)
-    bytes_max: BigInt | None = _text("Most bytes that those carry.", None)
-    policy: list[PolicyRuleInput] | None = _text("What differs from the usual, by class of trouble.", None)
-    policy_version: str | None = _text("A name for that policy; needed with it.", None)
-    by: str | None = _text(_BY, None)
+    name: str = described("Its name.")
+    schema: JSON | None = described("JSON Schema 2020-12 that the data of each message must fit.", None)
+    owner: str | None = described("Who is asked when a message cannot be settled, such as human:ada.", None)
+    pending_max: BigInt | None = described("Most messages that wait for one group; more are refused.", None)
+    bytes_max: BigInt | None = described("Most bytes that those carry.", None)
+    policy: list[PolicyRuleInput] | None = described("What differs from the usual, by class of trouble.", None)
+    policy_version: str | None = described("A name for that policy; needed with it.", None)
+    by: str | None = described(_BY, None)
 
 
 @strawberry.input(description="Consumers that are to share a channel's messages.")
 class SubscribeGroupInput:
     """A group of consumers."""
 
-    channel: str = _text("The channel's name.")
-    group: str = _text("The group's name; it gets every message from here on.")
-    by: str | None = _text(_BY, None)
+    channel: str = described("The channel's name.")
+    group: str = described("The group's name; it gets every message from here on.")
+    by: str | None = described(_BY, None)
 
 
 @strawberry.input(description="Rules by which messages of a channel go elsewhere.")
 class RouteChannelInput:
     """Rules of a channel."""
 
-    channel: str = _text("The channel's name.")
-    rules: list[JSON] = _text(
+    channel: str = described("The channel's name.")
+    rules: list[JSON] = described(
         "The first that fits counts: {name, when: [{path: $.confidence, op: <, value: 0.7}], to}; empty, none holds."
     )
-    by: str | None = _text(_BY, None)
+    by: str | None = described(_BY, None)
 
 
 @strawberry.input(description="A message that is to be handed over.")
 class PublishInput:
     """A message."""
 
-    channel: str = _text("The channel's name.")
-    data: JSON | None = _text("What it says, at most 256,000 bytes; it must fit the channel's schema.", None)
-    handing_on: str | None = _text(
+    channel: str = described("The channel's name.")
+    data: JSON | None = described("What it says, at most 256,000 bytes; it must fit the channel's schema.", None)
+    handing_on: str | None = described(
         "The hold of the message that it follows from, which is acked in the same unit.", None
     )
-    type: str | None = _text("Of the event, such as order.placed; left out, the channel's name.", None)
-    source: str | None = _text("Who or what it comes from; left out, the actor.", None)
-    event_id: str | None = _text("The event's own id: with it, source and id are the idempotency key.", None)
-    subject: str | None = _text("What it is about.", None)
-    time: datetime | None = _text("When it happened; left out, now.", None)
-    extensions: JSON | None = _text("Further attributes of the event, an object.", None)
-    ordering_key: str | None = _text("Messages of one key are handed out one after another.", None)
-    priority: int = _text("0 to 9; higher ones are handed out first.", 0)
-    delay_seconds: float = _text("For how long nobody gets it.", 0.0)
-    expires_seconds: float | None = _text("After how long it becomes a dead letter.", None)
-    caused_by: list[str] | None = _text("Ids or keys of the run, decision, fact or message that it follows from.", None)
-    idempotency_key: str | None = _text("The same key and data are kept once; other data are refused.", None)
-    by: str | None = _text(_BY, None)
-    session: str | None = _text("In which session.", None)
+    type: str | None = described("Of the event, such as order.placed; left out, the channel's name.", None)
+    source: str | None = described("Who or what it comes from; left out, the actor.", None)
+    event_id: str | None = described("The event's own id: with it, source and id are the idempotency key.", None)
+    subject: str | None = described("What it is about.", None)
+    time: datetime | None = described("When it happened; left out, now.", None)
+    extensions: JSON | None = described("Further attributes of the event, an object.", None)
+    ordering_key: str | None = described("Messages of one key are handed out one after another.", None)
+    priority: int = described("0 to 9; higher ones are handed out first.", 0)
+    delay_seconds: float = described("For how long nobody gets it.", 0.0)
+    expires_seconds: float | None = described("After how long it becomes a dead letter.", None)
+    caused_by: list[str] | None = described(
+        "Ids or keys of the run, decision, fact or message that it follows from.", None
+    )
+    idempotency_key: str | None = described("The same key and data are kept once; other data are refused.", None)
+    by: str | None = described(_BY, None)
+    session: str | None = described("In which session.", None)
 
 
 @strawberry.input(description="Who wants messages, and for how long.")
 class ReceiveInput:
     """Who wants messages."""
 
-    channel: str = _text("The channel's name.")
-    group: str = _text("The group's name.", "default")
-    most: int = _text("How many at most, 1 to 1,000.", 1)
-    wait_seconds: float = _text(f"How long to wait for one, 0 to {REMOTE_WAIT_S_MAX:g}.", 0.0)
-    lease_seconds: float = _text(f"How long each is yours, up to {LEASE_S_MAX:,.0f}.", LEASE_S)
-    consumer: str | None = _text("A name of your own, kept with each try; left out, the actor.", None)
-    by: str | None = _text(_BY, None)
+    channel: str = described("The channel's name.")
+    group: str = described("The group's name.", "default")
+    most: int = described("How many at most, 1 to 1,000.", 1)
+    wait_seconds: float = described(f"How long to wait for one, 0 to {REMOTE_WAIT_S_MAX:g}.", 0.0)
+    lease_seconds: float = described(f"How long each is yours, up to {LEASE_S_MAX:,.0f}.", LEASE_S)
+    consumer: str | None = described("A name of your own, kept with each try; left out, the actor.", None)
+    by: str | None = described(_BY, None)
 
 
 @strawberry.input(description="A message that is done with.")
 class AckInput:
     """A message that is done with."""
 
-    hold: str = _text(_HOLD)
-    led_to: list[str] | None = _text("Ids of decisions or messages that followed from it.", None)
-    by: str | None = _text(_BY, None)
+    hold: str = described(_HOLD)
+    led_to: list[str] | None = described("Ids of decisions or messages that followed from it.", None)
+    by: str | None = described(_BY, None)
 
 
 @strawberry.input(description="A try at a message that failed.")
 class NackInput:
     """A try that failed."""
 
-    hold: str = _text(_HOLD)
-    fault: FaultClass = _text("The class of the trouble; how often it is tried again goes by it.")
-    message: str = _text("The trouble, in words.")
-    retry_after_seconds: float | None = _text("How long the other side asked to be left alone.", None)
-    trace: str | None = _text("Where it went wrong; kept with the dead letter.", None)
-    by: str | None = _text(_BY, None)
+    hold: str = described(_HOLD)
+    fault: FaultClass = described("The class of the trouble; how often it is tried again goes by it.")
+    message: str = described("The trouble, in words.")
+    retry_after_seconds: float | None = described("How long the other side asked to be left alone.", None)
+    trace: str | None = described("Where it went wrong; kept with the dead letter.", None)
+    by: str | None = described(_BY, None)
 
 
 @strawberry.input(description="A message that is to be kept longer.")
 class HeartbeatInput:
     """A message that is to be kept longer."""
 
-    hold: str = _text(_HOLD)
-    lease_seconds: float = _text("For how long from now.", LEASE_S)
-    by: str | None = _text(_BY, None)
+    hold: str = described(_HOLD)
+    lease_seconds: float = described("For how long from now.", LEASE_S)
+    by: str | None = described(_BY, None)
 
 
 @strawberry.input(description="Messages that others may have at once.")
 class HandBackInput:
     """Messages that others may have."""
 
-    holds: list[str] = _text("As receive gave them.")
-    by: str | None = _text(_BY, None)
+    holds: list[str] = described("As receive gave them.")
+    by: str | None = described(_BY, None)
 
 
 @strawberry.input(description="A dead letter whose message is to be handed out again.")
 class RedriveInput:
     """A dead letter that is tried again."""
 
-    dead_letter: str = _text("Its id or key.")
-    by: str | None = _text(_BY, None)
+    dead_letter: str = described("Its id or key.")
+    by: str | None = described(_BY, None)
 
 
 @strawberry.input(description="Which part of the past a group is to have once more.")
 class ReplayInput:
     """A part of the past."""
 
-    channel: str = _text("The channel's name.")
-    since: datetime = _text("From when on they were recorded.")
-    until: datetime | None = _text("Up to when; left out, now.", None)
-    group: str = _text("The group's name.", "default")
-    idempotency_key: str | None = _text("With until, a replay that was cut short goes on.", None)
-    by: str | None = _text(_BY, None)
+    channel: str = described("The channel's name.")
+    since: datetime = described("From when on they were recorded.")
+    until: datetime | None = described("Up to when; left out, now.", None)
+    group: str = described("The group's name.", "default")
+    idempotency_key: str | None = described("With until, a replay that was cut short goes on.", None)
+    by: str | None = described(_BY, None)
 
 
 @strawberry.type(description="A channel as it is now.")

@@ -18,7 +18,7 @@ from latewood.graph_schema.clock import Micros, from_micros
 from latewood.graph_schema.errors import NotFoundError
 from latewood.graph_schema.values import Json
 from latewood.memory.runs import book_of, runs_of
-from latewood.server.graphql.arguments import After, First, InSpace
+from latewood.server.graphql.arguments import After, First, InSpace, described
 from latewood.server.graphql.connections import Connection, Paged, read_pages
 from latewood.server.graphql.context import Info
 from latewood.server.graphql.scalars import BigInt, describe
@@ -403,46 +403,40 @@ class RunQuery:
         return found
 
 
-def _text(description: str, default: Any = strawberry.UNSET) -> Any:
-    if default is strawberry.UNSET:
-        return strawberry.field(description=description)
-    return strawberry.field(default=default, description=description)
-
-
 @strawberry.input(description="The answer to a run's question.")
 class AnswerQuestionInput:
     """An answer."""
 
-    question: str = _text("The question: its id, or RUN/PLACE.")
-    answer: JSON = _text("One of its choices, or your own words.")
-    by: str | None = _text("Who answers, such as human:ada.", None)
+    question: str = described("The question: its id, or RUN/PLACE.")
+    answer: JSON = described("One of its choices, or your own words.")
+    by: str | None = described("Who answers, such as human:ada.", None)
 
 
 @strawberry.input(description="A run that is to end.")
 class CancelRunInput:
     """A run that is to end."""
 
-    run: str = _text("Its id or key.")
-    reason: str | None = _text("Why; it is kept with the run.", None)
-    by: str | None = _text("Who wants it, such as human:ada.", None)
+    run: str = described("Its id or key.")
+    reason: str | None = described("Why; it is kept with the run.", None)
+    by: str | None = described("Who wants it, such as human:ada.", None)
 
 
 @strawberry.input(description="An escalated or refused run that is to go on.")
 class ResumeRunInput:
     """A run that is to go on."""
 
-    run: str = _text("Its id or key.")
-    version: str | None = _text("Of the workflow, from here on; left out, the one that it began with.", None)
-    by: str | None = _text("Who wants it, such as human:ada.", None)
+    run: str = described("Its id or key.")
+    version: str | None = described("Of the workflow, from here on; left out, the one that it began with.", None)
+    by: str | None = described("Who wants it, such as human:ada.", None)
 
 
 @strawberry.input(description="A run whose beginning another one takes over.")
 class ForkRunInput:
     """A run to begin another one from."""
 
-    run: str = _text("Its id or key.")
-    place: str = _text("The first step that is run again, such as 3.")
-    by: str | None = _text("Who wants it, such as human:ada.", None)
+    run: str = described("Its id or key.")
+    place: str = described("The first step that is run again, such as 3.")
+    by: str | None = described("Who wants it, such as human:ada.", None)
 
 
 @strawberry.type

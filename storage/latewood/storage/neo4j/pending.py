@@ -15,8 +15,8 @@ from latewood.storage.building import value_of
 from latewood.storage.neo4j.keys import FactRef, KeyImage
 from latewood.storage.neo4j.names import labels_of, relation_type, space_label, spaced, vector_label
 from latewood.storage.neo4j.vectors import numbers_of
-from latewood.storage.reference_space import texts_in
 from latewood.storage.rows import NodeRow
+from latewood.storage.searching import texts_in
 
 __all__ = ["Pending", "Rows", "born"]
 

@@ -8,7 +8,7 @@ none.
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
-from typing import Any, Final
+from typing import Any
 
 from latewood.graph_schema.clock import Micros
 from latewood.graph_schema.commands import Unit
@@ -17,6 +17,7 @@ from latewood.graph_schema.ids import normal_id
 from latewood.storage.deriving import Row
 from latewood.storage.neo4j.database import Query
 from latewood.storage.queries import load_queries
+from latewood.storage.queue_drift import STRAYS_MAX, by_message, drift
 from latewood.storage.queueing import (
     PRIORITY_MAX,
     Lane,
@@ -25,7 +26,6 @@ from latewood.storage.queueing import (
     changes_of,
     check_hold,
     check_room,
-    derive,
 )
 from latewood.storage.rebuilding import Findings
 from latewood.storage.rows import SpaceRow
@@ -42,7 +42,6 @@ __all__ = [
     "rows_at",
 ]
 
-_STRAYS_MAX: Final = 1_000
 _Place = tuple[str, str]
 
 
@@ -236,30 +235,10 @@ def compare(
     query: Query, n: int, space: SpaceRow, found: Findings, rows: Iterable[Row], *, repair: bool
 ) -> None:  # fmt: skip
     """Hold the rows of the messages that *rows* are about against what the ledger says, and repair what differs."""
-    about: dict[str, list[Row]] = {}
-    for row in rows:
-        if row.ledger == "execution":
-            about.setdefault(row.event.subject, []).append(row)
-    stored = {(row.group, row.message): row for row in _rows_of(query, n, list(about))}
-    wanted: dict[_Place, Queued] = {}
-    for own in about.values():
-        ordered = sorted(own, key=lambda row: row.seq)
-        wanted |= derive(space.secret, ((row.seq, row.event) for row in ordered))
-    unsure = {subject for subject, own in about.items() if any(row.erased for row in own)}
-    change = QueueChange(again=True)
-    for place in {**stored, **wanted}:
-        found.compared += 1
-        mine, theirs = stored.get(place), wanted.get(place)
-        if mine is not None and theirs is not None and (place[1] in unsure or mine.stated == theirs.stated):
-            continue
-        what = "missing" if mine is None else "extra" if theirs is None else "different"
-        found.add("queued", what, place[1], place[1])
-        if theirs is None:
-            change.drops[place] = None
-        elif mine is None:
-            change.puts[place] = theirs
-        elif repair:
-            query(queries()["restate"], space=n, row=_stated(n, theirs))
+    about, change = by_message(rows), QueueChange(again=True)
+    otherwise = drift(space.secret, about, _rows_of(query, n, list(about)), found, change)
+    for row in otherwise if repair else ():
+        query(queries()["restate"], space=n, row=_stated(n, row))
     if repair and change.any:
         _apply(query, n, change)
         # One that is back may be the first of its key: those behind it are blocked, and so it came as one of them.
@@ -270,7 +249,7 @@ def compare(
 def compare_strays(query: Query, n: int, found: Findings, *, repair: bool) -> None:
     """Find rows of messages that are no node, and groups that are counted wrong, and repair them."""
     change = QueueChange()
-    for group, message in query(queries()["strays"], space=n, most=_STRAYS_MAX):
+    for group, message in query(queries()["strays"], space=n, most=STRAYS_MAX):
         found.add("queued", "extra", message, message)
         change.drops[group, message] = None
     if repair and change.any:

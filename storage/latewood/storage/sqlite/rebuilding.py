@@ -33,10 +33,11 @@ from latewood.storage.queries import load_queries
 from latewood.storage.rebuilding import Findings, Place, What, next_phase, subjects_within
 from latewood.storage.receipts import receipt_from_json, receipt_to_json
 from latewood.storage.rows import SpaceRow
+from latewood.storage.searching import texts_in
 from latewood.storage.sqlite import memories, waiting
 from latewood.storage.sqlite.database import Cell, Statements
 from latewood.storage.sqlite.reading import Reading
-from latewood.storage.sqlite.records import LEDGER_NUMBER, texts_of
+from latewood.storage.sqlite.records import LEDGER_NUMBER
 
 __all__ = ["PHASES", "WORDS_MAX", "Rebuilder", "look"]
 
@@ -442,14 +443,12 @@ def _fact_words(row: Row) -> str | None:
     value = row.event.payload.get("value")
     if not isinstance(value, dict) or value["kind"] not in ("text", "json"):
         return None
-    return "\n".join(texts_of(value["data"])) or None
+    return "\n".join(texts_in(value["data"])) or None
 
 
 def _same_words(stored: str | None, wanted: str | None) -> bool:
     """Tell whether two text rows say the same: the texts of a document stand as it was handed in, or by their keys."""
-    if stored is None or wanted is None:
-        return stored is wanted
-    return stored == wanted or sorted(stored.split("\n")) == sorted(wanted.split("\n"))
+    return stored == wanted or bool(stored and wanted and sorted(stored.split("\n")) == sorted(wanted.split("\n")))
 
 
 def _key_cells(key: DerivedKey, n: int | None, stored: _StoredKey | None) -> _Cells:

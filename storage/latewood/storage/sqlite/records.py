@@ -1,9 +1,9 @@
-"""What rows of the tables mean: spaces, nodes, the words of values."""
+"""What rows of the tables mean: spaces and nodes."""
 
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from functools import lru_cache
 from typing import Final, cast
 
@@ -14,7 +14,7 @@ from latewood.storage.names import unknown_space
 from latewood.storage.rows import NodeRow, SpaceRow
 from latewood.storage.sqlite.database import Statements
 
-__all__ = ["ERASED", "LEDGER_NUMBER", "attributes_of", "find_space", "node_row", "space_row", "texts_of"]
+__all__ = ["ERASED", "LEDGER_NUMBER", "attributes_of", "find_space", "node_row", "space_row"]
 
 ERASED: Final = "null"
 """The attributes of a node whose words were erased."""
@@ -54,15 +54,3 @@ def node_row(row: Sequence[object]) -> NodeRow:
         cast("str", name), {} if erased else attributes_of(cast("str", attributes)), cast("int", recorded_at),
         cast("int", version), erased,
     )  # fmt: skip
-
-
-def texts_of(document: Json) -> Iterable[str]:
-    """Return every text inside a JSON document, in order."""
-    if isinstance(document, str):
-        yield document
-    elif isinstance(document, list):
-        for item in document:
-            yield from texts_of(item)
-    elif isinstance(document, dict):
-        for item in document.values():
-            yield from texts_of(item)

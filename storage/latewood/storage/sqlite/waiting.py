@@ -14,6 +14,7 @@ from latewood.graph_schema.events import Event
 from latewood.graph_schema.ids import id_bytes, id_text, is_id
 from latewood.storage.deriving import Row
 from latewood.storage.queries import load_queries
+from latewood.storage.queue_drift import STRAYS_MAX, by_message, drift
 from latewood.storage.queueing import (
     Lane,
     QueueChange,
@@ -21,7 +22,6 @@ from latewood.storage.queueing import (
     changes_of,
     check_hold,
     check_room,
-    derive,
 )
 from latewood.storage.rebuilding import Findings
 from latewood.storage.rows import SpaceRow
@@ -32,7 +32,6 @@ __all__ = ["QueueWriter", "add_queue", "compare", "compare_strays", "held_row", 
 _READY: Final = 0
 _LATER: Final = 1
 _BLOCKED: Final = 2
-_STRAYS_MAX: Final = 1_000
 
 
 @cache
@@ -154,35 +153,12 @@ def _put(db: Statements, n: int, row: Queued) -> None:
 def compare(db: Statements, n: int, space: SpaceRow, found: Findings, rows: Iterable[Row], ids: Iterable[str],
             *, repair: bool) -> None:  # fmt: skip
     """Hold the rows of the messages *ids* against what the ledger's *rows* say of them, and repair what differs."""
-    about: dict[str, list[Row]] = {}
-    for row in rows:
-        if row.ledger == "execution":
-            about.setdefault(row.event.subject, []).append(row)
-    listed = json.dumps([one.replace("-", "") for one in ids])
-    stored: dict[tuple[str, str], Queued] = {}
-    for cells in db.execute(sql()["rows_of_messages"], (n, listed)).fetchall():
-        one = queue_row(cells)
-        stored[one.group, one.message] = one
-    wanted: dict[tuple[str, str], Queued] = {}
-    for own in about.values():
-        ordered = sorted(own, key=lambda row: row.seq)
-        wanted |= derive(space.secret, ((row.seq, row.event) for row in ordered))
-    unsure = {subject for subject, own in about.items() if any(row.erased for row in own)}
-    change = QueueChange()
-    for place in {**stored, **wanted}:
-        found.compared += 1
-        mine, theirs = stored.get(place), wanted.get(place)
-        if mine is not None and theirs is not None and (place[1] in unsure or mine.stated == theirs.stated):
-            continue
-        what = "missing" if mine is None else "extra" if theirs is None else "different"
-        found.add("queued", what, place[1], place[1])
-        if theirs is None:
-            change.drops[place] = None
-        elif mine is None:
-            change.puts[place] = theirs
-        elif repair:
-            cells = (theirs.seq, theirs.priority, theirs.ordering, theirs.size, theirs.ready_at, theirs.failures)
-            db.execute(sql()["restate"], (n, raw_id(place[0]), raw_id(place[1]), *cells))
+    listed, change = json.dumps([one.replace("-", "") for one in ids]), QueueChange()
+    stored = [queue_row(cells) for cells in db.execute(sql()["rows_of_messages"], (n, listed)).fetchall()]
+    for row in drift(space.secret, by_message(rows), stored, found, change):
+        if repair:
+            said = (row.seq, row.priority, row.ordering, row.size, row.ready_at, row.failures)
+            db.execute(sql()["restate"], (n, raw_id(row.group), raw_id(row.message), *said))
     if repair and change.any:
         _apply(db, n, change)
         for row in change.puts.values():
@@ -192,7 +168,7 @@ def compare(db: Statements, n: int, space: SpaceRow, found: Findings, rows: Iter
 
 def compare_strays(db: Statements, n: int, found: Findings, *, repair: bool) -> None:
     """Find rows of messages that are no node, and groups that are counted wrong, and repair them."""
-    strays = db.execute(sql()["strays"], (n, _STRAYS_MAX)).fetchall()
+    strays = db.execute(sql()["strays"], (n, STRAYS_MAX)).fetchall()
     change = QueueChange()
     for grp, message in strays:
         one = id_text(cast("bytes", message))

@@ -28,13 +28,13 @@ from latewood.storage.plans import Plan, predicate_of, receipt_of, recorded_time
 from latewood.storage.port import Committed
 from latewood.storage.receipts import receipt_from_json, receipt_to_json
 from latewood.storage.rows import FactRow, Known, NodeRow
-from latewood.storage.searching import unit_vectors
+from latewood.storage.searching import texts_in, unit_vectors
 from latewood.storage.settling import KeyChange, KeyState, claim_class, not_held, open_end, origin_hash, settle_key
 from latewood.storage.sqlite import erasing, leases, memories
 from latewood.storage.sqlite.batch import Batch
 from latewood.storage.sqlite.cache import Cache, CachedLedger, CachedSpace
 from latewood.storage.sqlite.database import Database
-from latewood.storage.sqlite.records import ERASED, LEDGER_NUMBER, find_space, node_row, texts_of
+from latewood.storage.sqlite.records import ERASED, LEDGER_NUMBER, find_space, node_row
 from latewood.storage.sqlite.stretches import SqliteRows, apply_repair, holder_of_key
 from latewood.storage.sqlite.waiting import QueueWriter
 
@@ -448,7 +448,7 @@ class GroupWriter:
         self._db.later(self._sql["insert_claim"], bindings)
         value = event.payload.get("value")
         if isinstance(value, dict) and value["kind"] in ("text", "json"):
-            words = "\n".join(texts_of(value["data"]))
+            words = "\n".join(texts_in(value["data"]))
             if words:
                 self._text(space, claim.fact, words)
 
