@@ -1,7 +1,7 @@
 """Durable steps a second: Latewood, DBOS and LangGraph on SQLite, beside bare commits of the same rows.
 
     uv run python bench/execution.py                                          # without the others
-    uv run --with dbos --with langgraph --with langgraph-checkpoint-sqlite python bench/execution.py
+    uv run --group bench python bench/execution.py
     uv run python bench/execution.py --long                                   # 10, 1,000 and 10,000 steps in one run
 
 Prints one JSON object as its last line. Ratios are within one run of the script: a disk is noisy and other engines share
