@@ -68,17 +68,24 @@ class Clue:
 
 @dataclass(slots=True)
 class Candidate:
-    """A memory that some signal found, while its clues come together."""
+    """A memory that some signal found, while its clues come together.
+
+    Attributes:
+        score: the sum of what its clues bring.
+    """
 
     fact: str
     subject: str
     valid_from: Micros
+    score: float = 0.0
     clues: dict[Signal, Clue] = field(default_factory=dict[Signal, Clue])
 
-    @property
-    def score(self) -> float:
-        """The sum of what its clues bring."""
-        return sum(clue.share for clue in self.clues.values())
+    def take(self, clue: Clue) -> None:
+        """Keep a clue, unless one of the same signal brings as much."""
+        old = self.clues.get(clue.signal)
+        if old is None or clue.share > old.share:
+            self.score += clue.share if old is None else clue.share - old.share
+            self.clues[clue.signal] = clue
 
     @property
     def order(self) -> tuple[float, int, str]:
@@ -108,11 +115,11 @@ class Fusion:
         self.found: dict[str, Candidate] = {}
         self._weights = {signal: 0.0 if signal in without else weight for signal, weight in WEIGHTS.items()}
 
-    def _add(self, candidate: Candidate, clue: Clue) -> None:
-        kept = self.found.setdefault(candidate.fact, candidate)
-        old = kept.clues.get(clue.signal)
-        if old is None or clue.share > old.share:
-            kept.clues[clue.signal] = clue
+    def _add(self, match: Match, clue: Clue) -> None:
+        kept = self.found.get(match.fact)
+        if kept is None:
+            kept = self.found[match.fact] = Candidate(match.fact, match.subject, match.valid_from)
+        kept.take(clue)
 
     def rank(self, signal: Signal, matches: Sequence[Match]) -> None:
         """Take a list of words or of vectors, best first."""
@@ -120,8 +127,7 @@ class Fusion:
             return
         relative = relative_to_last(matches) if signal is Signal.VECTORS else relative_to_best(matches)
         for rank, (one, part) in enumerate(zip(matches, relative, strict=True), 1):
-            clue = Clue(signal, self._weights[signal] * part, rank, one.score)
-            self._add(Candidate(one.fact, one.subject, one.valid_from), clue)
+            self._add(one, Clue(signal, self._weights[signal] * part, rank, one.score))
 
     def best(self, count: int) -> list[Candidate]:
         """Return the best so far, in order."""
@@ -135,7 +141,7 @@ class Fusion:
         for via, one in links:
             share = self._weights[signal] * scores[via] * one.score
             if via != one.fact and share > 0:
-                self._add(Candidate(one.fact, one.subject, one.valid_from), Clue(signal, share, via=via))
+                self._add(one, Clue(signal, share, via=via))
 
     def lift_subjects(self, seeds: Sequence[Candidate]) -> None:
         """Lift every memory of a subject, a session among them, by a share of its best *seed*."""
@@ -145,9 +151,9 @@ class Fusion:
         for one in self.found.values():
             top = tops.get(one.subject, 0.0)
             if share := self._weights[Signal.SUBJECT] * top:
-                one.clues[Signal.SUBJECT] = Clue(Signal.SUBJECT, share)
+                one.take(Clue(Signal.SUBJECT, share))
 
     def lift(self, signal: Signal, candidate: Candidate) -> None:
         """Lift one memory for what the question names."""
         if share := self._weights[signal]:
-            candidate.clues[signal] = Clue(signal, share)
+            candidate.take(Clue(signal, share))

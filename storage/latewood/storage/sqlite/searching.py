@@ -54,10 +54,12 @@ _LAST: Final = 2**62
 T = TypeVar("T")
 
 
-def _parts(ranking: Iterator[tuple[int, float]]) -> Iterator[list[tuple[int, float]]]:
-    looked_at = itertools.islice(ranking, LOOKED_AT_MAX)
-    while part := list(itertools.islice(looked_at, _PART)):
+def _parts(ranking: Iterator[tuple[int, float]], first: int) -> Iterator[list[tuple[int, float]]]:
+    # Most of what is ranked holds: the first part is hardly larger than what is asked for.
+    looked_at, size = itertools.islice(ranking, LOOKED_AT_MAX), min(first + first // 8 + 8, _PART)
+    while part := list(itertools.islice(looked_at, size)):
         yield part
+        size = _PART
 
 
 def _held(
@@ -68,7 +70,7 @@ def _held(
     items: list[Match] = []
     hidden = 0
     states = sql()["states"].replace("{holder}", HOLDER.format(key="m.k")).replace("{filters}", filters or "true")
-    for part in _parts(ranking):
+    for part in _parts(ranking, first):
         bindings = {**bindings, "rows": json.dumps([e for e, _ in part])}
         found = {cast("int", row[0]): row for row in reading.db.execute(states, bindings)}
         for e, score in part:
@@ -142,21 +144,21 @@ def _around(reading: Reading, facts: Sequence[str], each_side: int, at: AsOf) ->
     check_around(each_side)
     check_count(len(facts))
     valid_at, known_at = reading.instants(at)
-    holder = HOLDER.format(key="m.k")
-    sides = [sql()[name].replace("{holder}", holder) for name in ("before", "after")]
-    listed = hex_list(dict.fromkeys(facts))
-    found: dict[str, tuple[Match, ...]] = {}
-    for raw, e, subject, predicate, valid_from, recorded_at in reading.db.execute(
-        sql()["line_places"], (reading.n, listed, known_at)
-    ).fetchall():
-        bindings = {
-            "e": e, "subject": subject, "predicate": predicate, "valid_from": valid_from, "recorded_at": recorded_at,
-            "t": valid_at, "r": known_at, "most": AROUND_LOOKED_AT_MAX, "each_side": each_side,
-        }  # fmt: skip
-        found[id_text(cast("bytes", raw))] = tuple(
-            _match(row, 1 / n) for side in sides for n, row in enumerate(reading.db.execute(side, bindings), 1)
-        )
-    return found
+    bindings: dict[str, object] = {
+        "facts": hex_list(dict.fromkeys(facts)), "space": reading.n, "t": valid_at, "r": known_at,
+        "most": AROUND_LOOKED_AT_MAX, "each_side": each_side,
+    }  # fmt: skip
+    query = sql()["beside"].replace("{holder}", HOLDER.format(key="m.k"))
+    sides: dict[str, tuple[list[int], list[int]]] = {
+        id_text(cast("bytes", raw)): (json.loads(cast("str", before)), json.loads(cast("str", after)))
+        for raw, before, after in reading.db.execute(query, bindings)
+    }
+    near = {e for pair in sides.values() for side in pair for e in side}
+    rows = {cast("int", row[0]): row[1:] for row in reading.db.execute(sql()["memory_rows"], (json.dumps(list(near)),))}
+    return {
+        fact: tuple(_match(rows[e], 1 / n) for side in pair for n, e in enumerate(side, 1))
+        for fact, pair in sides.items()
+    }
 
 
 def _unembedded(reading: Reading, generation: str, after: str | None, limit: int) -> Page[tuple[str, str]]:

@@ -92,38 +92,40 @@ select f.id, m.e from json_each(?2) i
 cross join event f on f.id = unhex(i.value) and f.space = ?1
 cross join memory m on m.e = f.e;
 
--- name: line_places
--- Where memories (a JSON list of hex) stand in time.
-select f.id, m.e, m.subject, m.predicate, m.valid_from, m.recorded_at from json_each(?2) i
-cross join event f on f.id = unhex(i.value) and f.space = ?1
-cross join memory m on m.e = f.e
-where m.recorded_at <= ?3;
-
 -- name: states
 -- Which of some memories (a JSON list of rows) hold at (t, r), of those that were known then and are in a scope.
 select m.e, f.id, f.subject, m.valid_from, m.e = {holder}
 from json_each(:rows) i cross join memory m on m.e = i.value cross join event f on f.e = m.e
 where m.recorded_at <= :r and {filters};
 
--- name: before
--- Memories of a line before a place, nearest first, that hold at (t, r).
-select f.id, f.subject, m.valid_from from (
-  select * from memory
-  where subject = :subject and predicate = :predicate and recorded_at <= :r
-    and (valid_from, recorded_at, e) < (:valid_from, :recorded_at, :e)
-  order by valid_from desc, recorded_at desc, e desc limit :most) m
-cross join event f on f.e = m.e
-where m.e = {holder} limit :each_side;
+-- name: beside
+-- Two JSON lists of rows for each of some memories (a JSON list of hex): before and after it, nearest first, held at (t, r).
+select f.id, (
+  select json_group_array(near.e) from (
+    select m.e from (
+      select * from memory
+      where subject = own.subject and predicate = own.predicate and recorded_at <= :r
+        and (valid_from, recorded_at, e) < (own.valid_from, own.recorded_at, own.e)
+      order by valid_from desc, recorded_at desc, e desc limit :most) m
+    where m.e = {holder} limit :each_side) near
+), (
+  select json_group_array(near.e) from (
+    select m.e from (
+      select * from memory
+      where subject = own.subject and predicate = own.predicate and recorded_at <= :r
+        and (valid_from, recorded_at, e) > (own.valid_from, own.recorded_at, own.e)
+      order by valid_from, recorded_at, e limit :most) m
+    where m.e = {holder} limit :each_side) near
+)
+from json_each(:facts) i
+cross join event f on f.id = unhex(i.value) and f.space = :space
+cross join memory own on own.e = f.e
+where own.recorded_at <= :r;
 
--- name: after
--- The same after a place.
-select f.id, f.subject, m.valid_from from (
-  select * from memory
-  where subject = :subject and predicate = :predicate and recorded_at <= :r
-    and (valid_from, recorded_at, e) > (:valid_from, :recorded_at, :e)
-  order by valid_from, recorded_at, e limit :most) m
-cross join event f on f.e = m.e
-where m.e = {holder} limit :each_side;
+-- name: memory_rows
+-- Memories by their rows (a JSON list).
+select m.e, f.id, f.subject, m.valid_from
+from json_each(?) i cross join memory m on m.e = i.value cross join event f on f.e = m.e;
 
 -- name: matches
 -- Memories that have words, best first. {table} is the text table of the space, {filters} are those of the scope.
