@@ -1,12 +1,15 @@
 """Durable steps a second: Latewood, DBOS and LangGraph on SQLite, beside bare commits of the same rows.
 
-    uv run python bench/execution.py                                          # without the others
-    uv run --group bench python bench/execution.py
-    uv run python bench/execution.py --long                                   # 10, 1,000 and 10,000 steps in one run
+    uv run --group bench python bench/execution.py --json
+    uv run python bench/execution.py                        # without the others
+    uv run python bench/execution.py --long                 # 10, 1,000 and 10,000 steps in one run
+    uv run python bench/execution.py --db bolt://...        # Neo4j too
 
 Prints one JSON object as its last line. Ratios are within one run of the script: a disk is noisy and other engines share
 it. Every engine here is asked to have each step on the disk before the next begins: Latewood with ``synchronous=FULL`` in
-WAL, DBOS as it opens SQLite by itself, LangGraph with ``durability="sync"`` over sqlite3's defaults.
+WAL, DBOS as it opens SQLite by itself, LangGraph with ``durability="sync"`` over sqlite3's defaults; bare commits are
+synced like Latewood's. A worker is killed by SIGKILL in the middle of a run: ``killed`` says how long it took until
+another one did the next step, how many steps were lost, and how many were called twice (the one that was going on).
 """
 
 from __future__ import annotations
@@ -14,7 +17,10 @@ from __future__ import annotations
 import argparse
 import asyncio
 import json
+import signal
 import statistics
+import subprocess
+import sys
 import tempfile
 import time
 from collections.abc import Callable
@@ -31,6 +37,8 @@ from latewood.memory.runs import runs_of, worker_of
 
 STEPS = 10
 AT_ONCE = 8
+LEASE_S = 2.0
+OUR_SYNC = "synchronous=FULL, WAL"
 
 
 @step()
@@ -121,6 +129,66 @@ async def latewood(url: str, flows: int) -> dict[str, float]:
     return {"sequential": round(sequential, 1), "concurrent": round(concurrent, 1)}
 
 
+@step()
+async def slow(path: str, number: int) -> int:
+    """Write down that it was called, outside of the store, and take a while."""
+    with Path(path).open("ab", buffering=0) as file:  # noqa: ASYNC230 - one short line
+        file.write(f"{number}\n".encode())
+    await asyncio.sleep(0.02)
+    return number
+
+
+@workflow()
+async def slowly(path: str, steps: int) -> int:
+    for number in range(steps):
+        await slow(path, number)
+    return steps
+
+
+async def until(done: Callable[[], bool]) -> None:
+    """Look until *done*: what happens in another process sets no event here."""
+    while not done():  # noqa: ASYNC110 - as said
+        await asyncio.sleep(0.005)
+
+
+async def takeover(url: str, effects: Path, steps: int = 60) -> dict[str, Any]:
+    """Kill -9 a worker in the middle of a run; measure until another one does the next step, and count what was lost."""
+    async with Memory.open(url, by="agent:bench", embedder="none") as memory:
+        # Started by hand, so that the run is there however early the process dies.
+        run = await runs_of(memory).start(slowly, str(effects), steps)
+        child = await asyncio.create_subprocess_exec(
+            sys.executable, __file__, "--worker", url, stdout=subprocess.DEVNULL
+        )
+
+        def calls() -> list[str]:
+            return effects.read_text().splitlines() if effects.exists() else []
+
+        await until(lambda: len(calls()) >= steps // 3)
+        async with worker_of(memory, slowly, lease_s=LEASE_S, poll_s=0.1):
+            child.send_signal(signal.SIGKILL)
+            killed = time.perf_counter()
+            await child.wait()
+            before = len(calls())
+            await until(lambda: len(calls()) > before)
+            took = time.perf_counter() - killed
+            while not (done := await runs_of(memory).run(run.id)).ended:  # noqa: ASYNC110 - as above
+                await asyncio.sleep(0.02)
+    numbers = calls()
+    return {
+        "lease_s": LEASE_S, "takeover_s": round(took, 2), "steps": steps, "status": str(done.status),
+        "lost": steps - len(set(numbers)), "called_again": len(numbers) - len(set(numbers)),
+    }  # fmt: skip
+
+
+async def work(url: str) -> None:
+    """Be a worker until somebody kills this process."""
+    async with (
+        Memory.open(url, by="agent:lost", embedder="none") as memory,
+        worker_of(memory, slowly, lease_s=LEASE_S, poll_s=0.05),
+    ):
+        await asyncio.sleep(600)
+
+
 async def long_runs(url: str) -> dict[str, Any]:
     """Milliseconds a step at the end of longer and longer runs, each beside short runs of the same time of day."""
     ms: dict[str, Any] = {}
@@ -208,37 +276,49 @@ def langgraph(folder: Path, flows: int) -> dict[str, Any] | None:
         connection.close()
 
 
+def against_others(folder: Path, flows: int) -> dict[str, Any]:
+    """Return what Latewood does on SQLite beside the other engines and beside bare commits of the same rows."""
+    ours = asyncio.run(latewood(str(folder / "latewood.db"), flows))
+    schema, units = same_rows(folder / "latewood.db")
+    rows = [bare(folder, schema, units[:500]) for _ in range(2)]
+    rows_together = bare(folder, schema, units, group=AT_ONCE)
+    peers = {name: found for name, run in (("dbos", dbos), ("langgraph", langgraph)) if (found := run(folder, flows))}
+    report: dict[str, Any] = {
+        "latewood": {**ours, "version": version("latewood"), "sync": OUR_SYNC}, **peers,
+        "bare": {
+            "sequential": round(statistics.mean(rows), 1), "in_groups_of_8": round(rows_together, 1), "sync": OUR_SYNC
+        },
+        "sequential_over_bare": round(ours["sequential"] / statistics.mean(rows), 2),
+        "concurrent_over_bare": round(ours["concurrent"] / rows_together, 2),
+    }  # fmt: skip
+    for kind in ("sequential", "concurrent"):
+        best = max((peer[kind] for peer in peers.values()), default=None)
+        report[f"{kind}_over_best_peer"] = None if best is None else round(ours[kind] / best, 2)
+    return report
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--flows", type=int, default=20)
-    parser.add_argument("--long", action="store_true")
-    parser.add_argument("--neo4j", metavar="URL")
-    parser.add_argument("--json", action="store_true", help="for symmetry: the last line is JSON anyway")
+    parser.add_argument("--long", action="store_true", help="10, 1,000 and 10,000 steps in one run")
+    parser.add_argument("--db", metavar="URL", help="a Neo4j to report too")
+    parser.add_argument(
+        "--json", action="store_true", help="one line of JSON and nothing else; the last line always is"
+    )
+    parser.add_argument("--worker", metavar="URL", help=argparse.SUPPRESS)
     given = parser.parse_args()
+    if given.worker:
+        asyncio.run(work(given.worker))
+        return
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
-        ours = asyncio.run(latewood(str(folder / "latewood.db"), given.flows))
-        schema, units = same_rows(folder / "latewood.db")
-        rows = [bare(folder, schema, units[:500]) for _ in range(2)]
-        rows_together = bare(folder, schema, units, group=AT_ONCE)
-        peers = {
-            name: found
-            for name, run in (("dbos", dbos), ("langgraph", langgraph))
-            if (found := run(folder, given.flows))
-        }
-        report: dict[str, Any] = {
-            "bare_steps_per_s": [round(one, 1) for one in rows], "bare_groups_of_8_per_s": round(rows_together, 1),
-            "latewood": ours, **peers,
-            "sequential_over_bare": round(ours["sequential"] / statistics.mean(rows), 2),
-            "concurrent_over_bare": round(ours["concurrent"] / rows_together, 2),
-        }  # fmt: skip
-        for kind in ("sequential", "concurrent"):
-            best = max((peer[kind] for peer in peers.values()), default=None)
-            report[f"{kind}_over_best_peer"] = None if best is None else round(ours[kind] / best, 2)
+        report = against_others(folder, given.flows)
+        report["killed"] = asyncio.run(takeover(str(folder / "killed.db"), folder / "called"))
         if given.long:
             report["ms_a_step"] = asyncio.run(long_runs(str(folder / "long.db")))
-        if given.neo4j:
-            report["neo4j"] = asyncio.run(latewood(given.neo4j, given.flows))
+        if given.db:
+            killed = asyncio.run(takeover(given.db, folder / "called-neo4j"))
+            report["neo4j"] = {**asyncio.run(latewood(given.db, given.flows)), "killed": killed}
     print(json.dumps(report))
 
 

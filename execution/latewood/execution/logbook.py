@@ -262,7 +262,9 @@ def _run(node: Node, facts: Sequence[Fact]) -> Run:
 
 def _step(node: Node, facts: Sequence[Fact]) -> Step:
     said = {fact.predicate: fact for fact in facts}
-    spec, status, words = node.attributes, _words(said.get("status")), _words(said.get("error"))
+    # What was there at the end of a step that was written once is a part of its node (record 0087).
+    spec, words = node.attributes, _words(said.get("error"))
+    status = _words(said.get("status")) or _text(spec.get("status"))
     output, wake_at = _document(said.get("step.output")), _int(spec.get("wake_at"))
     kind, _, message = (words or "").partition(": ")
     return Step(
@@ -271,7 +273,7 @@ def _step(node: Node, facts: Sequence[Fact]) -> Step:
         attempts=sum(fact.predicate == "has_attempt" for fact in facts),
         input=spec.get("input"),
         reads=tuple(fact.object_id for fact in facts if fact.predicate in _READS and fact.object_id is not None),
-        output=None if output is None else output.get("value"),
+        output=spec.get("output") if output is None else output.get("value"),
         error=None if words is None else {"class": kind, "message": message},
         usage=_document(said.get("usage")), wake_at=wake_at, asked=_object(spec.get("asked")),
         answer=_document(said.get("step.answer")), child=_text(spec.get("child")),

@@ -151,12 +151,14 @@ async def _add(book: Logbook, runs: Sequence[Run], sums: dict[tuple[str, str], _
 def _count(
     total: _Sum, node: Node, status: Fact | None, attempts: Sequence[Mapping[str, Json]], now: datetime
 ) -> None:  # fmt: skip
-    over = status is not None and status.value is not None and status.value.data in _OVER
+    # A step that was written once, at its end, says so itself.
+    over = (node.attributes.get("status") if status is None else status.value and status.value.data) in _OVER
     # A sleep's end is dated when it begins; one that lies ahead has not come yet.
     over = over and not (node.type == "sleep" and status is not None and status.valid_from > now)
     total.steps += 1
     total.waiting += not over
-    ended = max(status.recorded_at, status.valid_from) if over and status is not None else now
+    ended = node.recorded_at if status is None else max(status.recorded_at, status.valid_from)
+    ended = ended if over else now
     # Most steps are kept when they end, and only their tries know how long they took.
     total.seconds.append(max((ended - node.recorded_at).total_seconds(), sum(map(_seconds, attempts))))
     for one in attempts:

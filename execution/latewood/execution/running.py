@@ -333,11 +333,16 @@ class _Going:
             HERE.reset(here)
             TRYING.reset(mine)
 
-    def _declared(self) -> list[Command]:
-        """Return what makes the step's node, the first time; from then on it is there."""
+    def _declared(self, **ended: Json) -> list[Command]:
+        """Return what makes the step's node, the first time; from then on it is there.
+
+        Args:
+            ended: how the step ended, and what it returned, when its node is made no sooner than that.
+        """
         if self.kept is not None:
             return []
         spec, commands = self.took
+        spec = {**spec, **ended}
         if self.made.policy is not None:
             spec = {**spec, "policy": self.made.policy.version, "rules": self.made.policy.document()}
         step = self.of.write.step(
@@ -348,9 +353,14 @@ class _Going:
     async def _keep_blobs(self, commands: Sequence[Command]) -> None:
         await self.of.keep(commands, ["blobs", self.digest])
 
-    async def _returned(self, output: Json, *, degraded: bool) -> list[Command]:
+    async def _ended(self, output: Json, tried: Sequence[Command], *, degraded: bool) -> list[Command]:
+        """Return what keeps the end of a step: of one that is not there yet, as a part of its node (record 0087)."""
+        status = StepStatus.DEGRADED if degraded else StepStatus.COMPLETED
         large = await self.of.blobs.output_of(self.step_id, output)
-        return [*large, *self.of.write.completed(self.step_id, output, degraded=degraded, large=bool(large))]
+        if self.kept is None:
+            returned: dict[str, Json] = {} if large else {"output": output}
+            return [*self._declared(status=str(status), **returned), *tried, *large]
+        return [*tried, *large, *self.of.write.completed(self.step_id, output, degraded=degraded, large=bool(large))]
 
     def _note(self, status: StepStatus, output: Json = None, fault: Fault | None = None) -> None:
         error: dict[str, Json] | None = None if fault is None else {"class": str(fault.kind), "message": fault.message}
@@ -411,7 +421,7 @@ class _Going:
         raise StepFailedError(self.place, self.made.name, fault, Action.ESCALATE)
 
     async def _completed(self, output: Json, attempt: Attempt, *, degraded: bool = False) -> Json:
-        commands = [*self._declared(), *self._counted(attempt), *await self._returned(output, degraded=degraded)]
+        commands = await self._ended(output, self._counted(attempt), degraded=degraded)
         await self.of.keep(commands, ["completed", self.digest, output, degraded])
         self._note(StepStatus.DEGRADED if degraded else StepStatus.COMPLETED, output)
         self.of.degraded |= degraded
@@ -462,7 +472,7 @@ class _Going:
                 tried += self._fallen(self._attempt(trying, began, fault))
             else:
                 tried += self._fallen(self._attempt(trying, began))
-                commands = [*self._declared(), *tried, *await self._returned(output, degraded=True)]
+                commands = await self._ended(output, tried, degraded=True)
                 await self.of.keep(commands, ["degraded", self.digest, output])
                 self._note(StepStatus.DEGRADED, output)
                 self.of.degraded = True

@@ -20,6 +20,8 @@ __all__ = ["OUTPUT_BYTES_MAX", "Attempt", "Writing", "checked_json"]
 OUTPUT_BYTES_MAX: Final = 256_000
 """Most bytes of canonical JSON that a run takes in, or a step or a run returns."""
 _NAME_CHARS_MAX: Final = 200
+_SHORT_CHARS: Final = 4_000
+"""Characters of a text that is within any bound, however it is written."""
 _ERROR_CHARS_MAX: Final = 500
 
 
@@ -33,6 +35,10 @@ def checked_json(given: object, where: str) -> Json:
     if given is not None and not isinstance(given, str | bool | int | float | list | tuple | Mapping):
         msg = f"{where} is a {type(given).__name__}, which is not kept; use text, finite numbers, lists and objects"
         raise InvalidError(msg)
+    if given is None:
+        return None
+    if isinstance(given, str | int | float) and not (isinstance(given, str) and len(given) > _SHORT_CHARS):
+        return Value.of(given, where=where).data
     document = Value.of(cast("dict[str, object]", {"value": given}), where=where).data
     size = len(canonical_json(document).encode())
     if size > OUTPUT_BYTES_MAX:

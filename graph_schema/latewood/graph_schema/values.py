@@ -42,6 +42,7 @@ DEPTH_MAX: Final = 32
 """Deepest nesting of a JSON value."""
 KEY_CHARS_MAX: Final = 512
 _INTEGER_DIGITS_MAX: Final = 400
+_INTEGER_END: Final = 10**_INTEGER_DIGITS_MAX
 _EXPONENT_MAX: Final = 400
 # The default context would round to 28 digits, and make two long numbers one.
 _EXACT: Final = Context(prec=4 * _INTEGER_DIGITS_MAX)
@@ -126,6 +127,12 @@ def _number(number: float | Decimal, unit: str | None, units: Mapping[str, Unit]
     return ["n", format(exact, "f") if exact else "0", unit]
 
 
+def _check_name(key: object) -> str:
+    if not isinstance(key, str):
+        raise InvalidError("a JSON value has a key that is not text")
+    return check_text(key, "a key in a JSON value")
+
+
 def _check_document(value: object, depth: int = 0) -> object:
     """Return a plain, storable copy of a JSON document."""
     if depth > DEPTH_MAX:
@@ -134,17 +141,14 @@ def _check_document(value: object, depth: int = 0) -> object:
         return check_text(value, "a text in a JSON value")
     if value is None or isinstance(value, bool):
         return value
-    if isinstance(value, int) and abs(value) < 10**_INTEGER_DIGITS_MAX:
+    if isinstance(value, int) and abs(value) < _INTEGER_END:
         return value
     if isinstance(value, float) and math.isfinite(value):
         return value
     if isinstance(value, Mapping):
-        items = cast("Mapping[object, object]", value)
-        if not all(isinstance(key, str) for key in items):
-            raise InvalidError("a JSON value has a key that is not text")
         return {
-            check_text(cast("str", key), "a key in a JSON value"): _check_document(item, depth + 1)
-            for key, item in items.items()
+            _check_name(key): _check_document(item, depth + 1)
+            for key, item in cast("Mapping[object, object]", value).items()
         }
     if isinstance(value, list | tuple):
         return [_check_document(item, depth + 1) for item in cast("list[object]", value)]
@@ -180,7 +184,7 @@ class Value:
         if isinstance(given, str):
             return cls("text", check_text(given, where), unit)
         if isinstance(given, int):
-            if abs(given) >= 10**_INTEGER_DIGITS_MAX:
+            if abs(given) >= _INTEGER_END:
                 raise InvalidError(f"{where} has more than {_INTEGER_DIGITS_MAX} digits; keep it as text")
             return cls("integer", given, unit)
         if isinstance(given, float):

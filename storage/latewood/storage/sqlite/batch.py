@@ -36,11 +36,12 @@ class Batch:
             return
         self._some = False
         for place, (statement, rows) in enumerate(self._waiting.items()):
-            if len(rows) == 1:
-                self._db.execute(statement, rows[0])
-            elif rows:
-                self._db.executemany(statement, rows)
-            rows.clear()
+            if rows:
+                if len(rows) == 1:
+                    self._db.execute(statement, rows[0])
+                else:
+                    self._db.executemany(statement, rows)
+                rows.clear()
             if place == 0:
                 reach("group.half_written")
 
