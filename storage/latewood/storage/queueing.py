@@ -25,7 +25,7 @@ from latewood.graph_schema.commands import Hold, Room
 from latewood.graph_schema.errors import ConflictError, InvalidError, LimitError
 from latewood.graph_schema.events import Event, EventKind
 from latewood.graph_schema.ledger import key_id
-from latewood.graph_schema.model import NodeKind
+from latewood.graph_schema.model import Node, NodeKind
 from latewood.graph_schema.values import Json, canonical_json
 from latewood.storage.erasing import erasure_of
 from latewood.storage.port import Page
@@ -112,7 +112,11 @@ class Want:
 
 @dataclass(frozen=True, slots=True)
 class Taken:
-    """A message that was handed out: `fence` grows with each time, and only its owner may settle it until `until`."""
+    """A message that was handed out: `fence` grows with each time, and only its owner may settle it until `until`.
+
+    Attributes:
+        node: what it says; None when that is not there any more.
+    """
 
     group: str
     message: str
@@ -121,6 +125,7 @@ class Taken:
     until: Micros
     failures: int
     taken: int
+    node: Node | None = None
 
     @property
     def hold(self) -> Hold:

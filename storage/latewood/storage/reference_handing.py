@@ -29,7 +29,10 @@ class Handing:
         """Hand out messages that are due."""
         check_wants(wants)
         log = self._space(space)
-        return tuple(hand_out(log.queued, log.held, want, self._clock.now()) for want in wants)
+        found = [hand_out(log.queued, log.held, want, self._clock.now()) for want in wants]
+        rows = {one.message: log.nodes.get(one.message) for part in found for one in part}
+        nodes = {message: log.node(row) for message, row in rows.items() if row is not None}
+        return tuple(tuple(replace(one, node=nodes.get(one.message)) for one in part) for part in found)
 
     def _check_held(self, log: SpaceLog, hold: Hold) -> None:
         now = self._clock.now()

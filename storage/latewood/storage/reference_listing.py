@@ -15,7 +15,7 @@ from latewood.graph_schema.packs.loader import Vocabulary
 from latewood.storage.cursors import check_first, read_cursor, write_cursor
 from latewood.storage.port import FACTS_MAX, Axis, Change, FactQuery, Hit, Page
 from latewood.storage.reference_space import NO_BOUND, SpaceLog
-from latewood.storage.rows import as_known
+from latewood.storage.rows import as_known, has_words
 from latewood.storage.searching import texts_in
 
 __all__ = ["HIDDEN", "changes", "facts", "search_text", "words_in"]
@@ -97,7 +97,7 @@ def search_text(
     for row in log.nodes.values():
         if row.kind in HIDDEN or row.recorded_at > known_at or (kinds is not None and row.kind not in kinds):
             continue
-        own = [] if row.erased else [row.key or "", row.name]
+        own = [row.key or "", row.name] if has_words(row.kind, row.type, row.name) and not row.erased else []
         found: list[tuple[int, Fact | None]] = [(len(asked & words_in(own)), None)]
         for entry, _ in log.holding([row.id], valid_at, known_at):
             fact = log.fact(entry, known_at)

@@ -5,13 +5,25 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from collections.abc import Set as AbstractSet
 from dataclasses import dataclass, field, replace
+from typing import Final
 
 from latewood.graph_schema.clock import AsOf, Micros
 from latewood.graph_schema.identity import MERGED_INTO
 from latewood.graph_schema.model import Node, NodeKind, Predicate
 from latewood.graph_schema.values import Json
 
-__all__ = ["Erasing", "FactRow", "Known", "Needs", "NodeRow", "SpaceRow", "as_known"]
+__all__ = ["Erasing", "FactRow", "Known", "Needs", "NodeRow", "SpaceRow", "as_known", "has_words"]
+
+_WORDLESS: Final = (NodeKind.PREDICATE, NodeKind.SOURCE, NodeKind.ATTEMPT, NodeKind.DELIVERY)
+
+
+def has_words(kind: NodeKind, node_type: str, name: str) -> bool:
+    """Tell whether a node is found by the words of its key and name.
+
+    A predicate, a source and a try are found by what they belong to. So is a message without a subject: all of its
+    channel would be found by one name, each at the price of a row in the index of words.
+    """
+    return kind not in _WORDLESS and not (kind is NodeKind.MESSAGE and name == node_type)
 
 
 def as_known(node: Node, at: AsOf) -> Node:

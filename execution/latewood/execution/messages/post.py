@@ -30,7 +30,7 @@ from latewood.graph_schema.values import Json
 from latewood.storage.port import FactQuery
 from latewood.storage.queueing import SETTLED_FOR, MessageQueue, queue_of
 
-__all__ = ["Post", "delivery_of"]
+__all__ = ["Post", "delivery_of", "message_of"]
 
 # What was written last holds, whatever the clock of the process that reads it says.
 _LATEST: Final = AsOf(valid_at=datetime(9999, 1, 1, tzinfo=UTC))
@@ -147,10 +147,8 @@ class Post:
 
     async def messages(self, ids: Sequence[str]) -> dict[str, Message]:
         """Return those of the messages *ids* that are there and not erased."""
-        return {
-            one: _message(node) for one, node in (await self.nodes(ids)).items()
-            if node.kind is NodeKind.MESSAGE and "channel" in node.attributes
-        }  # fmt: skip
+        read = {one: message_of(node) for one, node in (await self.nodes(ids)).items()}
+        return {one: message for one, message in read.items() if message is not None}
 
     async def message(self, name: str) -> Message:
         """Return a message by its id or key. Raises NotFoundError (``message.unknown``)."""
@@ -229,8 +227,11 @@ def _group(node: Node) -> Group:
     return Group(node.id, name, _int(said.get("reads"), 1), _text(said.get("owner")), policy)
 
 
-def _message(node: Node) -> Message:
+def message_of(node: Node) -> Message | None:
+    """Return the message that *node* is, None for what is none or was erased."""
     said = node.attributes
+    if node.kind is not NodeKind.MESSAGE or "channel" not in said:
+        return None
     expires = said.get("expires_at")
     return Message(
         id=node.id, channel=str(said["channel"]), type=node.type, source=str(said.get("source", "")),

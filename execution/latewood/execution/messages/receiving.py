@@ -12,7 +12,7 @@ from typing import Final
 import structlog
 
 from latewood.execution.faults import FaultClass, Policy, fault_of
-from latewood.execution.messages.post import Post
+from latewood.execution.messages.post import Post, message_of
 from latewood.execution.messages.words import EXPIRED, Channel, Group, Message, Received, Settled
 from latewood.execution.messages.writing import CAUSED_BY, cut
 from latewood.graph_schema.clock import from_micros, to_micros
@@ -80,10 +80,9 @@ class Receiving:
         """Return what was taken with its messages; what nobody may have any more becomes a dead letter."""
         if not taken:
             return ()
-        messages = await self._post.messages([one.message for one in taken])
         now, found = self._post.book.clock.now(), list[Received]()
         for one in taken:
-            message = messages.get(one.message)
+            message = None if one.node is None else message_of(one.node)
             if message is None:
                 # Erased between: the store has taken it from the queue with its words.
                 continue

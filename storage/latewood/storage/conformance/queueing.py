@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Mapping
 from dataclasses import replace
 
@@ -88,6 +89,21 @@ async def check_the_most_urgent_comes_first_and_to_one_alone(make: MakeStore) ->
         lanes = await _queue(scene).lanes("default", [group, other])
         assert [(lanes[one].pending, lanes[one].bytes) for one in (group, other)] == [(3, 30), (1, 10)]
         assert all(state == "leased" for _, state in await _waiting(scene, group))
+
+
+async def check_who_asks_at_once_gets_different_messages(make: MakeStore) -> None:
+    """Consumers that ask together get what they would one after another, each told what its messages say."""
+    async with opened(make) as scene:
+        group, other = await _group(scene), await _group(scene, "orders/other")
+        sent = [await _publish(scene, group, number=number) for number in range(5)]
+        own = await _publish(scene, other, number=9)
+
+        asked = [(group, "a", 2), (group, "b", 2), (other, "c", 1), (group, "d", 2)]
+        answers = await asyncio.gather(*(_take(scene, lane, most, owner=owner) for lane, owner, most in asked))
+        assert [[one.message for one in part] for part in answers] == [sent[:2], sent[2:4], [own], sent[4:]]
+        assert {one.owner for part in answers for one in part} == {"a", "b", "c", "d"}
+        said = [one.node and one.node.attributes["number"] for part in answers for one in part]
+        assert said == [0, 1, 2, 3, 9, 4]
 
 
 async def check_what_is_settled_does_not_come_again(make: MakeStore) -> None:
@@ -298,6 +314,7 @@ async def check_queues_belong_to_a_space_and_a_tenant(make: MakeStore) -> None:
 
 CHECKS = (
     check_the_most_urgent_comes_first_and_to_one_alone,
+    check_who_asks_at_once_gets_different_messages,
     check_what_is_settled_does_not_come_again,
     check_a_failed_try_comes_again_when_it_is_due,
     check_messages_of_one_ordering_key_wait_for_each_other,

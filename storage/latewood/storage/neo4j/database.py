@@ -37,8 +37,9 @@ from latewood.graph_schema.clock import Micros
 from latewood.graph_schema.errors import InvalidError, LatewoodError, UnavailableError
 from latewood.storage.neo4j.silence import limit_silence
 from latewood.storage.queries import load_queries
+from latewood.storage.takes import Takes
 
-__all__ = ["Address", "Engine", "Head", "LostReplyError", "Query", "Row", "head_of"]
+__all__ = ["Address", "Engine", "Head", "LostReplyError", "Query", "Row", "expanded", "head_of"]
 
 _PACKAGE: Final = "latewood.storage.neo4j"
 _READERS: Final = 6
@@ -122,6 +123,11 @@ def _expand(match: re.Match[str]) -> str:
     )
 
 
+def expanded(text: str) -> str:
+    """Write out in a query what many share."""
+    return _MACRO.sub(_expand, text)
+
+
 @dataclass(frozen=True, slots=True)
 class Address:
     """Where a database is: the driver's address, who asks, and the database's name (None: the user's own).
@@ -194,9 +200,10 @@ class Engine:
         self.retries = 0
         self.lost_replies = 0
         self.tenants_met: set[str] = set()
+        self.takes = Takes()
         self.id = os.urandom(8).hex()
         self._whole: dict[tuple[int, str], Head] = {}
-        self._queries = {name: _MACRO.sub(_expand, text) for name, text in _all_queries().items()}
+        self._queries = {name: expanded(text) for name, text in _all_queries().items()}
         self._lock = threading.Lock()
         self._writer = ThreadPoolExecutor(1, thread_name_prefix="latewood-neo4j-writer")
         self._readers = ThreadPoolExecutor(_READERS, thread_name_prefix="latewood-neo4j-reader")
@@ -221,7 +228,7 @@ class Engine:
         text = self._queries[name]
         for part, written in parts.items():
             text = text.replace("{" + part + "}", written)
-        return _MACRO.sub(_expand, text)
+        return expanded(text)
 
     def _translate(self, error: Exception) -> LatewoodError:
         """Say in our words what Neo4j or its driver reports."""

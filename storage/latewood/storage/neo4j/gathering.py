@@ -112,6 +112,7 @@ class Group:
         facts: (space, fact id) to what a plan must know of it, where its rows hang, and its place.
         ops, units: what was kept under an idempotency key or a unit's id: (body, receipt).
         versions: (space, node id) to the last event about a node that the group changed.
+        unmade: keys that were looked for and are not there, but for what the group made since.
         dirty: keys that the group changed and did not write yet.
     """
 
@@ -132,6 +133,7 @@ class Group:
         self.facts: dict[tuple[int, str], tuple[FactRow, FactRef, int]] = {}
         self.ops: dict[tuple[int, str], tuple[bytes, str]] = {}
         self.units: dict[tuple[int, str], tuple[bytes, str]] = {}
+        self.unmade: set[tuple[int, str]] = set()
         self.pending = Pending()
         self.dirty: list[KeyImage] = []
 
@@ -261,9 +263,10 @@ class Group:
 
     def load_states(self, keys: Iterable[tuple[int, str]]) -> None:
         """Read the states of keys that are not known yet; what is not there is a new key."""
-        missing = sorted(one for one in keys if one not in self.cache.keys)
+        missing = sorted(one for one in keys if one not in self.cache.keys and one not in self.unmade)
         if not missing:
             return
+        self.unmade.update(missing)
         rows = self.query("key_states", keys=[list(one) for one in missing])
         for space, key, subject, predicate, origin, contested, top, numbers, ids in rows:
             image = KeyImage(space, key, subject, predicate, KeyState(0, bytes(origin), contested, top))
@@ -273,6 +276,7 @@ class Group:
                 image.state.tail = (claim, row)
                 image.facts[claim.fact] = ref
             self.cache.keys[space, key] = image
+            self.unmade.discard((space, key))
 
     def known(self, space: SpaceHeads, ledger: LedgerHead, unit: Unit) -> Known:
         """Return what planning *unit* needs, as the units before it in the group left it."""
@@ -359,6 +363,7 @@ class Group:
         """Forget nodes, facts and keys: what was erased must not be remembered."""
         self.cache.nodes.clear()
         self.cache.keys.clear()
+        self.unmade.clear()
         self.fresh.clear()
         self.by_id.clear()
         self.facts.clear()

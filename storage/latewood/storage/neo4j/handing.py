@@ -12,31 +12,39 @@ from latewood.graph_schema.clock import Clock, Micros
 from latewood.graph_schema.commands import Hold
 from latewood.graph_schema.errors import ConflictError
 from latewood.graph_schema.model import LEDGERS
+from latewood.storage.building import node_of
 from latewood.storage.cursors import check_first, read_cursor, write_cursor
 from latewood.storage.names import unknown_space
 from latewood.storage.neo4j.database import Engine, Query
-from latewood.storage.neo4j.gathering import space_row
+from latewood.storage.neo4j.gathering import node_row, space_row
 from latewood.storage.neo4j.reading import Reading
 from latewood.storage.neo4j.waiting import later_text, place_text, queries, queue_row, rows_at
 from latewood.storage.port import Page
-from latewood.storage.queueing import PROMOTED_MAX, Lane, Queued, Taken, Want, as_of, check_hold, check_wants
+from latewood.storage.queueing import PROMOTED_MAX, Lane, Queued, Taken, Want, as_of, check_hold
 
 __all__ = ["Handing"]
 
 T = TypeVar("T")
 
 
-def _take(query: Query, n: int, want: Want, now: Micros) -> tuple[Taken, ...]:
-    lane, until = place_text(n, want.group), now + round(want.ttl_s * 1_000_000)
-    query(queries()["due"], lane=lane, now=later_text(n, want.group, now), most=PROMOTED_MAX)
-    rows = query(
-        queries()["first_ready"], lane=lane, most=want.most, owner=want.owner, until=until,
-        later=later_text(n, want.group, until),
-    )  # fmt: skip
-    return tuple(
-        Taken(want.group, message, want.owner, fence, until, failures, taken)
-        for message, fence, failures, taken, _ in rows
-    )
+def _take(query: Query, n: int, wants: Sequence[Want], now: Micros) -> tuple[tuple[Taken, ...], ...]:
+    found: list[list[Taken]] = [[] for _ in wants]
+    for group in dict.fromkeys(want.group for want in wants):
+        # A slot for each message that is wanted: whoever asked first has the first.
+        slots = [place for place, want in enumerate(wants) if want.group == group for _ in range(want.most)]
+        until = [now + round(want.ttl_s * 1_000_000) for want in wants]
+        rows = query(
+            queries()["take"], lane=place_text(n, group), now=later_text(n, group, now), promoted=PROMOTED_MAX,
+            most=len(slots), slots=[
+                {"owner": wants[one].owner, "until": until[one], "later": later_text(n, group, until[one])}
+                for one in slots
+            ],
+        )  # fmt: skip
+        for place, message, fence, failures, taken, there, *columns in rows:
+            one = slots[int(place)]
+            node = node_of(node_row(columns)) if there else None
+            found[one].append(Taken(group, message, wants[one].owner, fence, until[one], failures, taken, node))
+    return tuple(tuple(part) for part in found)
 
 
 class Handing:
@@ -64,14 +72,18 @@ class Handing:
         await self._ensure_default()
         return await self._engine.write(run)
 
+    @property
+    def tenant(self) -> str:
+        """Whose data it hands out."""
+        raise NotImplementedError
+
     async def take(self, space: str, wants: Sequence[Want]) -> tuple[tuple[Taken, ...], ...]:
-        """Hand out messages that are due."""
-        check_wants(wants)
+        """Hand out messages that are due, together with whoever else asks."""
+        return await self._engine.takes.ask(self, space, wants)
 
-        def work(query: Query, n: int) -> tuple[tuple[Taken, ...], ...]:
-            return tuple(_take(query, n, want, self._clock.now()) for want in wants)
-
-        return await self._handing(space, work)
+    async def take_now(self, space: str, wants: Sequence[Want]) -> tuple[tuple[Taken, ...], ...]:
+        """Hand out messages that are due, in one transaction."""
+        return await self._handing(space, lambda query, n: _take(query, n, wants, self._clock.now()))
 
     async def extend(self, space: str, hold: Hold, ttl_s: float) -> Micros:
         """Let a message be its owner's for longer."""

@@ -15,7 +15,7 @@ from latewood.storage.building import value_of
 from latewood.storage.neo4j.keys import FactRef, KeyImage
 from latewood.storage.neo4j.names import labels_of, relation_type, space_label, spaced, vector_label
 from latewood.storage.neo4j.vectors import numbers_of
-from latewood.storage.rows import NodeRow
+from latewood.storage.rows import NodeRow, has_words
 from latewood.storage.searching import texts_in
 
 __all__ = ["Pending", "Rows", "born"]
@@ -73,7 +73,7 @@ class Pending:
     def node(self, space: int, node: NodeRow, place: int) -> None:
         """Keep a node, or its new definition when it is declared again."""
         labels = list(labels_of(node.kind, node.type))
-        if node.kind not in (NodeKind.PREDICATE, NodeKind.SOURCE) and not node.erased:
+        if has_words(node.kind, node.type, node.name) and not node.erased:
             labels.append(space_label(space))
         properties = {
             "kind": node.kind.value, "type": node.type, "key": node.key, "name": node.name,

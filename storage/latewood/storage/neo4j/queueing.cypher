@@ -10,10 +10,13 @@ UNWIND $messages AS one
 MATCH (q:SpaceQueued {space: $space, message: one}) RETURN q{.*};
 
 // name: drop
-// Take messages away from groups, and tell what they weighed.
+// Take messages away from groups, whose lanes are lighter then.
 UNWIND $places AS one
 MATCH (q:SpaceQueued {space: $space, group: one[0], message: one[1]})
-WITH q, q.group AS group, q.line AS line, q.size AS size DELETE q RETURN group, line, size;
+WITH q, q.group AS group, q.line AS line, q.size AS size DELETE q
+MERGE (l:SpaceLane {space: $space, group: group})
+SET l.name = 'lane', l.pending = coalesce(l.pending, 0) - 1, l.bytes = coalesce(l.bytes, 0) - size
+RETURN line;
 
 // name: put_off
 // Groups get messages again from an instant on.
@@ -36,15 +39,12 @@ UNWIND $rows AS row
 MATCH (q:SpaceQueued {space: $space, group: row.group, message: row.message}) SET q.later = row.later, q.blocked = false;
 
 // name: put
-// Put messages before groups.
+// Put messages before groups, and note how many messages and bytes came to each.
 UNWIND $rows AS row
-CREATE (q:SpaceQueued) SET q = row;
-
-// name: count
-// Note how many messages and bytes came to groups or went.
-UNWIND $counts AS one
-MERGE (l:SpaceLane {space: $space, group: one[0]})
-SET l.name = 'lane', l.pending = coalesce(l.pending, 0) + one[1], l.bytes = coalesce(l.bytes, 0) + one[2];
+CREATE (q:SpaceQueued) SET q = row
+WITH row.group AS group, count(*) AS came, sum(row.size) AS size
+MERGE (l:SpaceLane {space: $space, group: group})
+SET l.name = 'lane', l.pending = coalesce(l.pending, 0) + came, l.bytes = coalesce(l.bytes, 0) + size;
 
 // name: lanes
 // How much waits for groups, and when the next message is due that is not ready.
@@ -57,18 +57,26 @@ RETURN group, coalesce(l.pending, 0), coalesce(l.bytes, 0);
 MATCH (q:SpaceQueued) USING INDEX q:SpaceQueued(later) WHERE q.later > $now AND q.later STARTS WITH $lane
 RETURN q.later ORDER BY q.later LIMIT 1;
 
-// name: due
-// Messages that are due and not ready yet.
-MATCH (q:SpaceQueued) USING INDEX q:SpaceQueued(later) WHERE q.later >= $lane AND q.later <= $now
-WITH q ORDER BY q.later LIMIT $most
-SET q.later = null, q.ready = q.rank;
-
-// name: first_ready
-// The messages that are handed out next.
-MATCH (q:SpaceQueued) USING INDEX q:SpaceQueued(ready) WHERE q.ready STARTS WITH $lane
-WITH q ORDER BY q.ready LIMIT $most
-SET q.ready = null, q.later = $later, q.owner = $owner, q.until = $until, q.fence = q.fence + 1, q.taken = q.taken + 1
-RETURN q.message, q.fence, q.failures, q.taken, q.rank ORDER BY q.rank;
+// name: take
+// Make ready what of a group is due, and hand out what is next, one to each slot; each with what the message says.
+CALL () {
+  MATCH (q:SpaceQueued) USING INDEX q:SpaceQueued(later) WHERE q.later >= $lane AND q.later <= $now
+  WITH q ORDER BY q.later LIMIT $promoted
+  SET q.later = null, q.ready = q.rank
+  RETURN count(*) AS due
+}
+CALL () {
+  MATCH (q:SpaceQueued) USING INDEX q:SpaceQueued(ready) WHERE q.ready STARTS WITH $lane
+  WITH q ORDER BY q.ready LIMIT $most
+  RETURN collect(q) AS next
+}
+UNWIND range(0, size(next) - 1) AS place
+WITH next[place] AS q, $slots[place] AS slot, place
+SET q.ready = null, q.later = slot.later, q.owner = slot.owner, q.until = slot.until, q.fence = q.fence + 1,
+  q.taken = q.taken + 1
+WITH q, place
+OPTIONAL MATCH (n:Node {space: q.space, id: q.message})
+RETURN place, q.message, q.fence, q.failures, q.taken, n.id IS NOT NULL, {node:n} ORDER BY place;
 
 // name: extend
 // Let a message be its owner's until later.

@@ -8,6 +8,7 @@ none.
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
+from functools import cache
 from typing import Any
 
 from latewood.graph_schema.clock import Micros
@@ -15,7 +16,7 @@ from latewood.graph_schema.commands import Unit
 from latewood.graph_schema.events import Event
 from latewood.graph_schema.ids import normal_id
 from latewood.storage.deriving import Row
-from latewood.storage.neo4j.database import Query
+from latewood.storage.neo4j.database import Query, expanded
 from latewood.storage.queries import load_queries
 from latewood.storage.queue_drift import STRAYS_MAX, by_message, drift
 from latewood.storage.queueing import (
@@ -45,9 +46,10 @@ __all__ = [
 _Place = tuple[str, str]
 
 
+@cache
 def queries() -> Mapping[str, str]:
     """Return the queries of the queue view."""
-    return load_queries("latewood.storage.neo4j", "queueing.cypher")
+    return {name: expanded(text) for name, text in load_queries("latewood.storage.neo4j", "queueing.cypher").items()}
 
 
 def _lane(n: int, group: str) -> str:
@@ -178,17 +180,13 @@ def _open(query: Query, n: int, lines: Iterable[str]) -> None:
 
 
 def _apply(query: Query, n: int, change: QueueChange) -> None:
-    counts: dict[str, list[int]] = {}
     lines: dict[str, None] = {}
     drops = {**change.drops, **dict.fromkeys(change.puts)}
     drops |= {(row.group, row.message): None for row in _rows_of(query, n, list(change.gone))}
     # A new message was never there: where units only publish nothing is looked for.
     looked_for = [list(place) for place in drops if change.again or place in change.drops or place[1] in change.gone]
     if looked_for:
-        for group, line, size in query(queries()["drop"], space=n, places=looked_for):
-            count = counts.setdefault(group, [0, 0])
-            count[0] -= 1
-            count[1] -= size
+        for (line,) in query(queries()["drop"], space=n, places=looked_for):
             if line is not None:
                 lines[line[: line.rindex("/") + 1]] = None
     if change.laters:
@@ -200,21 +198,16 @@ def _apply(query: Query, n: int, change: QueueChange) -> None:
         query(queries()["put_off"], space=n, rows=rows)
     _open(query, n, lines)
     if change.puts:
-        _put(query, n, change, counts)
-    if counts:
-        query(queries()["count"], space=n, counts=[[group, *count] for group, count in counts.items()])
+        _put(query, n, change)
 
 
-def _put(query: Query, n: int, change: QueueChange, counts: dict[str, list[int]]) -> None:
+def _put(query: Query, n: int, change: QueueChange) -> None:
     lines = dict.fromkeys(
         _line(n, row.group, row.ordering) for row in change.puts.values() if row.ordering is not None
     )  # fmt: skip
     busy = set(_first_of(query, lines))
     rows: list[dict[str, Any]] = []
     for row in change.puts.values():
-        count = counts.setdefault(row.group, [0, 0])
-        count[0] += 1
-        count[1] += row.size
         stated = _stated(n, row)
         line = None if row.ordering is None else _line(n, row.group, row.ordering)
         blocked = line in busy
@@ -225,7 +218,7 @@ def _put(query: Query, n: int, change: QueueChange, counts: dict[str, list[int]]
             "ready": None if blocked or row.ready_at else stated["rank"],
             "later": later_text(n, row.group, row.ready_at) if row.ready_at and not blocked else None,
         })  # fmt: skip
-    query(queries()["put"], rows=rows)
+    query(queries()["put"], space=n, rows=rows)
 
 
 # Rebuilding.

@@ -26,6 +26,7 @@ from latewood.storage.sqlite.database import BUSY_MS, Database
 from latewood.storage.sqlite.migrations import SCHEMA_VERSION, migrate, prepare
 from latewood.storage.sqlite.vectors import VectorCache
 from latewood.storage.sqlite.worker import Worker
+from latewood.storage.takes import Takes
 from latewood.storage.upgrades import Upgrade
 
 __all__ = ["SCHEMA_VERSION", "Engine"]
@@ -82,6 +83,7 @@ class Engine:
         self.cache = Cache()
         self.vectors = VectorCache()
         self.tenants_met: set[str] = set()
+        self.takes = Takes()
         self._log_path = path.with_name(path.name + "-wal")
         self._file: tuple[int, ...] | None = None
         self._log: tuple[int, ...] | None = None

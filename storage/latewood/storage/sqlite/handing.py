@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
 from typing import TypeVar, cast
 
 from latewood.graph_schema.clock import Clock, Micros
@@ -11,10 +12,10 @@ from latewood.graph_schema.errors import ConflictError
 from latewood.graph_schema.ids import id_text
 from latewood.storage.cursors import check_first, read_cursor, write_cursor
 from latewood.storage.port import Page
-from latewood.storage.queueing import PROMOTED_MAX, Lane, Queued, Taken, Want, as_of, check_hold, check_wants
-from latewood.storage.sqlite.database import Database, Statements
+from latewood.storage.queueing import PROMOTED_MAX, Lane, Queued, Taken, Want, as_of, check_hold
+from latewood.storage.sqlite.database import Database
 from latewood.storage.sqlite.engine import Engine
-from latewood.storage.sqlite.reading import Reading
+from latewood.storage.sqlite.reading import NO_BOUND, Reading
 from latewood.storage.sqlite.waiting import held_row, lane_of, queue_row, raw_id, sql
 
 __all__ = ["Handing"]
@@ -22,8 +23,8 @@ __all__ = ["Handing"]
 T = TypeVar("T")
 
 
-def _take(db: Statements, n: int, want: Want, now: Micros) -> tuple[Taken, ...]:
-    group = raw_id(want.group)
+def _take(reading: Reading, want: Want, now: Micros) -> tuple[Taken, ...]:
+    db, n, group = reading.db, reading.n, raw_id(want.group)
     until = now + round(want.ttl_s * 1_000_000)
     db.execute(sql()["promote"], (n, group, now, PROMOTED_MAX))
     taken: list[Taken] = []
@@ -34,6 +35,13 @@ def _take(db: Statements, n: int, want: Want, now: Micros) -> tuple[Taken, ...]:
             cast("int", times) + 1,
         ))  # fmt: skip
     return tuple(taken)
+
+
+def _told(reading: Reading, answers: Sequence[Sequence[Taken]]) -> tuple[tuple[Taken, ...], ...]:
+    """Say what the messages say that are handed out."""
+    ids = list({one.message for part in answers for one in part})
+    nodes = reading.nodes(ids=ids, keys=(), known_at=NO_BOUND) if ids else {}
+    return tuple(tuple(replace(one, node=nodes.get(one.message)) for one in part) for part in answers)
 
 
 class Handing:
@@ -48,16 +56,27 @@ class Handing:
     async def _read(self, space: str, work: Callable[[Reading], T]) -> T:
         raise NotImplementedError
 
+    def _reading(self, connection: Database, space: str) -> Reading:
+        raise NotImplementedError
+
     def _number(self, connection: Database, space: str) -> int:
         raise NotImplementedError
 
+    @property
+    def tenant(self) -> str:
+        """Whose data it hands out."""
+        raise NotImplementedError
+
     async def take(self, space: str, wants: Sequence[Want]) -> tuple[tuple[Taken, ...], ...]:
-        """Hand out messages that are due."""
-        check_wants(wants)
+        """Hand out messages that are due, together with whoever else asks."""
+        return await self._engine.takes.ask(self, space, wants)
+
+    async def take_now(self, space: str, wants: Sequence[Want]) -> tuple[tuple[Taken, ...], ...]:
+        """Hand out messages that are due, in one transaction."""
 
         def work(connection: Database) -> tuple[tuple[Taken, ...], ...]:
-            n = self._number(connection, space)
-            return tuple(_take(connection, n, want, self._clock.now()) for want in wants)
+            reading = self._reading(connection, space)
+            return _told(reading, [_take(reading, want, self._clock.now()) for want in wants])
 
         await self._ensure_default()
         return await self._engine.write(work, lasting=False)

@@ -15,7 +15,7 @@ import apsw
 from latewood.graph_schema.clock import FOREVER
 from latewood.graph_schema.events import Event, EventKind, Receipt
 from latewood.graph_schema.ids import id_bytes, id_text
-from latewood.graph_schema.model import LEDGERS, LedgerName, NodeKind
+from latewood.graph_schema.model import LEDGERS, LedgerName
 from latewood.graph_schema.values import Json, canonical_json, normal_key
 from latewood.storage.deriving import (
     Buried,
@@ -32,7 +32,7 @@ from latewood.storage.deriving import (
 from latewood.storage.queries import load_queries
 from latewood.storage.rebuilding import Findings, Place, What, next_phase, subjects_within
 from latewood.storage.receipts import receipt_from_json, receipt_to_json
-from latewood.storage.rows import SpaceRow
+from latewood.storage.rows import SpaceRow, has_words
 from latewood.storage.searching import texts_in
 from latewood.storage.sqlite import memories, waiting
 from latewood.storage.sqlite.database import Cell, Statements
@@ -47,7 +47,6 @@ WORDS_MAX: Final = 200_000
 _LAST: Final = b"\xff" * 16
 _PASSES: Final = 3
 """Nodes, keys and receipts: each reads every row of the ledgers once."""
-_HIDDEN: Final = (NodeKind.PREDICATE, NodeKind.SOURCE)
 _Cells = tuple[Cell, ...]
 T = TypeVar("T")
 
@@ -434,7 +433,7 @@ def _node_cells(node: DerivedNode) -> _Cells:
 
 def _node_words(node: DerivedNode) -> str | None:
     row = node.row
-    if row.erased or row.kind in _HIDDEN:
+    if row.erased or not has_words(row.kind, row.type, row.name):
         return None
     return row.name if row.key is None or row.key == row.name else f"{row.key} {row.name}"
 

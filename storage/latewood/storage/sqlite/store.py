@@ -115,11 +115,14 @@ class SqliteStore(MemorySearch, Handing):
         """Return a handle on another tenant's data over the same file."""
         return SqliteStore(self._engine, tenant=tenant, clock=self._clock, ids=self._ids, words=self._words)
 
+    def _reading(self, connection: Database, space: str) -> Reading:
+        return Reading(connection, self._engine.sql, self._tenant, space, self._clock, self._words)
+
     async def _read(self, space: str, work: Callable[[Reading], T]) -> T:
         engine = self._engine
 
         def run(connection: Database) -> T:
-            return work(Reading(connection, engine.sql, self._tenant, space, self._clock, self._words))
+            return work(self._reading(connection, space))
 
         try:
             return await engine.read(run)

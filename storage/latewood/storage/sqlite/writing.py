@@ -27,7 +27,7 @@ from latewood.storage.planning import plan
 from latewood.storage.plans import Plan, predicate_of, receipt_of, recorded_time
 from latewood.storage.port import Committed
 from latewood.storage.receipts import receipt_from_json, receipt_to_json
-from latewood.storage.rows import FactRow, Known, NodeRow
+from latewood.storage.rows import FactRow, Known, NodeRow, has_words
 from latewood.storage.searching import texts_in, unit_vectors
 from latewood.storage.settling import KeyChange, KeyState, claim_class, not_held, open_end, origin_hash, settle_key
 from latewood.storage.sqlite import erasing, leases, memories
@@ -311,7 +311,7 @@ class GroupWriter:
             if node.kind is not NodeKind.PREDICATE and not is_redeclared(node):
                 # One that is declared again keeps the row that it has.
                 self._numbers[space.n, node.id] = self._cache.next_n
-            if node.kind not in (NodeKind.PREDICATE, NodeKind.SOURCE) and not node.erased and not is_redeclared(node):
+            if has_words(node.kind, node.type, node.name) and not node.erased and not is_redeclared(node):
                 words = node.name if node.key is None or node.key == node.name else f"{node.key} {node.name}"
                 self._text(space, -self._cache.next_n, words)
             self._cache.next_n += 1
