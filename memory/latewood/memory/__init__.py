@@ -10,6 +10,7 @@ from latewood.memory.identity import Merge, Split
 from latewood.memory.reader import Entity, Written
 from latewood.memory.rebuilding import RebuildReport
 from latewood.memory.reindexing import ReindexReport
+from latewood.memory.retracting import Retraction, Unretracted
 from latewood.reasoning.brief import Brief, BriefLine, BriefSection
 from latewood.reasoning.changes import Axis, Difference
 from latewood.reasoning.conflicts import Disputed
@@ -48,10 +49,12 @@ __all__ = [
     "Recall",
     "Recalled",
     "ReindexReport",
+    "Retraction",
     "Signal",
     "Split",
     "Stale",
     "Trust",
+    "Unretracted",
     "Why",
     "Written",
 ]

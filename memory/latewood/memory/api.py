@@ -39,7 +39,7 @@ from latewood.graph_schema.packs.loader import Pack
 from latewood.graph_schema.values import Scalar, Value, normal_key
 from latewood.ingestion.embedding.port import Embedder
 from latewood.memory import duplicates as looking
-from latewood.memory import erasing, identity
+from latewood.memory import erasing, identity, retracting
 from latewood.memory.handles import Opening
 from latewood.memory.opening import Engine, open_engine
 from latewood.memory.reader import Identified, Reader, Written, micros_or_none, said
@@ -394,6 +394,7 @@ class Memory(Reader):
         )  # fmt: skip
         return Written(said(fact), receipt)
 
+    retract_all = spanned("update_memory")(retracting.retract_all)
     erase = spanned("delete_memory")(erasing.erase)
     merge = identity.merge
     split = identity.split

@@ -170,6 +170,7 @@ class BlockingMemory:
     correct = _blocking(Memory.correct)
     end = _blocking(Memory.end)
     retract = _blocking(Memory.retract)
+    retract_all = _blocking(Memory.retract_all)
     erase = _blocking(Memory.erase)
     supersede = _blocking(Memory.supersede)
     merge = _blocking(Memory.merge)

@@ -217,6 +217,19 @@ async def test_looking_after_a_memory(server: Server, remote: RemoteMemory) -> N
     assert raised.value.code == "setting.invalid"
 
 
+async def test_what_a_page_said_is_taken_back(server: Server, remote: RemoteMemory) -> None:
+    for value in range(3):
+        await remote.observe(f"lane:{value}", "rate", value, source="https://evil.example" if value else None)
+    trial = await remote.retract_all(because="poisoned", read_from="https://evil.example", dry_run=True)
+    server.lossy.loses = 1
+    again = await remote.retract_all(because="poisoned", read_from="https://evil.example")
+
+    assert [one.value.data for one in trial.facts if one.value is not None] == [1, 2]
+    assert (trial.retracted, again.retracted, again.left, again.next) == (2, 0, (), None)
+    assert (await remote.entity("lane:0")).facts
+    assert not (await remote.entity("lane:1")).facts
+
+
 async def test_patterns_are_found_read_and_reviewed(server: Server, remote: RemoteMemory) -> None:
     for month in range(1, 6):
         await remote.observe("a:1", "vendor", "AB"[month % 2], valid_from=datetime(2026, month, 1, tzinfo=UTC))

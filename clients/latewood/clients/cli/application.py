@@ -18,6 +18,7 @@ __all__ = ["app", "main"]
 for _part in (
     "reads",
     "writes",
+    "retracting",
     "erasing",
     "identity",
     "ledgers",

@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     from latewood.graph_schema.events import LedgerEntry, Receipt
     from latewood.graph_schema.ledger import Verdict
     from latewood.graph_schema.model import Evidence, Fact, Node, Source
-    from latewood.memory import Brief, Difference, Disputed, Entity, Precedent, Recall, Stale, Why, Written
+    from latewood.memory import Brief, Difference, Disputed, Entity, Precedent, Recall, Retraction, Stale, Why, Written
     from latewood.storage.port import Hit, Page, Space
 
 __all__ = [
@@ -29,6 +29,7 @@ __all__ = [
     "show_precedents",
     "show_recall",
     "show_receipt",
+    "show_retraction",
     "show_space",
     "show_spaces",
     "show_stale",
@@ -205,6 +206,31 @@ async def show_entity(call: Call, entity: Entity) -> None:
     call.screen.field("version", str(node.version))
     call.screen.field("id", node.id)
     call.screen.table(_FACT_COLUMNS, _fact_rows(entity.facts, await _called(call, entity.facts)))
+
+
+async def show_retraction(call: Call, done: Retraction) -> None:
+    """Show what was taken back, and what stays."""
+    say, screen = call.screen.say, call.screen
+    if done.dry_run:
+        say("a dry run: nothing was written", style="bold yellow")
+    stays = f"; {done.left_count:,} {'would stay' if done.dry_run else 'stay'}" if done.left_count else ""
+    say(f"facts that {'would be' if done.dry_run else 'were'} taken back: {done.retracted:,}{stays}", style="bold")
+    facts = [*done.facts, *(one.fact for one in done.left)]
+    subjects = await call.memory.nodes_by_id(sorted({fact.subject_id for fact in facts})) if facts else {}
+    names = await _called(call, facts)
+
+    def row(fact: Fact) -> tuple[str, ...]:
+        about = subjects.get(fact.subject_id)
+        words = _excerpt(_said(fact, names))
+        return _name(about) if about else "", fact.predicate, words, iso(fact.recorded_at), _origin(fact.source)
+
+    columns = ("subject", "predicate", "value", "recorded", "source")
+    if done.facts:
+        screen.table((*columns, "fact"), [(*row(fact), fact.id) for fact in done.facts])
+    if done.left:
+        screen.table((*columns, "stays because"), [(*row(one.fact), one.reason) for one in done.left])
+    if done.retracted > len(done.facts):
+        say(f"... and {done.retracted - len(done.facts):,} more")
 
 
 async def show_timeline(call: Call, page: Page[Fact]) -> None:

@@ -144,6 +144,7 @@ class BlockingRemoteMemory:
     correct = _blocking(RemoteMemory.correct)
     end = _blocking(RemoteMemory.end)
     retract = _blocking(RemoteMemory.retract)
+    retract_all = _blocking(RemoteMemory.retract_all)
     supersede = _blocking(RemoteMemory.supersede)
     erase = _blocking(RemoteMemory.erase)
     merge = _blocking(RemoteMemory.merge)

@@ -13,6 +13,7 @@ from latewood.clients.remote.answers import (
     MadeSpace,
     Merge,
     ReindexReport,
+    Retraction,
     Space,
     Split,
     Written,
@@ -190,6 +191,20 @@ class RemoteMemory(RemoteReader):
         """Say that *fact* was never true: what it displaced holds again."""
         given = {"fact": said(fact), "because": because}
         return await self._write("retract", Written, {**given, **self._writer(by, session, source, idempotency_key)})
+
+    async def retract_all(
+        self, *, because: str, said_by: Identified | None = None, said_in: Identified | None = None,
+        read_from: str | None = None, since: datetime | None = None, until: datetime | None = None,
+        dry_run: bool = False, after: str | None = None, by: str | None = None, session: str | None = None,
+    ) -> Retraction:  # fmt: skip
+        """Say that nothing an actor, a session or a source said was ever true. Called again, it takes what is left."""
+        given = {
+            "because": because, "said_by": None if said_by is None else said(said_by),
+            "said_in": None if said_in is None else said(said_in), "read_from": read_from, "since": since,
+            "until": until, "dry_run": dry_run, "after": after, "by": by or self._by,
+            "session": session or self._session,
+        }  # fmt: skip
+        return await self._write("retract_all", Retraction, given, keyed=False, again=True)
 
     async def supersede(
         self, old: Identified, new: Identified, *, at: datetime | None = None, by: str | None = None,

@@ -37,6 +37,7 @@ from latewood.server.graphql.keys import KeyMutation
 from latewood.server.graphql.merging import MergeMutation
 from latewood.server.graphql.patterns import PatternMutation
 from latewood.server.graphql.posting import PostMutation
+from latewood.server.graphql.retracting import RetractMutation
 from latewood.server.graphql.runs import RunMutation
 from latewood.server.graphql.upkeep import UpkeepMutation
 from latewood.storage import port
@@ -47,7 +48,16 @@ SpaceArgument = Annotated[str | None, strawberry.argument(description="The space
 
 
 @strawberry.type(description="Every verb that writes.")
-class Mutation(AgentMutation, KeyMutation, MergeMutation, PatternMutation, PostMutation, RunMutation, UpkeepMutation):
+class Mutation(
+    AgentMutation,
+    KeyMutation,
+    MergeMutation,
+    PatternMutation,
+    PostMutation,
+    RetractMutation,
+    RunMutation,
+    UpkeepMutation,
+):
     """Every verb that writes."""
 
     @strawberry.mutation(graphql_type=DecisionPayload, description="Record a decision with its reasons.")
