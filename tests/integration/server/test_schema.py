@@ -68,7 +68,7 @@ def test_the_verbs_are_all_there() -> None:
         "verifyLedger",
     } <= set(schema.query_type.fields)
     assert set(schema.mutation_type.fields) == {
-        "decide", "observe", "relate", "correct", "end", "retract", "erase", "supersede", "merge", "split", "createSpace", "reindex", "ingest", "alias",
+        "decide", "observe", "relate", "correct", "end", "retract", "retractAll", "erase", "supersede", "merge", "split", "createSpace", "reindex", "ingest", "alias",
         "acceptProposal", "rejectProposal", "detectPatterns", "reviewPattern", "createKey", "rotateKey", "revokeKey",
         "answerQuestion", "askQuestion", "beginStep", "cancelRun", "claimRun", "completeStep", "failStep", "finishRun", "forkRun", "handBackRun", "heartbeatRun", "resumeRun", "startRun",
         "ack", "handBack", "heartbeat", "nack", "publish", "receive", "redrive", "registerChannel", "replay", "routeChannel", "subscribeGroup",

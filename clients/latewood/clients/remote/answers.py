@@ -44,12 +44,10 @@ __all__ = [
     "Recalled",
     "ReindexReport",
     "Reject",
-    "Retraction",
     "Scrub",
     "Space",
     "Split",
     "Stale",
-    "Unretracted",
     "Why",
     "Word",
     "Written",
@@ -216,28 +214,6 @@ class Absorbed:
     """What was merged into a node."""
 
     absorbed: tuple[Node, ...]
-
-
-@dataclass(frozen=True, slots=True)
-class Unretracted:
-    """A fact that could not be taken back, and why."""
-
-    fact: Fact
-    code: str
-    reason: str
-
-
-@dataclass(frozen=True, slots=True)
-class Retraction:
-    """What was taken back: *left* stays, and another call goes on at *next*."""
-
-    retracted: int
-    facts: tuple[Fact, ...]
-    left: tuple[Unretracted, ...]
-    left_count: int
-    dry_run: bool
-    next: str | None
-    receipts: tuple[Receipt, ...]
 
 
 @dataclass(frozen=True, slots=True)

@@ -13,7 +13,6 @@ from latewood.clients.remote.answers import (
     MadeSpace,
     Merge,
     ReindexReport,
-    Retraction,
     Space,
     Split,
     Written,
@@ -23,6 +22,7 @@ from latewood.clients.remote.found import DetectReport
 from latewood.clients.remote.messages import RemoteMessages
 from latewood.clients.remote.reading import Identified, RemoteReader, said
 from latewood.clients.remote.shapes import decode
+from latewood.clients.remote.taken_back import Retraction
 from latewood.clients.remote.transport import AsyncTransport, Patience, Transport, endpoint
 from latewood.graph_schema.commands import SourceSpec
 from latewood.graph_schema.model import Alternative, DecisionStatus, Trust
