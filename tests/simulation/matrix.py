@@ -6,13 +6,17 @@
 from __future__ import annotations
 
 import sys
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Final, Literal, TypeAlias
 
 sys.path.insert(0, str(Path(__file__).parents[1]))
+from simulation.deaths import DEATHS_OF_MESSAGES, DEATHS_OF_RUNS, Death
 from simulation.faults import FAULTS
 
+from latewood.execution.messages import points as of_messages
+from latewood.execution.points import POINTS as POINTS_OF_RUNS
 from latewood.storage.crashpoints import POINTS
 
 __all__ = ["CRASHES", "PAGE", "Crash", "Found", "page"]
@@ -125,10 +129,37 @@ erasure, asked for again, gives one proof.
 | killed when | while writing | seen in SQLite | seen in Neo4j |
 | --- | --- | --- | --- |
 """
-_TAIL: Final = """
+_RUNS: Final = """
 Beside the named places, both stores are killed at random: three hundred times in `just ci` (`LATEWOOD_KILLS` for more), half of them by SIGKILL from
 outside at a random instant, half at a random named place reached for a random time, each process carrying on with the
 unfinished work of the dead one. Twenty kills run in `just test`.
+
+## Runs of workflows
+
+A worker with several runs in hand, among them steps with branches, a sleep, a question, a child workflow, an effect outside
+and a step that fails at first, is killed at each named place; another one takes its lease over and goes on. Every row is a
+test, on both stores, and every one asserts:
+
+1. **No run is lost**: each ended *done*, with the output that it would have had.
+2. **No effect is doubled**: an effect outside happened once, as its own record outside of the store says.
+3. **No step is paid for twice**: of each step one try is completed, and a call is made again only when its result was not kept.
+4. **The chain verifies**.
+
+| killed when | and the next worker | seen in SQLite | seen in Neo4j |
+| --- | --- | --- | --- |
+"""
+_MESSAGES: Final = """
+## Messages
+
+A process that publishes under idempotency keys, receives and settles is killed at each named place, and the next one goes on.
+Every row asserts that each message is there once and settled once, that what its consumer wrote with the settlement is there
+once, that each dead letter is there once, that nothing waits any more, and that the queues are what the ledger says.
+
+| killed when | and the next process | seen in SQLite | seen in Neo4j |
+| --- | --- | --- | --- |
+"""
+_TAIL: Final = """
+Workers are killed at random besides: by SIGKILL, at a random instant, each next one going on (`LATEWOOD_KILLS`).
 
 ## Faults of the disk and of the server
 
@@ -146,8 +177,19 @@ def page() -> str:
         seen = [_FOUND[one.found] if store in one.stores else "there is no such place" for store in _BOTH]
         times = "" if one.hit == 1 else f" ({one.hit} times)"
         rows += f"| `{one.point}`{times}: {POINTS[one.point]} | {_TASKS[one.task]} | {seen[0]} | {seen[1]} |\n"
+    runs = _deaths(DEATHS_OF_RUNS, POINTS_OF_RUNS, "every run was ended")
+    messages = _deaths(DEATHS_OF_MESSAGES, of_messages.POINTS, "every message was settled")
     faults = "".join(f"| {fault.store} | {fault.what} | {fault.seen} |\n" for fault in FAULTS)
-    return f"{_HEAD}{rows}{_TAIL}{faults}"
+    return f"{_HEAD}{rows}{_RUNS}{runs}{_MESSAGES}{messages}{_TAIL}{faults}"
+
+
+def _deaths(deaths: Sequence[Death], points: Mapping[str, str], seen: str) -> str:
+    rows = ""
+    for one in deaths:
+        found = [seen if store in one.stores else "there is no such place" for store in _BOTH]
+        where = points.get(one.point) or POINTS[one.point]
+        rows += f"| `{one.point}`: {where} | {one.then} | {found[0]} | {found[1]} |\n"
+    return rows
 
 
 def main() -> None:

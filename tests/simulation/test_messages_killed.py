@@ -9,17 +9,15 @@ from collections import Counter
 from pathlib import Path
 
 import pytest
+from simulation.deaths import DEATHS_OF_MESSAGES, Death
 from simulation.message_children import POLICY, Labour, begin
 
-from latewood.execution.messages.points import POINTS
 from latewood.memory import Memory
 from latewood.memory.messages import messages_of
 
 COUNT = 4
-_WRITING = ("journal.taken", "group.half_written", "group.written", "group.committed", "journal.answered")
 _END_S = 120.0
 _QUICK = ("message.published", "message.taken", "message.settled")
-_REST = (*(one for one in POINTS if one not in _QUICK), *_WRITING)
 
 
 @pytest.fixture(params=["sqlite", pytest.param("neo4j", marks=pytest.mark.slow)])
@@ -59,15 +57,21 @@ async def _check(url: str, count: int) -> None:
     assert drift == ()
 
 
-@pytest.mark.parametrize("point", [*_QUICK, *(pytest.param(one, marks=pytest.mark.slow) for one in _REST)])
-async def test_a_process_dies_and_another_goes_on(url: str, point: str) -> None:
+@pytest.mark.parametrize(
+    "death",
+    [
+        pytest.param(one, marks=[] if one.point in _QUICK else pytest.mark.slow, id=one.point)
+        for one in DEATHS_OF_MESSAGES
+    ],
+)
+async def test_a_process_dies_and_another_goes_on(url: str, death: Death) -> None:
     await _make(url)
-    for hit in (1, 3) if point in _WRITING else (1,):
-        child = begin(Labour(url, COUNT, point, hit))
+    for hit in (1,) if death.point.startswith("message.") else (1, 3):
+        child = begin(Labour(url, COUNT, death.point, hit))
         child.join(_END_S)
-        # Neo4j writes a group in one statement: there is no half of it.
         died = child.exitcode == -signal.SIGKILL
-        assert died or (point == "group.half_written" and url.startswith("neo4j")), f"{point} was not reached"
+        here = "neo4j" if url.startswith("neo4j") else "sqlite"
+        assert died == (here in death.stores), f"{death.point} was not reached, or is where there is no such place"
     child = begin(Labour(url, COUNT))
     child.join(_END_S)
 
