@@ -88,6 +88,19 @@ async def findings(memory: Memory, of: dict[str, dict[str, Any]]) -> list[dict[s
             return found
 
 
+async def ever_open(memory: Memory) -> dict[str, int]:
+    """Count the patterns of each kind that were open at any look."""
+    counts: dict[str, int] = {}
+    after = None
+    while True:
+        page = await patterns(memory, status=(), first=500, after=after)
+        for one in page.items:
+            counts[one.kind.value] = counts.get(one.kind.value, 0) + 1
+        after = page.next
+        if after is None:
+            return counts
+
+
 async def run(args: argparse.Namespace, folder: str) -> dict[str, Any]:
     events = [json.loads(line) for line in args.events.read_text().splitlines() if line.strip()]
     of: dict[str, dict[str, Any]] = {}
@@ -109,6 +122,7 @@ async def run(args: argparse.Namespace, folder: str) -> dict[str, Any]:
             await detect(memory)
             looks, looked = 1, time.process_time()
         found = await findings(memory, of)
+        ever = await ever_open(memory)
         again = await detect(memory)
         end = time.process_time()
     args.out.write_text("".join(json.dumps(one) + "\n" for one in found))
@@ -116,7 +130,8 @@ async def run(args: argparse.Namespace, folder: str) -> dict[str, Any]:
     for one in found:
         by_kind[one["kind"]] = by_kind.get(one["kind"], 0) + 1
     return {
-        "events": len(events), "looks": looks, "findings": len(found), "by_kind": by_kind, "keep_cpu_s": round(kept - start, 2),
+        "events": len(events), "looks": looks, "findings": len(found), "by_kind": by_kind, "ever_by_kind": ever,
+        "keep_cpu_s": round(kept - start, 2),
         "look_cpu_s": round(looked - kept, 2), "again_cpu_s": round(end - looked, 2), "again_wrote": again.facts,
         "failed": [one.reason for one in again.failed],
     }  # fmt: skip

@@ -8,6 +8,7 @@ import pytest
 from latewood.reasoning.patterns.looking import look
 from latewood.reasoning.patterns.port import Choices, Numbers, Occurrences, World
 from latewood.reasoning.patterns.rates import Floats
+from latewood.reasoning.patterns.series import against_peers
 
 WEEK = 7 * 24 * 3_600_000_000
 
@@ -80,3 +81,14 @@ def test_gaps_in_time_and_empty_worlds_are_no_trouble() -> None:
     happened = Occurrences("incident", {"f": ("p:1", 0, "fire")})
     report = look(World(choices=(one,), occurrences=(happened,)))
     assert (report.findings, report.failed) == ((), ())
+
+
+def test_what_is_left_against_peers_is_the_same_to_the_last_bit_in_any_order() -> None:
+    random = np.random.default_rng(2)
+    common = random.normal(size=40)
+    members = [numbers(f"carrier {place}", common + 0.3 * random.normal(size=40)) for place in range(9)]
+    told = {one.subject: one.values.tobytes() for one in against_peers(members)}
+    assert len(told) == 9
+    for seed in range(5):
+        order = np.random.default_rng(seed).permutation(9)
+        assert {one.subject: one.values.tobytes() for one in against_peers([members[at] for at in order])} == told

@@ -43,8 +43,8 @@ _CYCLES_MIN: Final = 2.5
 _SEASON_P: Final = 0.01
 _WARM: Final = 30
 _SEED: Final = 7
-_LEAN: Final = -1.0
-"""Log odds from which a change is called a trend: a line is the plainer story, it has no place to choose."""
+_NEAR: Final = 3
+"""Places on either side of the one that is told within which a step was told rightly."""
 _CLASSES: Final = 5
 """Classes of autocorrelation that the null is kept apart for."""
 _BIAS: Final = (4.5, 8.0)
@@ -56,7 +56,7 @@ class ChangeTest:
     """What the competition came to for one series.
 
     Attributes:
-        kind: trend or shift, whichever is the less likely by chance.
+        kind: trend or shift, whichever is more probably right: a line, or a step close to the place that is told.
         p: of the better of the two, by resampling; not corrected for other series.
         at: index of the first point after the step; of a trend 0.
         effect: of a shift the step, of a trend the rise from first to last point; in the series' own unit.
@@ -268,11 +268,8 @@ def _stats(rows: Floats) -> _Stats:
         ratio = gain / rest
         best = np.argmax(ratio[:, 1:], axis=1) + 1
         row = np.arange(len(part))
-        weight = length / 2 * np.log1p(ratio / (length - cell.base.shape[1] - 1))
-        peak = weight[row, best]
-        some_step = np.log(np.mean(np.exp(weight[:, 1:] - peak[:, None]), axis=1)) + peak
-        parts["lean"][part] = weight[:, 0] - some_step
         parts["line"][part], parts["step"][part] = ratio[:, 0], ratio[row, best]
+        best, parts["lean"][part] = _placed(length / 2 * np.log1p(ratio / (length - cell.base.shape[1] - 1)))
         at[part] = places[best - 1]
         parts["le"][part], parts["lx"][part] = scores[:, 0] / cell.norms[0], np.sqrt(rest[:, 0]) / cell.norms[0]
         parts["se"][part] = scores[row, best] / cell.norms[best]
@@ -281,6 +278,24 @@ def _stats(rows: Floats) -> _Stats:
         parts["line"], parts["step"], at, season, phi, rows - (mended - left), wave, parts["le"], parts["lx"],
         parts["se"], parts["sx"], parts["lean"],
     )  # fmt: skip
+
+
+def _placed(weight: Floats) -> tuple[Ints, Floats]:
+    """Return where each row's step most probably is, give or take `_NEAR`, and the log odds of its line against that.
+
+    Args:
+        weight: log likelihood of the line, then of a step at each place, a row for each series.
+    """
+    peak = weight[:, 1:].max(axis=1)
+    until = np.zeros_like(weight)
+    np.cumsum(np.exp(weight[:, 1:] - peak[:, None]), axis=1, out=until[:, 1:])
+    places = np.arange(until.shape[1] - 1, dtype=np.int64)
+    first, last = np.maximum(places - _NEAR, 0), np.minimum(places + _NEAR + 1, len(places))
+    near = until[:, last] - until[:, first]
+    best = np.argmax(near, axis=1)
+    # Beforehand every place is as likely as another, and a step as likely as a line.
+    odds = weight[:, 0] - peak - np.log(np.maximum(near[np.arange(len(near)), best], 1e-300) / len(places))
+    return best + 1, odds
 
 
 def _resampled(seen: _Stats, picks: Ints) -> Floats:
@@ -453,7 +468,7 @@ class _Null:
 def _told(stats: _Stats, row: int, spread: float, p: float) -> tuple[ChangeTest, Fitted]:
     """Put one row's answer into its own unit."""
     length = stats.residuals.shape[1]
-    trend = bool(stats.lean[row] >= _LEAN)
+    trend = bool(stats.lean[row] >= 0.0)
     effect = float((stats.line_effect if trend else stats.step_effect)[row]) * spread
     error = float((stats.line_error if trend else stats.step_error)[row]) * spread
     season = int(stats.season[row])

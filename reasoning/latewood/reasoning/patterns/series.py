@@ -137,7 +137,8 @@ def against_peers(numbers: Sequence[Numbers]) -> list[Numbers]:
         common = float(np.var(np.mean(moves / spread, axis=0)))
         if common < _COMMON_SHARE + 1.0 / len(members):
             continue
-        mean = np.mean(rows, axis=0)
+        # Sums of floats depend on their order, and ids that are drawn anew would decide which chances are drawn.
+        mean = np.mean(np.sort(rows, axis=0), axis=0)
         found += [
             Numbers(one.subject, one.predicate, one.unit, _facts_at(one, times), tuple(times), row - mean, PEERS)
             for one, row in zip(members, rows, strict=True)
