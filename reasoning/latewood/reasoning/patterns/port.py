@@ -133,7 +133,7 @@ class Shaken:
 
 @dataclass(frozen=True, slots=True)
 class Skipped:
-    """A series that was not looked at, and why, in words."""
+    """A series that was not looked at, or not all of it, and why, in words."""
 
     subject: str
     predicate: str

@@ -13,8 +13,15 @@ from latewood.graph_schema.model import Fact
 from latewood.reasoning.patterns.memo import Memo
 from latewood.reasoning.patterns.port import PEERS, Choices, Numbers, Occurrences, Skipped, World
 from latewood.reasoning.patterns.rates import Floats
+from latewood.reasoning.patterns.telling import day
 
-__all__ = ["Series", "Told", "against_peers", "told_of", "world_of"]
+__all__ = ["SERIES_FACTS_MAX", "Held", "Series", "Told", "against_peers", "told_of", "world_of"]
+
+SERIES_FACTS_MAX: Final = 20_000
+"""Most facts of one series that are looked at: the latest, by when they were true."""
+_HELD_MAX: Final = 2 * SERIES_FACTS_MAX
+_HELD_AFTER: Final = SERIES_FACTS_MAX * 3 // 2
+"""How many are kept of so many: some to spare, so that a few that are taken back do not make all be read again."""
 
 _PEERS_MIN: Final = 5
 _PEER_TIMES_MIN: Final = 16
@@ -38,6 +45,58 @@ class Told:
     unit: str | None
 
 
+class Held:
+    """The facts of one series by their ids: all of them, or the latest of very many.
+
+    Which are the latest is a matter of when they were true, so it makes no difference in which order they came.
+    """
+
+    __slots__ = ("_cut", "_facts", "_latest")
+
+    def __init__(self) -> None:
+        """Hold none yet."""
+        self._facts: dict[str, Told] = {}
+        self._cut: tuple[Micros, tuple[int, Micros, str]] | None = None
+        self._latest: tuple[Mapping[str, Told], Micros | None] | None = None
+
+    def __len__(self) -> int:
+        """Return how many are held."""
+        return len(self._facts)
+
+    @property
+    def short(self) -> bool:
+        """Whether so many were taken back that some that were let go are among the latest now."""
+        return self._cut is not None and len(self._facts) < SERIES_FACTS_MAX
+
+    def put(self, fact: str, told: Told | None) -> bool:
+        """Take in what *fact* says, None when it no longer counts; tell whether that changed anything."""
+        if self._facts.get(fact) == told or (
+            told is not None and self._cut is not None and (told.time, told.rank) < self._cut
+        ):
+            return False
+        self._latest = None
+        if told is None:
+            del self._facts[fact]
+            return True
+        self._facts[fact] = told
+        if len(self._facts) > _HELD_MAX:
+            kept = self._in_order()[-_HELD_AFTER:]
+            self._facts, self._cut = dict(kept), (kept[0][1].time, kept[0][1].rank)
+        return True
+
+    def latest(self) -> tuple[Mapping[str, Told], Micros | None]:
+        """Return those that are looked at, and from when on they are; None when they are all there are."""
+        if self._latest is None:
+            self._latest = (self._facts, None)
+            if self._cut is not None or len(self._facts) > SERIES_FACTS_MAX:
+                part = self._in_order()[-SERIES_FACTS_MAX:]
+                self._latest = (dict(part), part[0][1].time)
+        return self._latest
+
+    def _in_order(self) -> list[tuple[str, Told]]:
+        return sorted(self._facts.items(), key=lambda one: (one[1].time, one[1].rank))
+
+
 Happened: TypeAlias = "dict[str, tuple[str, Micros, str]]"
 Series: TypeAlias = "Numbers | Choices | Skipped | Happened | None"
 """What the facts of one subject and predicate come to; None is nothing to look at."""
@@ -58,7 +117,7 @@ def told_of(fact: Fact) -> Told | None:
 
 
 def world_of(
-    told: Mapping[tuple[str, str], Mapping[str, Told]], built: dict[tuple[str, str], Series], multi: frozenset[str],
+    told: Mapping[tuple[str, str], Held], built: dict[tuple[str, str], Series], multi: frozenset[str],
     names: Mapping[str, str], memo: Memo,
 ) -> World:  # fmt: skip
     """Put the world together, building those series only that are not in *built*."""
@@ -66,10 +125,19 @@ def world_of(
     choices: list[Choices] = []
     skipped: list[Skipped] = []
     happened: dict[str, Happened] = {}
+    begins: dict[str, Micros] = {}
     for place in sorted(told):
+        facts, since = told[place].latest()
         if place not in built:
-            built[place] = _series(place, told[place], multi)
+            built[place] = _series(place, facts, multi)
         one = built[place]
+        if since is not None:
+            skipped.append(
+                Skipped(
+                    *place, f"more than {SERIES_FACTS_MAX:,} facts: only the latest are looked at, from {day(since)} on"
+                )
+            )
+            begins[place[1]] = max(since, begins.get(place[1], since))
         if isinstance(one, Numbers):
             numbers.append(one)
         elif isinstance(one, Choices):
@@ -79,8 +147,15 @@ def world_of(
         elif one is not None:
             happened.setdefault(place[1], {}).update(one)
     numbers += against_peers(numbers)
-    occurrences = tuple(Occurrences(predicate, facts) for predicate, facts in sorted(happened.items()))
+    occurrences = tuple(
+        Occurrences(predicate, _since(facts, begins.get(predicate))) for predicate, facts in sorted(happened.items())
+    )
     return World(tuple(numbers), tuple(choices), occurrences, tuple(skipped), dict(names), memo=memo)
+
+
+def _since(facts: Happened, since: Micros | None) -> Happened:
+    """Look at all places from *since* on: where one is cut, it would seem that nothing had happened there before."""
+    return facts if since is None else {fact: told for fact, told in facts.items() if told[1] >= since}
 
 
 def _series(place: tuple[str, str], facts: Mapping[str, Told], multi: frozenset[str]) -> Series:

@@ -1,8 +1,9 @@
 """A view of what entities were said to be over time, that follows the change feed.
 
-It is read whole once. From then on the feed says which facts came, went or were erased; those are read, their series
-built again, and all others are as they were. It lives in the process and may be dropped at any time: what it would say
-is in the ledger.
+The feed says which facts came, went or were erased; those are read, their series built again, and all others are as
+they were. The first time it is followed from its beginning: a page of it costs the same however long a history is. Of
+one series no more than the latest facts are held. A view lives in the process and may be dropped at any time: what it
+would say is in the ledger.
 """
 
 from __future__ import annotations
@@ -11,7 +12,6 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Final
 
-from latewood.graph_schema.clock import AsOf, Micros, from_micros
 from latewood.graph_schema.errors import LimitError
 from latewood.graph_schema.events import EventKind, LedgerEntry
 from latewood.graph_schema.model import Cardinality, Fact, Node, NodeKind
@@ -20,13 +20,13 @@ from latewood.graph_schema.patterns import DeclaredRun
 from latewood.reasoning.patterns.affairs import decisions_taken, disputes
 from latewood.reasoning.patterns.memo import Memo
 from latewood.reasoning.patterns.port import World
-from latewood.reasoning.patterns.series import Series, Told, told_of, world_of
+from latewood.reasoning.patterns.series import Held, Series, told_of, world_of
 from latewood.storage.port import PAGE_MAX, GraphStore, NodeQuery
 
 __all__ = ["FACTS_READ_MAX", "VIEW_FACTS_MAX", "View", "read_world"]
 
 FACTS_READ_MAX: Final = 2_000_000
-"""Most facts of one look."""
+"""Most facts that are held for one look."""
 VIEW_FACTS_MAX: Final = 500_000
 """Most facts that a view goes on holding between two looks; above, each look reads all."""
 _FOLLOWED_MAX: Final = 50_000
@@ -37,14 +37,14 @@ _OWN_TYPES: Final = frozenset({"proposal"})
 _LEDGER: Final = "knowledge"
 
 
-async def read_world(store: GraphStore, space: str, *, known_at: Micros | None = None) -> World:
+async def read_world(store: GraphStore, space: str) -> World:
     """Gather everything that entities were said to be over time.
 
     Raises:
         LimitError: code ``limit.exceeded`` above `FACTS_READ_MAX` facts.
     """
     view = View(store, space)
-    await view.read(known_at)
+    await view.read()
     return await view.world()
 
 
@@ -82,6 +82,7 @@ class View:
     """What a look is about, of one space.
 
     Attributes:
+        facts: how many facts it holds.
         seq: the ledger's row that it has got to; None before it is read.
         news: whether anything has changed since it was last set to False.
     """
@@ -91,11 +92,11 @@ class View:
         self._declared = declared
         self._store = store
         self._space = space
-        self._told: dict[tuple[str, str], dict[str, Told]] = {}
+        self._told: dict[tuple[str, str], Held] = {}
         self._built: dict[tuple[str, str], Series] = {}
         self._multi: frozenset[str] = frozenset()
         self._names: dict[str, str] = {}
-        self._facts = 0
+        self.facts = 0
         self._origins: dict[str, set[int]] = {}
         self._decisions: set[str] = set()
         self.seq: int | None = None
@@ -108,7 +109,7 @@ class View:
         Raises:
             LimitError: as `read_world` does.
         """
-        if self.seq is None or self._facts > VIEW_FACTS_MAX:
+        if self.seq is None or self.facts > VIEW_FACTS_MAX:
             await self.read()
             return
         entries: list[LedgerEntry] = []
@@ -125,6 +126,9 @@ class View:
             return
         await self._declare(touched.nodes)
         await self._tell([fact for fact, subject in touched.facts.items() if subject in self._names])
+        if any(held.short for held in self._told.values()):
+            await self.read()
+            return
         self.news |= not self._decisions.isdisjoint(touched.facts.values())
         self.seq = after
 
@@ -144,26 +148,22 @@ class View:
             shaken=shaken,
         )  # fmt: skip
 
-    async def read(self, known_at: Micros | None = None) -> None:
+    async def read(self) -> None:
         """Read all, in place of what is held. Raises LimitError."""
         space = next((one for one in await self._store.spaces() if one.name == self._space), None)
-        self._told, self._built, self._names, self._facts, self.seq = {}, {}, {}, 0, None
+        self._told, self._built, self._names, self.facts, self.seq = {}, {}, {}, 0, None
         self._origins, self.news = {}, True
-        # What comes while it is read is read again by the next refresh.
+        # What comes while it is read is read by the next refresh.
         seq = 0 if space is None else space.seq.get(_LEDGER, 0)
-        await self._read_entities(known_at)
-        own = core_pack().predicates
-        wanted = sorted(name for name in await self._store.predicates(self._space) if name not in own)
-        for part in _parts(sorted(self._names)) if wanted else ():
-            after: str | None = None
-            while True:
-                page = await self._store.timeline(
-                    self._space, part, wanted, known_at=known_at, first=PAGE_MAX, after=after
-                )
-                self._keep(page.items)
-                after = page.next
-                if after is None:
-                    break
+        await self._read_entities()
+        after = 0
+        while self._names and after < seq:
+            page = await self._store.feed(self._space, _LEDGER, after, PAGE_MAX)
+            if not page:
+                break
+            after = page[-1].seq
+            said = (one.event for one in page if one.event.kind in (EventKind.ASSERTED, EventKind.ABSENT))
+            await self._tell([event.id for event in said if event.subject in self._names])
         self.seq = seq
 
     def _keep(self, facts: Iterable[Fact]) -> None:
@@ -173,29 +173,25 @@ class View:
             if fact.source is not None:
                 self._origins.setdefault(fact.subject_id, set()).add(hash(fact.source.origin))
             self.news |= fact.absent
-            series = self._told.get(place, {})
-            if series.get(fact.id) == told:
+            held = self._told.get(place, Held())
+            before = len(held)
+            if not held.put(fact.id, told):
                 continue
             self.news = True
             self._built.pop(place, None)
-            if told is not None:
-                self._told.setdefault(place, {})[fact.id] = told
-                self._facts += fact.id not in series
-                continue
-            del series[fact.id]
-            self._facts -= 1
-            if not series:
+            self.facts += len(held) - before
+            self._told[place] = held
+            if not held:
                 del self._told[place]
-        if self._facts > FACTS_READ_MAX:
+        if self.facts > FACTS_READ_MAX:
             msg = f"a look takes at most {FACTS_READ_MAX:,} facts, and the space {self._space!r} has more; split it"
             raise LimitError(msg, code="limit.exceeded", maximum=FACTS_READ_MAX)
 
-    async def _read_entities(self, known_at: Micros | None) -> None:
-        at = AsOf(known_at=None if known_at is None else from_micros(known_at))
+    async def _read_entities(self) -> None:
         after: str | None = None
         while True:
             query = NodeQuery(NodeKind.ENTITY, first=PAGE_MAX, after=after)
-            page = await self._store.list_nodes(self._space, query, at)
+            page = await self._store.list_nodes(self._space, query)
             self._name(page.items)
             after = page.next
             if after is None:
