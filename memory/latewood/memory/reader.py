@@ -120,7 +120,7 @@ class Reader:
         if repeats:
             msg = f"the key {name!r} is that of several records: {', '.join(repeats)}; name one of them"
             raise ConflictError(msg, code="key.ambiguous", key=name, keys=repeats)
-        hint = f"; near: {', '.join(near)}" if near else ""
+        hint = f"; near: {', '.join(near)}" if near else "; things go by id or key: `find` looks for words"
         raise NotFoundError(f"nothing in space {self._space!r} is {name!r}{hint}", key=name, suggestions=list(near))
 
     async def _exists(self, name: str) -> bool:
@@ -188,7 +188,8 @@ class Reader:
         fact_id = normal_id(fact_id)
         found = await self._store.facts_by_id(self._space, [fact_id], known_at=micros_or_none(known_at))
         if fact_id not in found:
-            raise NotFoundError(f"nothing in space {self._space!r} has the fact id {fact_id!r}", id=fact_id)
+            msg = f"nothing in space {self._space!r} has the fact id {fact_id!r}; `timeline` lists them"
+            raise NotFoundError(msg, id=fact_id)
         return found[fact_id]
 
     async def nodes_by_id(self, ids: Sequence[str], at: AsOf = NOW) -> dict[str, Node]:

@@ -41,6 +41,7 @@ MISSING = "01900000-0000-7000-8000-000000000000"
         (("diff", "2026-02-01", "2026-01-01"), "period.empty", 2),
         (("decisions", "--first", "0"), "limit.exceeded", 2),
         (("decisions", "--after", "nonsense"), "cursor.invalid", 2),
+        (("runs", "--status", "nonsense"), "query.invalid", 2),
         (("ledger", "verify", "--ledger", "gossip"), "query.invalid", 2),
         (("spaces", "create", "Bad Name"), "space.name_invalid", 2),
         (("spaces", "create", "default"), "space.exists", 2),

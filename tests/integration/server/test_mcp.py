@@ -123,17 +123,30 @@ async def test_errors_say_what_was_wrong_and_how_to_mend_it(served: Any) -> None
     async with connected(served) as client:
         unknown = json.loads(await refused(client, "get", thing="carrier:nobody"))
         naive = await refused(client, "timeline", thing="agent:test", known_at="2026-01-01T00:00:00")
-        misspelt = await refused(client, "recall", query="x", budget=5)
+        misspelt = json.loads(await refused(client, "recall", query="x", budget=5))
+        seconds = json.loads(await refused(client, "diff", since=1_767_225_600, until="2026-02-01"))
         both = json.loads(await refused(client, "record", subject="a:1", predicate="p", value=1, target="b:2"))
         small = await refused(client, "brief", budget_tokens=5)
         stranger = json.loads(await refused(client, "get", thing="x:1", space="nowhere"))
 
     assert unknown["code"] == "node.not_found"
     assert "time.naive" in naive
-    assert "budget" in misspelt
+    assert (misspelt["code"], misspelt["details"]["arguments"]) == ("query.invalid", ["budget"])
+    assert "pydantic" not in misspelt["message"]
+    assert (seconds["code"], seconds["details"]["argument"]) == ("time.unreadable", "since")
     assert both["code"] == "query.invalid"
     assert "200" in small
     assert stranger["code"] == "space.unknown"
+
+
+async def test_a_date_alone_is_its_first_instant_as_everywhere(served: Any) -> None:
+    begun = datetime(2026, 3, 1, tzinfo=UTC)
+    await served.memory.observe("lane:1", "note", "before", valid_from=begun - timedelta(seconds=1))
+    await served.memory.observe("lane:1", "note", "quiet", valid_from=begun)
+    async with connected(served) as client:
+        found = await call(client, "get", thing="lane:1", valid_at="2026-03-01")
+
+    assert [one["value"]["data"] for one in found["answer"]["facts"]] == ["quiet"]
 
 
 async def test_a_budget_holds_and_cursors_go_on_to_the_end(served: Any) -> None:

@@ -189,7 +189,7 @@ def _status(word: str) -> RunStatus:
 
     if word not in set(RunStatus):
         known = ", ".join(RunStatus)
-        raise typer.BadParameter(f"{word!r:.40} is no status of a run; they are {known}")
+        raise InvalidError(f"{word!r:.40} is no status of a run; they are {known}", code="query.invalid")
     return RunStatus(word)
 
 

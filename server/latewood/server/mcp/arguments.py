@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import inspect
 from collections.abc import Awaitable, Callable
-from datetime import datetime
 from typing import Annotated, Any, Final, TypeAlias, cast
 
 from mcp.server import MCPServer
@@ -16,6 +15,7 @@ from latewood.memory import Memory
 from latewood.memory.credentials import BoundMemory
 from latewood.memory.runs import book_of
 from latewood.server.mcp.answers import Answer
+from latewood.server.mcp.strictness import Instant
 
 __all__ = [
     "READS",
@@ -43,8 +43,8 @@ WRITER: Final = "agent:mcp"
 """Who writes when neither the call nor the server names an actor."""
 
 Space: TypeAlias = Annotated[str | None, Field(description="Which space; left out, the server's own.")]
-ValidAt: TypeAlias = Annotated[datetime | None, Field(description="As it held then, with an offset; left out, now.")]
-KnownAt: TypeAlias = Annotated[datetime | None, Field(description="As it was known then; left out, now.")]
+ValidAt: TypeAlias = Annotated[Instant | None, Field(description="As it held then, with an offset; left out, now.")]
+KnownAt: TypeAlias = Annotated[Instant | None, Field(description="As it was known then; left out, now.")]
 Cursor: TypeAlias = Annotated[str | None, Field(description="From the last answer, to go on behind it.")]
 By: TypeAlias = Annotated[str | None, Field(description="Who says so, such as agent:planner or human:ada.")]
 Session: TypeAlias = Annotated[str | None, Field(description="Your session's name.")]

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from datetime import datetime
 from typing import Annotated, Any, Final, Literal
 
 from mcp.server import MCPServer
@@ -26,6 +25,7 @@ from latewood.server.mcp.arguments import READS, Cursor, KnownAt, Space, Text, T
 from latewood.server.mcp.lines import brief_with_ids, chain_with_ids, lines_with_ids
 from latewood.server.mcp.posting import add_posting
 from latewood.server.mcp.running import add_running
+from latewood.server.mcp.strictness import Instant
 from latewood.server.mcp.writing import add_writing
 from latewood.storage.port import Page
 
@@ -51,8 +51,8 @@ def _finding(tool: Tool, memory: Memory) -> None:
         query: Annotated[Text, Field(description="A question or words.")], budget_tokens: Budget = 800,
         about: Annotated[list[str] | None, Field(description="Only of these, by id or key, such as carrier:A.")] = None,
         session: Annotated[str | None, Field(description="Only from this session.")] = None,
-        since: Annotated[datetime | None, Field(description="Only what became true since.")] = None,
-        until: Annotated[datetime | None, Field(description="Only what became true before.")] = None,
+        since: Annotated[Instant | None, Field(description="Only what became true since.")] = None,
+        until: Annotated[Instant | None, Field(description="Only what became true before.")] = None,
         limit: Annotated[int, Field(ge=1, le=LIMIT_MAX, description="Most memories.")] = 20, cursor: Cursor = None,
         space: Space = None,
         valid_at: ValidAt = None, known_at: KnownAt = None,
@@ -88,7 +88,7 @@ def _finding(tool: Tool, memory: Memory) -> None:
     @tool(READS)
     async def brief(
         about: Annotated[str | None, Field(description="An id, a key, or words; left out, everything.")] = None,
-        since: Annotated[datetime | None, Field(description="Your last visit; left out, a week ago.")] = None,
+        since: Annotated[Instant | None, Field(description="Your last visit; left out, a week ago.")] = None,
         budget_tokens: Budget = 800, space: Space = None, valid_at: ValidAt = None, known_at: KnownAt = None,
     ) -> Answer:  # fmt: skip
         """Start here: what is open, disputed or stale, precedents, what was superseded lately, and what is in force."""
@@ -192,8 +192,8 @@ def _looking(tool: Tool, memory: Memory) -> None:
 
     @tool(READS)
     async def diff(
-        since: Annotated[datetime, Field(description="After this instant, with an offset.")],
-        until: Annotated[datetime, Field(description="Up to this one.")],
+        since: Annotated[Instant, Field(description="After this instant with an offset, or this date.")],
+        until: Annotated[Instant, Field(description="Up to this one.")],
         about: Annotated[str | None, Field(description="Only of this thing, or of those that the words find.")] = None,
         axis: Annotated[Literal["known", "valid"], Field(description="What was learned, or became true.")] = "known",
         cursor: Cursor = None, budget_tokens: Budget = 1_500, space: Space = None,

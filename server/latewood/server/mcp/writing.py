@@ -28,6 +28,7 @@ from latewood.server.mcp.arguments import (
     Tool,
     writer,
 )
+from latewood.server.mcp.strictness import Instant
 
 __all__ = ["add_writing"]
 
@@ -133,8 +134,8 @@ def _recording(tool: Tool, memory: Memory) -> None:
         value: Annotated[AnyValue, Field(description="The value. Give value or target.")] = None,
         target: Annotated[str | None, Field(description="Or the thing it is related to, by key or id.")] = None,
         unit: Annotated[str | None, Field(description="Of the value, such as EUR.")] = None,
-        valid_from: Annotated[datetime | None, Field(description="Since when it is true; left out, now.")] = None,
-        valid_to: Annotated[datetime | None, Field(description="Until when, if that is known.")] = None,
+        valid_from: Annotated[Instant | None, Field(description="Since when it is true; left out, now.")] = None,
+        valid_to: Annotated[Instant | None, Field(description="Until when, if that is known.")] = None,
         quote: Annotated[str | None, Field(description="The words it rests on.")] = None,
         by: By = None, session: Session = None, source: Source = None, idempotency_key: Once = None,
         space: Space = None,
@@ -190,7 +191,7 @@ def _amending(tool: Tool, memory: Memory) -> None:
         with_decision: Annotated[str | None, Field(description="supersede: the newer decision.")] = None,
         because: Annotated[str | None, Field(description="Why. To reject without it, the human is asked.")] = None,
         reason: Annotated[Reason, Resolve(reason)], verdict: Annotated[Verdict, Resolve(verdict)],
-        at: Annotated[datetime | None, Field(description="end, supersede: when, in the world; left out, now.")] = None,
+        at: Annotated[Instant | None, Field(description="end, supersede: when, in the world; left out, now.")] = None,
         by: By = None, session: Session = None, source: Source = None, idempotency_key: Once = None,
         space: Space = None,
     ) -> Answer:  # fmt: skip
