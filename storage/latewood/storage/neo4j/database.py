@@ -108,7 +108,7 @@ def _expand(match: re.Match[str]) -> str:
         )
     if what == "node":
         plain = ", ".join(f"{name}.{one}" for one in ("id", "kind", "type", "key", "name", "attributes"))
-        return f"{plain}, {_micros(f'{name}.recorded_at')}, {name}.version, {name}.norm"
+        return f"{plain}, {_micros(f'{name}.recorded_at')}, {name}.version, {name}.norm, {name}.touched"
     if what == "fact":
         plain = ", ".join(f"{name}.{one}" for one in ("id", "subject", "predicate", "absent", "trust", "known"))
         times = ", ".join(_micros(f"{name}.{one}") for one in ("valid_from", "valid_to", "recorded_at"))

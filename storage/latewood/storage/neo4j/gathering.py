@@ -41,7 +41,7 @@ def space_row(row: Row) -> tuple[int, SpaceRow]:
 
 def node_row(row: Row) -> NodeRow:
     """Read the `node` columns of a row."""
-    node_id, kind, node_type, key, name, attributes, recorded_at, version, _ = row[:9]
+    node_id, kind, node_type, key, name, attributes, recorded_at, version = row[:8]
     read: dict[str, Json] | None = json.loads(attributes) if attributes != "{}" else {}
     # Attributes that are null mark a tombstone.
     return NodeRow(node_id, NodeKind(kind), node_type, key, name, read or {}, recorded_at, version, read is None)
@@ -111,7 +111,7 @@ class Group:
     Attributes:
         facts: (space, fact id) to what a plan must know of it, where its rows hang, and its place.
         ops, units: what was kept under an idempotency key or a unit's id: (body, receipt).
-        versions: (space, node id) to the last event about a node that the group changed.
+        touched: (space, node id) to the place of the last event about a node that the group changed.
         unmade: keys that were looked for and are not there, but for what the group made since.
         dirty: keys that the group changed and did not write yet.
     """
@@ -129,7 +129,7 @@ class Group:
         self.spaces: dict[str, SpaceHeads] = {}
         self.by_id: dict[tuple[int, str], NodeRow] = {}
         self.fresh: dict[tuple[int, str], NodeRow] = {}
-        self.versions: dict[tuple[int, str], int] = {}
+        self.touched: dict[tuple[int, str], int] = {}
         self.facts: dict[tuple[int, str], tuple[FactRow, FactRef, int]] = {}
         self.ops: dict[tuple[int, str], tuple[bytes, str]] = {}
         self.units: dict[tuple[int, str], tuple[bytes, str]] = {}
@@ -321,8 +321,8 @@ class Group:
         return None if node is None else self._versioned(n, node)
 
     def _versioned(self, n: int, node: NodeRow) -> NodeRow:
-        version = self.versions.get((n, node.id))
-        return node if version is None else replace(node, version=version)
+        place = self.touched.get((n, node.id))
+        return node if place is None else replace(node, version=place // 2)
 
     def rows(self, image: KeyImage) -> KeyRows:
         """Return what is stored of a key, loading it when it was not."""
@@ -375,8 +375,8 @@ class Group:
             pending.key(image)
             image.dirty = False
         self.dirty = []
-        for (space, node_id), version in self.versions.items():
-            pending.versions.append({"space": space, "id": node_id, "version": version})
+        for (space, node_id), place in self.touched.items():
+            pending.versions.append({"space": space, "id": node_id, "version": place // 2, "touched": place})
         for space in self.spaces.values():
             for ledger in space.ledgers.values():
                 if ledger.moved:

@@ -15,7 +15,6 @@ from latewood.graph_schema.values import normal_key
 from latewood.storage.building import node_of
 from latewood.storage.cursors import check_first, near, read_cursor, write_cursor
 from latewood.storage.neo4j.database import Row
-from latewood.storage.neo4j.gathering import node_row
 from latewood.storage.neo4j.names import index_name, spaced
 from latewood.storage.neo4j.pending import born
 from latewood.storage.neo4j.reading import Reading, check_count, ids_in, instant
@@ -70,9 +69,9 @@ def list_nodes(reading: Reading, compose: Compose, query: NodeQuery, valid_at: M
     shown = rows[:first]
     more = None
     if len(rows) > first:
-        recorded_at, place = (int(part) for part in shown[-1][9].split("."))
+        recorded_at, place = (int(part) for part in shown[-1][10].split("."))
         more = write_cursor(kind, recorded_at - 2**62, place)
-    return Page(tuple(node_of(node_row(row)) for row in shown), more)
+    return Page(tuple(node_of(node) for node in reading.shown(shown)), more)
 
 
 def timeline(
@@ -170,8 +169,11 @@ def search_text(
         t=instant(valid_at), r=instant(known_at), first=first,
         kinds=None if kinds is None else [kind.value for kind in kinds],
     )  # fmt: skip
-    facts = reading.facts_by_id([row[9] for row in rows if row[9] is not None], known_at)
-    return tuple(Hit(node_of(node_row(row)), None if row[9] is None else facts[row[9]], float(row[10])) for row in rows)
+    facts = reading.facts_by_id([row[10] for row in rows if row[10] is not None], known_at)
+    return tuple(
+        Hit(node_of(node), None if row[10] is None else facts[row[10]], float(row[11]))
+        for row, node in zip(rows, reading.shown(rows), strict=True)
+    )
 
 
 def near_keys(reading: Reading, key: str, limit: int) -> tuple[str, ...]:

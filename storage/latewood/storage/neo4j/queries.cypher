@@ -203,7 +203,7 @@ CALL () {
   UNWIND $keys AS row MERGE (k:Key {space: row.space, id: row.id}) SET k += row.properties
 }
 CALL () {
-  UNWIND $versions AS row MATCH (n:Node {space: row.space, id: row.id}) SET n.version = row.version
+  UNWIND $versions AS row MATCH (n:Node {space: row.space, id: row.id}) SET n.version = row.version, n.touched = row.touched
 }
 CALL () { UNWIND $receipts AS row CREATE (r:Receipt) SET r = row }
 CALL () {
@@ -218,6 +218,33 @@ RETURN 1;
 // name: nodes_by_id
 // Nodes by their ids.
 UNWIND $ids AS id MATCH (n:Node {space: $space, id: id}) RETURN {node:n};
+
+// name: versions_said
+// Of nodes and versions, those whose version is a row about them that the heads know of.
+UNWIND $asked AS one
+UNWIND [['knowledge', $heads[0]], ['execution', $heads[1]]] AS head
+MATCH (e:Event {space: $space, ledger: head[0], seq: one[1]}) WHERE e.seq <= head[1] AND e.subject = one[0]
+RETURN DISTINCT e.subject;
+
+// name: nodes_before
+// What nodes were at heads: the place of the last row about each, and what it was merged into.
+UNWIND $ids AS id
+MATCH (n:Node {space: $space, id: id})
+CALL (n) {
+  MATCH (f:Fact {space: $space, subject: n.id}) WHERE f.valid_from IS NOT NULL
+  UNWIND [[f.place, f.recorded_at], [f.retraction, f.retracted_at]] AS one
+  WITH one WHERE one[0] / 2 <= $heads[one[0] % 2]
+  WITH one ORDER BY one[1] DESC, one[0] DESC LIMIT 1
+  RETURN collect(one[0]) AS places
+}
+CALL (n) {
+  MATCH (f:Fact {space: $space, subject: n.id})
+  WHERE f.valid_from IS NOT NULL AND f.predicate = 'merged_into' AND f.place / 2 <= $heads[f.place % 2]
+    AND (f.retraction IS NULL OR f.retraction / 2 > $heads[f.retraction % 2])
+  WITH f ORDER BY f.place DESC LIMIT 1
+  RETURN collect(f.object) AS merged
+}
+RETURN n.id, coalesce(places[0], toInteger(split(n.born, '.')[1])), merged[0];
 
 // name: nodes_by_key
 // Nodes by their normal keys.

@@ -19,7 +19,9 @@ from latewood.storage.names import unknown_space
 from latewood.storage.neo4j.database import Engine, Query, Row, head_of
 from latewood.storage.neo4j.gathering import node_row, space_row
 from latewood.storage.neo4j.keys import claim_of
+from latewood.storage.neo4j.versions import nodes_at
 from latewood.storage.port import FACTS_MAX, IDS_MAX, FactQuery, Point
+from latewood.storage.rows import NodeRow
 
 __all__ = ["Reading", "check_count", "ids_in", "instant"]
 
@@ -96,20 +98,23 @@ class Reading:
         check_count(len(ids) + len(keys))
         found: dict[str, Node] = {}
         if ids:
-            for row in self.query("nodes_by_id", space=self.n, ids=ids_in(ids)):
-                node = node_row(row)
+            for node in self.shown(self.query("nodes_by_id", space=self.n, ids=ids_in(ids))):
                 if node.recorded_at <= known_at:
                     found[node.id] = node_of(node)
         if keys:
             asked: dict[str, list[str]] = {}
             for key in keys:
                 asked.setdefault(normal_key(key), []).append(key)
-            for row in self.query("nodes_by_key", space=self.n, keys=list(asked)):
-                node = node_row(row)
+            rows = self.query("nodes_by_key", space=self.n, keys=list(asked))
+            for row, node in zip(rows, self.shown(rows), strict=True):
                 if node.recorded_at <= known_at:
                     for key in asked[row[8]]:
                         found[key] = node_of(node)
         return found
+
+    def shown(self, rows: Sequence[Row]) -> list[NodeRow]:
+        """Make nodes of rows that begin with the `node` columns, as they were at the heads."""
+        return nodes_at(self.query, self.n, self.heads, rows)
 
     def sources(self, ids: Iterable[str]) -> Mapping[str, Source]:
         """Return sources by their node ids."""

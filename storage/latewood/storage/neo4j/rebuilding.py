@@ -39,6 +39,7 @@ from latewood.storage.neo4j.keys import FactRef, KeyImage
 from latewood.storage.neo4j.names import relation_type
 from latewood.storage.neo4j.pending import Pending, born
 from latewood.storage.neo4j.reading import Reading
+from latewood.storage.neo4j.versions import last_touch
 from latewood.storage.queries import load_queries
 from latewood.storage.rebuilding import Findings, Place, What, next_phase, subjects_within
 from latewood.storage.receipts import receipt_from_json, receipt_to_json
@@ -192,8 +193,7 @@ class Rebuilder:
                 if node.row.erased:
                     # What was buried keeps a title where it had one.
                     wanted.properties["title"] = held.get("title") and node.row.name
-                if held.get("version") in node.last.values():
-                    wanted.properties["version"] = held["version"]
+                wanted.properties |= last_touch(node, held)
                 differing = _differing(held, wanted.compared())
                 gone = [label for label in cells[2] if label not in wanted.labels]
                 if gone or len(cells[2]) != len(wanted.labels):
@@ -213,7 +213,7 @@ class Rebuilder:
         pending.node(self._n, node.row, node.first.handle)
         row = pending.nodes[0]
         properties = {
-            **row["properties"], "space": self._n, "id": node.row.id, "version": node.row.version,
+            **row["properties"], "space": self._n, "id": node.row.id, **last_touch(node),
             "born": born(node.row.recorded_at, node.first.handle),
         }  # fmt: skip
         return _Wanted(properties, {"recorded_at": node.row.recorded_at}, row["labels"])

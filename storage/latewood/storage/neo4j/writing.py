@@ -196,7 +196,7 @@ class GroupWriter:
                 norm = normal_key(node.key)
                 self._group.cache.nodes[n, norm] = self._group.fresh[n, norm] = node
         for event in planned.events:
-            self._group.versions[n, event.subject] = base_seq + event.ordinal + 1
+            self._group.touched[n, event.subject] = ledger.place(base_seq + event.ordinal + 1)
 
     def _settle(
         self, space: SpaceHeads, ledger: LedgerHead, planned: Plan

@@ -1,0 +1,120 @@
+"""What a read of Neo4j returns while a unit is committed beside it: one state, a node's version with its facts."""
+
+from __future__ import annotations
+
+import asyncio
+import threading
+from collections.abc import AsyncGenerator, Sequence
+from contextlib import asynccontextmanager
+
+import pytest
+from conformance.stores import empty_neo4j
+
+from latewood.graph_schema.commands import Absorb, ActorSpec, Assert, Command, Ref, Unit
+from latewood.graph_schema.events import Receipt
+from latewood.graph_schema.ids import RandomIds
+from latewood.graph_schema.model import LedgerName, Trust
+from latewood.graph_schema.values import Value
+from latewood.storage.neo4j.database import Address, Engine, Head
+from latewood.storage.neo4j.store import Neo4jStore
+from latewood.storage.port import FactQuery, NodeQuery
+
+_IDS = RandomIds()
+_KEYS = ("item:1", "item:2")
+_WAIT_S = 60.0
+
+
+def _unit(*commands: Command, ledger: LedgerName = "knowledge") -> Unit:
+    return Unit(_IDS.new(), "default", ActorSpec("human:a"), Trust.HUMAN, b"", commands, ledger=ledger)
+
+
+def _says(level: int, keys: Sequence[str] = _KEYS) -> tuple[Command, ...]:
+    return tuple(Assert(_IDS.new(), Ref(key=key), "level", Value("integer", level)) for key in keys)
+
+
+async def _kept(store: Neo4jStore, unit: Unit) -> Receipt:
+    (answer,) = await store.commit([unit])
+    assert isinstance(answer, Receipt), answer
+    return answer
+
+
+@asynccontextmanager
+async def _between(store: Neo4jStore, unit: Unit, monkeypatch: pytest.MonkeyPatch) -> AsyncGenerator[None]:
+    """Keep *unit*, and stand still where the server shows it and its writer does not know yet that all of it is there."""
+    shown, go_on, whole = threading.Event(), threading.Event(), Engine.whole
+    main = threading.current_thread()
+
+    def wait(engine: Engine, space: int, ledger: str, head: Head) -> None:
+        if head.writer == engine.id and threading.current_thread() is not main and not go_on.is_set():
+            known = engine.bound(space, ledger, head)
+            if known.seq < head.seq:
+                shown.set()
+                go_on.wait(_WAIT_S)
+        whole(engine, space, ledger, head)
+
+    monkeypatch.setattr(Engine, "whole", wait)
+    writing = asyncio.create_task(_kept(store, unit))
+    try:
+        assert await asyncio.to_thread(shown.wait, _WAIT_S)
+        yield
+    finally:
+        go_on.set()
+        monkeypatch.undo()
+        await writing
+
+
+async def _seen(store: Neo4jStore) -> list[tuple[int, int, bool]]:
+    """Return of each item its version, what is said of it, and whether it was merged: by key, by id and from a list."""
+    by_key = await store.nodes("default", keys=_KEYS)
+    ids = [by_key[key].id for key in _KEYS]
+    by_id = await store.nodes("default", ids=ids)
+    listed = {node.key: node for node in (await store.list_nodes("default", NodeQuery(type="item"))).items}
+    assert [by_key[key] for key in _KEYS] == [by_id[one] for one in ids] == [listed[key] for key in _KEYS]
+    facts = await store.facts("default", FactQuery(subjects=ids, predicates=["level"]))
+    said = {fact.subject_id: int(fact.value.text()) for fact in facts if fact.value is not None}
+    return [(node.version, said.get(node.id, -1), "merged_into" in node.attributes) for node in by_id.values()]
+
+
+async def test_a_node_is_read_as_it_was_at_the_head(neo4j_url: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    empty_neo4j(neo4j_url)
+    store = await Neo4jStore.open(neo4j_url)
+    try:
+        # The other ledger is ahead: whose row a version is cannot be told by its number.
+        await _kept(store, _unit(*_says(0, [f"other:{n}" for n in range(9)])))
+        for level in (1, 2):
+            await _kept(store, _unit(*_says(level), ledger="execution"))
+        before = await _seen(store)
+        for level in (3, 4):
+            async with _between(store, _unit(*_says(level), ledger="execution"), monkeypatch):
+                assert await _seen(store) == before
+            after = await _seen(store)
+            assert [one[1] for one in after] == [level, level]
+            assert all(new[0] > old[0] for new, old in zip(after, before, strict=True))
+            before = after
+        async with _between(
+            store, _unit(Absorb(_IDS.new(), Ref(key="item:1"), Ref(key="item:2"), "one thing")), monkeypatch
+        ):
+            assert await _seen(store) == before
+        assert [one[2] for one in await _seen(store)] == [True, False]
+    finally:
+        await store.close()
+
+
+async def test_a_node_of_an_earlier_latewood_has_its_version(neo4j_url: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    empty_neo4j(neo4j_url)
+    store = await Neo4jStore.open(neo4j_url)
+    engine = Engine(Address.parse(neo4j_url))
+    try:
+        for level in (1, 2):
+            await _kept(store, _unit(*_says(level)))
+        before = await _seen(store)
+        # It had no such property; the ledger that is behind must not make its nodes look younger than they are.
+        engine.once("MATCH (n:Node) REMOVE n.touched")
+        assert await _seen(store) == before
+        async with _between(store, _unit(*_says(3)), monkeypatch):
+            assert await _seen(store) == before
+            engine.once("MATCH (n:Node) REMOVE n.touched")
+            assert await _seen(store) == before
+    finally:
+        engine.shut()
+        await store.close()
