@@ -15,7 +15,7 @@ from latewood.graph_schema.values import normal_key
 from latewood.storage.building import value_of
 from latewood.storage.cursors import check_first, near, read_cursor, write_cursor
 from latewood.storage.port import Axis, Change, Hit, NodeQuery, Page
-from latewood.storage.sqlite import memories
+from latewood.storage.sqlite import memories, statuses
 from latewood.storage.sqlite.database import Cell, Database, number
 from latewood.storage.sqlite.reading import NO_BOUND, Reading, check_count, hex_list, shown_row
 
@@ -74,13 +74,21 @@ def _conditions(query: NodeQuery, bindings: dict[str, object]) -> str:
     return " and ".join(parts)
 
 
-def list_nodes(reading: Reading, query: NodeQuery, valid_at: Micros, known_at: Micros) -> Page[Node]:
-    """List nodes in the order they were recorded, or the other way round."""
+def list_nodes(
+    reading: Reading, query: NodeQuery, valid_at: Micros, known_at: Micros, *, now: bool = False
+) -> Page[Node]:
+    """List nodes in the order they were recorded, or the other way round; *now*: at the head of both clocks."""
     first = check_first(query.first)
     kind, order = ("m", "desc") if query.newest else ("n", "asc")
     (after,) = read_cursor(query.after, kind, 1) or (FOREVER if query.newest else 0,)
     bindings: dict[str, object] = {"space": reading.n, "t": valid_at, "r": known_at, "after": after, "first": first + 1}
-    sql = f"select node.n from node where {_conditions(query, bindings)} order by node.n {order} limit :first"  # noqa: S608
+    legs, conditions = ["select node.n as n from node where "], _conditions(query, bindings)
+    asked = statuses.asked_of(query) if now and statuses.whole(reading.db) else None
+    if asked is not None:
+        # Each walks its part of the index in the list's order, and the list takes from whichever comes first.
+        bindings |= {f"s{place}": text for place, text in enumerate(asked)}
+        legs = [statuses.leg(place, "<" if query.newest else ">") for place in range(len(asked))]
+    sql = " union all ".join(leg + conditions for leg in legs) + f" order by 1 {order} limit :first"
     numbers = [cast("int", row[0]) for row in reading.db.execute(sql, bindings)]
     shown = numbers[:first]
     nodes = reading.nodes_by_row(shown)

@@ -22,6 +22,7 @@ from latewood.graph_schema.errors import InvalidError, UnavailableError
 from latewood.storage.crashpoints import reach
 from latewood.storage.sqlite.database import Database, Row, number
 from latewood.storage.sqlite.memories import add_search
+from latewood.storage.sqlite.statuses import add_statuses
 from latewood.storage.sqlite.waiting import add_queue
 from latewood.storage.upgrades import Upgrade
 
@@ -50,6 +51,7 @@ def _create(connection: Database) -> None:
     connection.execute(text)
     add_search(connection)
     add_queue(connection)
+    add_statuses(connection)
 
 
 @dataclass(frozen=True, slots=True)
@@ -79,6 +81,7 @@ CURRENT: Final = Schema(
     migrations=(
         Migration(2, "search by fact: a view of the facts that carry text, and vectors", add_search),
         Migration(3, "messages: what waits for whom", add_queue),
+        Migration(4, "lists by status: which one a node has now", add_statuses),
     ),
 )  # fmt: skip
 """What this Latewood knows."""

@@ -34,7 +34,7 @@ from latewood.storage.rebuilding import Findings, Place, What, next_phase, subje
 from latewood.storage.receipts import receipt_from_json, receipt_to_json
 from latewood.storage.rows import SpaceRow, has_words
 from latewood.storage.searching import texts_in
-from latewood.storage.sqlite import memories, waiting
+from latewood.storage.sqlite import memories, statuses, waiting
 from latewood.storage.sqlite.database import Cell, Statements
 from latewood.storage.sqlite.reading import Reading
 from latewood.storage.sqlite.records import LEDGER_NUMBER
@@ -214,6 +214,7 @@ class Rebuilder:
             for handle, row in key.rows.items():
                 self._text("fact", row.event.id, key.subject, row, handle, _fact_words(row), bodies)
         self._memories({row.handle: row for row in rows if row.event.kind is EventKind.ASSERTED})
+        statuses.compare(self._db, self.found, nodes, repair=self._repair)
 
     def _stored_keys(self, cells: Iterable[_Cells]) -> dict[bytes, _StoredKey]:
         found = {cast("int", one[0]): _StoredKey(cast("int", one[0]), one[1:], {}, {}) for one in cells}

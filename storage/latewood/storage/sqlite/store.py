@@ -277,7 +277,7 @@ class SqliteStore(MemorySearch, Handing):
 
     async def list_nodes(self, space: str, query: NodeQuery, at: AsOf = NOW) -> Page[Node]:
         """List nodes."""
-        page = await self._read(space, lambda one: listing.list_nodes(one, query, *one.instants(at)))
+        page = await self._read(space, lambda one: listing.list_nodes(one, query, *one.instants(at), now=at == NOW))
         return Page(tuple(as_known(node, at) for node in page.items), page.next)
 
     async def predicates(self, space: str) -> Mapping[str, Predicate]:

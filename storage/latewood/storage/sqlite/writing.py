@@ -30,7 +30,7 @@ from latewood.storage.receipts import receipt_from_json, receipt_to_json
 from latewood.storage.rows import FactRow, Known, NodeRow, has_words
 from latewood.storage.searching import texts_in, unit_vectors
 from latewood.storage.settling import KeyChange, KeyState, claim_class, not_held, open_end, origin_hash, settle_key
-from latewood.storage.sqlite import erasing, leases, memories
+from latewood.storage.sqlite import erasing, leases, memories, statuses
 from latewood.storage.sqlite.batch import Batch
 from latewood.storage.sqlite.cache import Cache, CachedLedger, CachedSpace
 from latewood.storage.sqlite.database import Database
@@ -110,6 +110,7 @@ class GroupWriter:
         self._db.flush()
         self._queue.flush()
         memories.remember(self._db)
+        statuses.follow(self._db)
         for generation, vectors in self._vectors.items():
             memories.put_vectors(self._db, generation, vectors)
 

@@ -1,0 +1,107 @@
+"""Which status a node has now: a view of the facts, so that a list by status costs what it returns.
+
+Without it a list of what is open goes through all that ever ended. A row says at most what to look at: whoever reads by
+it asks the facts as well, and what is not plain (a status to come, one with an end, two at once) has an empty status,
+which every list looks at. Like the memories the view is brought up to date at the end of each group, from the rows of
+the ledger that it has not seen: an older Latewood that has the file open does not know of it.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable, Mapping, Sequence
+from functools import cache
+from importlib import resources
+from typing import Final, cast
+
+from latewood.graph_schema.model import NodeKind
+from latewood.storage.port import NodeQuery
+from latewood.storage.queries import load_queries
+from latewood.storage.rebuilding import Findings
+from latewood.storage.sqlite.database import Cell, Database, Statements, number
+
+__all__ = ["add_statuses", "asked_of", "compare", "follow", "leg", "whole"]
+
+_STATUS: Final = "status"
+_TEXTS_MAX: Final = 20
+"""Most statuses of a list that are looked for one by one."""
+_VIEW_ROWS: Final = 50_000
+_UNLISTED: Final = (NodeKind.STEP, NodeKind.ATTEMPT)
+
+
+@cache
+def sql() -> Mapping[str, str]:
+    """Return the queries of the view."""
+    return load_queries("latewood.storage.sqlite", "listed.sql")
+
+
+def add_statuses(connection: Database) -> None:
+    """Add what schema 4 has, and note the statuses of every node."""
+    connection.execute(resources.files("latewood.storage.sqlite").joinpath("schema_4.sql").read_text(encoding="utf-8"))
+    nodes = [cast("int", row[0]) for row in connection.execute(sql()["with_status"])]
+    for begin in range(0, len(nodes), _VIEW_ROWS):
+        _restate(connection, nodes[begin : begin + _VIEW_ROWS])
+    connection.execute(sql()["reach"], (number(connection.execute("select coalesce(max(e), 0) from event")),))
+
+
+def whole(db: Statements) -> bool:
+    """Tell whether the view has seen every row of the ledger; an older Latewood may have written the last ones."""
+    return number(db.execute(sql()["reached"])) == number(db.execute("select coalesce(max(e), 0) from event"))
+
+
+def follow(db: Statements) -> None:
+    """Note the statuses that the rows of the ledger which the view has not seen gave to nodes."""
+    last = number(db.execute("select coalesce(max(e), 0) from event"))
+    after = number(db.execute(sql()["reached"]))
+    if after == last:
+        return
+    nodes = [cast("int", row[0]) for row in db.execute(sql()["told"], (after, last)).fetchall()]
+    if number(db.execute(sql()["erased_since"], (after, last))):
+        nodes += [cast("int", row[0]) for row in db.execute(sql()["erased"]).fetchall()]
+    if nodes:
+        _restate(db, nodes)
+    db.execute(sql()["reach"], (last,))
+
+
+def _restate(db: Statements, nodes: Sequence[int]) -> None:
+    listed = json.dumps(nodes)
+    db.execute(sql()["drop"], (listed,))
+    for row in db.execute(sql()["statuses"], (listed,)).fetchall():
+        db.execute(sql()["put"], row)
+
+
+def asked_of(query: NodeQuery) -> list[str] | None:
+    """Return the statuses by which the view finds what *query* may list; None where it does not serve.
+
+    A status that is matched by the word it was written as is not in the view.
+    """
+    texts = (query.where or {}).get(_STATUS)
+    if texts is None or query.kind is None or query.kind in _UNLISTED or len(texts) > _TEXTS_MAX:
+        return None
+    if any(text.startswith("=") for text in texts):
+        return None
+    return list(dict.fromkeys(["", *texts]))
+
+
+def leg(place: int, beyond: str) -> str:
+    """Write the beginning of the query for the status that is bound as ``s`` and *place*."""
+    return f"{sql()['leg']} and s.status = :s{place} and s.n {beyond} :after and "
+
+
+def compare(db: Statements, found: Findings, nodes: Mapping[str, int], *, repair: bool) -> None:
+    """Hold the rows of *nodes* (id to number) against what their facts say, and repair what differs."""
+    listed = json.dumps(list(nodes.values()))
+    wanted = _rows(db.execute(sql()["statuses"], (listed,)).fetchall())
+    stored = _rows(db.execute(sql()["stored"], (listed,)).fetchall())
+    found.compared += len(wanted)
+    ids = {n: one for one, n in nodes.items()}
+    differing = [n for n in sorted({*wanted, *stored}) if wanted.get(n) != stored.get(n)]
+    for n in differing:
+        what = "missing" if n not in stored else "extra" if n not in wanted else "different"
+        found.add("status", what, ids[n], ids[n])
+    if repair and differing:
+        _restate(db, differing)
+
+
+def _rows(cells: Iterable[Sequence[Cell]]) -> dict[int, tuple[Cell, ...]]:
+    return {cast("int", row[0]): tuple(row) for row in cells}

@@ -1,0 +1,187 @@
+"""A list by status costs what it returns, and says what the facts say, whatever was said of the status."""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Sequence
+from pathlib import Path
+from typing import cast
+
+import apsw
+
+from latewood.graph_schema.clock import NOW, AsOf, ManualClock, Micros, SystemClock, from_micros
+from latewood.graph_schema.commands import ActorSpec, Assert, Command, Declare, End, Erase, Ref, Retract, Unit
+from latewood.graph_schema.events import Receipt
+from latewood.graph_schema.ids import RandomIds
+from latewood.graph_schema.model import NodeKind, Trust
+from latewood.graph_schema.packs.loader import vocabulary
+from latewood.graph_schema.values import Value
+from latewood.storage.port import PAGE_MAX, GraphStore, NodeQuery
+from latewood.storage.queries import load_queries
+from latewood.storage.rebuilding import Drift
+from latewood.storage.sqlite import listing
+from latewood.storage.sqlite.database import Database
+from latewood.storage.sqlite.reading import Reading
+from latewood.storage.sqlite.store import SqliteStore
+
+_IDS = RandomIds()
+_OPEN = ("pending", "running")
+_STATUSES = (*_OPEN, "done")
+_HOUR: Micros = 3_600_000_000
+
+
+def _unit(*commands: Command) -> Unit:
+    return Unit(_IDS.new(), "default", ActorSpec("human:a"), Trust.HUMAN, b"", commands, ledger="execution")
+
+
+def _run(name: str, status: str, kind: NodeKind = NodeKind.RUN) -> tuple[Command, ...]:
+    own = _IDS.new()
+    return Declare(own, kind, "flow", f"{kind.value}:{name}", name), _says(Ref(id=own), status)
+
+
+def _says(node: Ref, status: str | int, start: Micros | None = None, end: Micros | None = None) -> Assert:
+    return Assert(_IDS.new(), node, "status", Value.of(status), valid_from=start, valid_to=end)
+
+
+async def _write(store: GraphStore, groups: Sequence[tuple[Command, ...]]) -> list[Receipt]:
+    answers: list[Receipt] = []
+    for begin in range(0, len(groups), 500):
+        for answer in await store.commit([_unit(*group) for group in groups[begin : begin + 500]]):
+            assert isinstance(answer, Receipt), answer
+            answers.append(answer)
+    return answers
+
+
+def _query(*statuses: str, newest: bool = True, first: int = PAGE_MAX) -> NodeQuery:
+    return NodeQuery(NodeKind.RUN, where={"status": statuses}, newest=newest, first=first)
+
+
+async def _names(store: GraphStore, query: NodeQuery, at: AsOf = NOW) -> list[str]:
+    return [node.name for node in (await store.list_nodes("default", query, at)).items]
+
+
+def _cost(path: Path, query: NodeQuery) -> tuple[int, int]:
+    """Return how many runs a list has, and how many of SQLite's own instructions it took, in dozens."""
+    opened, count = apsw.Connection(str(path)), 0
+    connection = cast("Database", opened)
+    listing.register_functions(connection)
+
+    def tick() -> bool:
+        nonlocal count
+        count += 1
+        return False
+
+    queries = load_queries("latewood.storage.sqlite", "queries.sql")
+    reading = Reading(connection, queries, "local", "default", SystemClock(), vocabulary())
+    opened.set_progress_handler(tick, 12)
+    page = listing.list_nodes(reading, query, *reading.instants(NOW), now=True)
+    opened.close()
+    return len(page.items), count
+
+
+async def test_a_list_by_status_costs_what_it_returns(tmp_path: Path) -> None:
+    path = tmp_path / "a.db"
+    store = await SqliteStore.open(path, sync="normal")
+    asked = (_query(*_OPEN), _query(*_OPEN, newest=False), _query(*_STATUSES, first=10), _query("nothing"))
+    costs: list[list[tuple[int, int]]] = []
+    try:
+        await _write(store, [_run(f"first {n}", "running") for n in range(10)])
+        for ended in (20, 500):
+            runs = await _write(store, [_run(f"{ended} {n}", "running") for n in range(ended)])
+            await _write(store, [(_says(Ref(id=one.subject), "done"),) for one in runs])
+            costs.append([_cost(path, query) for query in asked])
+    finally:
+        await store.close()
+
+    few, many = costs
+    assert [count for count, _ in many] == [count for count, _ in few] == [10, 10, 10, 0]
+    assert all(later <= 1.2 * before + 5 for (_, before), (_, later) in zip(few, many, strict=True))
+
+
+async def _tell(store: GraphStore, clock: ManualClock, chance: random.Random, runs: Sequence[str]) -> Command:
+    """Say something of the status of a run, or take back, end or erase something that was said."""
+    timeline = await store.timeline("default", [chance.choice(runs)], ["status"], first=PAGE_MAX)
+    facts = [fact for fact in timeline.items if fact.retired_at is None and fact.value is not None]
+    what, now = chance.random(), clock.now()
+    if what < 0.5 or not facts:
+        start = chance.choice([None, None, now - 2 * _HOUR, now + 2 * _HOUR])
+        end = chance.choice([None, None, now + chance.randint(3, 5) * _HOUR])
+        return _says(Ref(id=chance.choice(runs)), chance.choice([*_STATUSES, 7]), start, end)
+    target = chance.choice(facts).id
+    if what < 0.7:
+        return End(_IDS.new(), target, now + chance.choice([0, 2]) * _HOUR)
+    return Retract(_IDS.new(), target) if what < 0.95 else Erase(_IDS.new(), target, "asked for")
+
+
+async def test_a_list_by_status_says_what_the_facts_say(tmp_path: Path) -> None:
+    clock = ManualClock(from_micros(2 * 10**15))
+    store = await SqliteStore.open(tmp_path / "a.db", clock=clock, sync="normal")
+    chance, seen = random.Random(8), set[tuple[str, ...]]()
+    try:
+        await _write(store, [_run(str(n), "pending") for n in range(6)])
+        runs = [node.id for node in (await store.list_nodes("default", _query("pending"))).items]
+        for _ in range(100):
+            clock.advance(seconds=chance.choice([360, 360, 5_400]))
+            await store.commit([_unit(await _tell(store, clock, chance, runs))])
+            clock.advance(seconds=chance.choice([0, 0, 9_000]))
+            for statuses in (_OPEN, ("done",), ("7", "running")):
+                for newest in (True, False):
+                    listed = await _names(store, _query(*statuses, newest=newest))
+                    # As of an instant that is given the list goes through every run.
+                    walked = await _names(store, _query(*statuses, newest=newest), AsOf(from_micros(clock.now())))
+                    assert listed == walked
+                    seen.add(tuple(listed))
+    finally:
+        await store.close()
+
+    assert len(seen) > 20
+
+
+async def _rebuilt(store: GraphStore, *, repair: bool) -> list[Drift]:
+    found: list[Drift] = []
+    after: str | None = None
+    while True:
+        step = await store.rebuild("default", after=after, repair=repair)
+        found += step.found
+        after = step.next
+        if after is None:
+            return found
+
+
+async def test_statuses_that_an_older_latewood_wrote_are_listed(tmp_path: Path) -> None:
+    path = tmp_path / "a.db"
+    store = await SqliteStore.open(path, sync="normal")
+    try:
+        await _write(store, [_run("1", "running"), _run("2", "done"), _run("1", "running", NodeKind.STEP)])
+        database = cast("Database", apsw.Connection(str(path)))
+        # It knows of no such view.
+        database.execute("delete from status; update reached set e = 0 where view = 'status'")
+        assert await _names(store, _query("running")) == ["1"]
+        await _write(store, [_run("3", "running")])
+        assert await _names(store, _query("running")) == ["3", "1"]
+        assert database.execute("select count(*) from status").fetchall() == [(3,)]
+        database.close()
+    finally:
+        await store.close()
+
+
+async def test_a_status_that_is_noted_wrong_is_found_and_put_right(tmp_path: Path) -> None:
+    path = tmp_path / "a.db"
+    store = await SqliteStore.open(path, sync="normal")
+    try:
+        await _write(store, [_run(str(n), "running") for n in range(4)])
+        database = cast("Database", apsw.Connection(str(path)))
+        database.execute(
+            "delete from status where n = (select min(n) from status);"
+            "update status set status = 'done' where n = (select max(n) from status);"
+            "insert into status select n, space, kind, 'running' from node where kind = 'predicate' limit 1"
+        )
+        database.close()
+        drift = await _rebuilt(store, repair=True)
+        assert sorted((one.view, one.what) for one in drift) == [
+            ("status", "different"), ("status", "extra"), ("status", "missing"),
+        ]  # fmt: skip
+        assert await _names(store, _query("running")) == ["3", "2", "1", "0"]
+        assert await _rebuilt(store, repair=False) == []
+    finally:
+        await store.close()
