@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from decimal import Decimal, InvalidOperation
 from typing import cast
 
@@ -11,7 +11,7 @@ from latewood.execution.pricing import CACHED, INPUT, OUTPUT, REASONING
 from latewood.execution.words import Place, Step
 from latewood.graph_schema.values import Json
 
-__all__ = ["Call", "Stage", "calls_of", "stages_of"]
+__all__ = ["Call", "Saved", "Stage", "calls_of", "saved_by", "stages_of"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,6 +52,42 @@ class Stage:
     calls: int
     tokens: int | None
     cost: Decimal | None
+
+
+@dataclass(frozen=True, slots=True)
+class Saved:
+    """What the calls cost that a resumed run does not make again: those that counted, of completed steps.
+
+    Attributes:
+        amounts: by currency, as far as costs are known.
+        unknown: how many of the calls have a cost that nobody knows.
+    """
+
+    amounts: Mapping[str, Decimal] = field(default_factory=dict[str, Decimal])
+    unknown: int = 0
+
+    def words(self) -> str:
+        """Return it for people; empty where no model was asked."""
+        known = [f"{amount} {currency}".strip() for currency, amount in sorted(self.amounts.items())]
+        if self.unknown:
+            known.append(f"{self.unknown:,} calls of unknown cost")
+        return " and ".join(known)
+
+
+def saved_by(steps: Sequence[Step], calls: Sequence[Call]) -> Saved:
+    """Return what a resumed run of *steps* does not pay for again."""
+    done = {step.place for step in steps if step.completed}
+    amounts: dict[str, Decimal] = {}
+    unknown = 0
+    for call in calls:
+        if call.place not in done or call.fault is not None:
+            continue
+        if call.cost is None:
+            unknown += 1
+        else:
+            currency = call.currency or ""
+            amounts[currency] = amounts.get(currency, Decimal(0)) + call.cost
+    return Saved(amounts, unknown)
 
 
 def calls_of(steps: Sequence[Step], attempts: Mapping[str, Sequence[Mapping[str, Json]]]) -> tuple[Call, ...]:

@@ -3,18 +3,18 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any, Final, ParamSpec
 
-from latewood.execution.booking import Call, Stage, calls_of, stages_of
+from latewood.execution.booking import Call, Saved, Stage, calls_of, saved_by, stages_of
 from latewood.execution.driving import CANCELLED, spec_of
 from latewood.execution.erasing import ErasedRun, erase_run
 from latewood.execution.governing import ModelPolicy, keep_policy, policy_of
 from latewood.execution.logbook import Logbook
 from latewood.execution.showing import Progress, next_command
 from latewood.execution.words import Run, RunStatus, Step, StepStatus, place_of, place_text
-from latewood.execution.workflow import Workflow, taken_in
+from latewood.execution.workflow import Workflow, arguments, taken_in
 from latewood.execution.writing import Writing, checked_json
 from latewood.graph_schema.clock import from_micros
 from latewood.graph_schema.commands import Command, Expect, Ref
@@ -40,7 +40,7 @@ class Shown:
 
     Attributes:
         attempts: of each step, by its id, what is known of its tries.
-        saves: steps that a resumed run does not run again, and *tokens* what they had used.
+        saves: steps that a resumed run does not run again, *tokens* what they had used and *saved* what that cost.
         next: what to do, as a command; None when nothing is left to do.
         calls: what each try at asking a model used, and *stages* their sums, the costliest first.
     """
@@ -53,6 +53,7 @@ class Shown:
     next: str | None
     calls: tuple[Call, ...] = ()
     stages: tuple[Stage, ...] = ()
+    saved: Saved = field(default_factory=Saved)
 
 
 class Runs:
@@ -97,7 +98,8 @@ class Runs:
         far = Progress(run.id, steps)
         calls = calls_of(steps, attempts)
         return Shown(
-            run, steps, attempts, far.done, far.tokens, next_command(run, steps), calls, stages_of(steps, calls)
+            run, steps, attempts, far.done, far.tokens, next_command(run, steps), calls, stages_of(steps, calls),
+            saved_by(steps, calls),
         )  # fmt: skip
 
     async def set_policy(self, policy: ModelPolicy, *, valid_from: datetime | None = None) -> Receipt:
@@ -226,16 +228,46 @@ class Runs:
             ConflictError: the first run has not ended (``run.ended``).
             InvalidError: *flow* is another workflow than the run's, or the input cannot be kept.
         """
+        run = await self._finished(name)
+        if flow.name != run.workflow:
+            msg = f"run {run.id} is one of {run.workflow!r}, not of {flow.name!r}; amend it with its own workflow"
+            raise InvalidError(msg, code="query.invalid")
+        given = taken_in(flow, args, kwargs)
+        return await self._amended(run, spec_of(flow, given, self._book.clock.now()))
+
+    async def amend_by_name(self, name: str, given: Mapping[str, object]) -> Run:
+        """Start another run of a run's workflow as `amend` does, where the workflow's code is not at hand.
+
+        It is pinned to the version, the policy and the time that the first one had.
+
+        Args:
+            given: what it is started with, by the names of the workflow's arguments.
+
+        Raises:
+            ConflictError: the first run has not ended (``run.ended``).
+            InvalidError: it is an agent's run, or the input cannot be kept.
+        """
+        run = await self._finished(name)
+        if run.runner == "agent":
+            msg = f"run {run.id} is an agent's, which does its steps elsewhere; start another one, or fork it"
+            raise InvalidError(msg, code="query.invalid")
+        spec: dict[str, Json] = {
+            "workflow": run.workflow, "version": run.version, "policy": run.policy, "owner": run.owner,
+            "rules": dict(run.rules), "input": arguments((), given, run.workflow), "deadline_at": self._deadline(run),
+        }  # fmt: skip
+        return await self._amended(run, spec)
+
+    async def _finished(self, name: str) -> Run:
         run = await self._book.run(name)
         if not run.ended:
             msg = f"run {run.id} has not ended, it is {run.status}; only what is finished can be amended"
             raise ConflictError(msg, code="run.ended")
-        if flow.name != run.workflow:
-            msg = f"run {run.id} is one of {run.workflow!r}, not of {flow.name!r}; amend it with its own workflow"
-            raise InvalidError(msg, code="query.invalid")
-        given, amended_id = taken_in(flow, args, kwargs), self._book.ids.new()
-        spec = {**spec_of(flow, given, self._book.clock.now()), "amends": run.id}
-        commands = self._write.run(amended_id, flow.name, spec, parent=None)
+        return run
+
+    async def _amended(self, run: Run, spec: dict[str, Json]) -> Run:
+        """Begin what takes the place of *run*."""
+        amended_id, given = self._book.ids.new(), spec["input"]
+        commands = self._write.run(amended_id, run.workflow, {**spec, "amends": run.id}, parent=None)
         commands.append(self._write.edge(amended_id, "amends", run.id))
         commands += self._write.run_status(amended_id, RunStatus.READY)
         await self._book.keep(commands, body=["amend", run.id, given])

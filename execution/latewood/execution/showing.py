@@ -5,13 +5,23 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
+from latewood.execution.booking import Saved, calls_of, saved_by
 from latewood.execution.logbook import Logbook
 from latewood.execution.pricing import PARTS
 from latewood.execution.words import Run, RunStatus, Step, StepStatus, place_text
 from latewood.graph_schema.clock import Micros
 from latewood.graph_schema.values import Json
 
-__all__ = ["Progress", "is_open_question", "is_overdue", "next_command", "progress_of", "tokens_used"]
+__all__ = [
+    "Progress",
+    "asks_model",
+    "is_open_question",
+    "is_overdue",
+    "next_command",
+    "progress_of",
+    "saved_of",
+    "tokens_used",
+]
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,3 +83,15 @@ async def progress_of(book: Logbook, run_ids: Sequence[str]) -> dict[str, Progre
         run: Progress(run, tuple(sorted((found[one] for one in steps if one in found), key=lambda step: step.place)))
         for run, steps in of_run.items()
     }
+
+
+def asks_model(step: Step) -> bool:
+    """Tell whether a step is one that asked a model."""
+    return step.sort == "model_call" or step.usage is not None
+
+
+async def saved_of(book: Logbook, steps: Sequence[Step]) -> Saved:
+    """Return what the calls of *steps* cost that a resumed run does not make again."""
+    asked = [step for step in steps if step.completed and asks_model(step)]
+    attempts = await book.attempts([step.id for step in asked])
+    return saved_by(asked, calls_of(asked, attempts))

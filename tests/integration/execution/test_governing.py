@@ -263,6 +263,8 @@ async def test_tokens_stand_by_stage_and_try(near: Memory, server: ChatServer) -
     stages = {one.stage: one for one in shown.stages}
     assert [one.stage for one in shown.stages] == ["report", "summarise", "cut"]
     assert (stages["summarise"].calls, stages["summarise"].tokens, stages["cut"].calls) == (2, 120, 0)
+    assert (shown.saved.words(), shown.saved.unknown) == ("0.250000 USD", 0)
+    assert (await runs_of(near).show(other.id)).saved.words() == "2 calls of unknown cost"
     unknown = (await runs_of(near).show(other.id)).stages
     assert {(one.stage, one.tokens, one.cost) for one in unknown if one.calls} == {
         ("summarise", None, None), ("report", None, None)

@@ -109,6 +109,12 @@ async def test_status_lists_pages_and_keeps_to_its_budget(served: Any) -> None:
         whole = await call(client, "status", run=made[0], budget_tokens=400)
         assert tokens_of(json.dumps(whole)) <= 400
         assert json.loads(await refused(client, "status", run="nobody"))["code"] == "run.unknown"
+        gone = await agents.start("flow.0", {"n": 1}, runner="worker")
+        await runs_of(served.memory).cancel(gone.id)
+        again = await act(client, "amend", run=gone.id, input={"n": 2})
+        assert (again["status"], again["run"] == gone.id) == ("ready", False)
+        theirs = await refused(client, "run", action="amend", run=made[3], input={})
+        assert json.loads(theirs)["code"] == "query.invalid"
 
 
 def test_the_tool_knows_every_class_of_trouble() -> None:

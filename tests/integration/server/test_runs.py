@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections import Counter
 from datetime import UTC, datetime
 from pathlib import Path
@@ -20,10 +21,10 @@ from latewood.server.options import ServerOptions
 QUICK = DEFAULT.changed("quick-1", {FaultClass.TRANSIENT: Rule(2, Action.ESCALATE, first_s=0.001)})
 BROKEN: set[str] = set()
 WHOLE = """id workflow version policy status owner input startedAt deadlineAt wakeAt claim { worker fence lost } output errorClass
-  error failedStep cancelling parent forkedFrom replayed tokensSaved stepCount stepsDone tokens next
+  error failedStep cancelling parent forkedFrom amends replayed tokensSaved stepCount stepsDone tokens next
   questions { id question owner choices context onTimeout deadlineAt overdue answer answeredBy }
   steps { edges { node { id place name sort status digest output errorClass error usage wakeAt tries child input reads
-    attempts { number outcome seconds errorClass error policy model stage cost currency usage retryAt } question { question answer answeredBy } } } }"""
+    attempts { number outcome seconds errorClass error policy model stage cost currency prices data modelPolicy usage retryAt } question { question answer answeredBy } } } }"""
 
 
 @step()
@@ -259,3 +260,51 @@ async def test_stages_are_ranked_over_graphql(served: Any) -> None:
     ]
     assert [(one["stage"], one["waiting"]) for one in found["byWait"] if one["waiting"]] == [("ask", 1)]
     assert (await served.refused("{ stages(runs: 1001) { runs } }"))["code"] == "limit.exceeded"
+
+
+@step(name="priced part")
+async def priced(part: int) -> int:
+    now = trying()
+    assert now is not None
+    now.usage, now.model = {"input_tokens": 100, "output_tokens": part}, "small"
+    now.about = {"stage": "summing", "prices": "p-1", "data": "open", "model_policy": "m-1"}
+    if part < 3:
+        now.about |= {"cost": "0.250001", "currency": "EUR"}
+    return part
+
+
+@workflow(owner="human:ada")
+async def bill(parts: int) -> int:
+    return sum([await priced(part) for part in range(1, parts + 1)])
+
+
+async def test_a_finished_run_is_amended_and_erased_and_says_what_it_cost(served: Any) -> None:
+    money = "id status output amends replayed saves { amounts { currency amount } unknown } stages { stage steps calls tokens cost }"
+    amend = "mutation($input: AmendRunInput!) { amendRun(input: $input) { run { id amends input status } } }"
+    async with worker_of(served.memory, bill, poll_s=0.02) as worker:
+        run = await worker.run(bill, 2)
+        told = (await served.ask(f'{{ run(id: "{run.id}") {{ {money} }} }}'))["run"]
+        assert told["saves"] == {"amounts": [{"currency": "EUR", "amount": "0.500002"}], "unknown": 0}
+        assert told["stages"] == [{"stage": "summing", "steps": 2, "calls": 2, "tokens": 203, "cost": "0.500002"}]
+        wrong = await served.refused(amend, input={"run": run.id, "input": [3]})
+        assert wrong["code"] == "query.invalid"
+        begun = (await served.ask(amend, input={"run": run.id, "input": {"parts": 3}}))["amendRun"]["run"]
+        assert (begun["amends"], begun["input"]) == (run.id, {"args": [], "kwargs": {"parts": 3}})
+        await until_ended(served, begun["id"])
+    told = (await served.ask(f'{{ run(id: "{begun["id"]}") {{ {money} }} }}'))["run"]
+    assert (told["status"], told["output"], told["replayed"]) == ("DONE", 6, 2)
+    assert told["saves"] == {"amounts": [{"currency": "EUR", "amount": "0.500002"}], "unknown": 1}
+    assert told["stages"][0]["cost"] is None
+
+    erase = "mutation($input: EraseRunInput!) { eraseRun(input: $input) { runs steps attempts shared } }"
+    given = {"run": begun["id"], "reason": "asked for"}
+    assert (await served.refused(erase, input={**given, "by": "agent:x"}))["code"] == "erase.forbidden"
+    gone = (await served.ask(erase, input={**given, "by": "human:ada"}))["eraseRun"]
+    assert gone == {"runs": 1, "steps": 1, "attempts": 1, "shared": 2}
+
+
+async def until_ended(served: Any, run: str) -> None:
+    for _ in range(500):
+        if (await served.ask(f'{{ run(id: "{run}") {{ status }} }}'))["run"]["status"] == "DONE":
+            return
+        await asyncio.sleep(0.02)

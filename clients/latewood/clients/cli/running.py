@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from latewood.execution import Run, RunStatus, Shown, Step, Worker, Workflow
+    from latewood.execution.erasing import ErasedRun
     from latewood.execution.ranking import Ranking
     from latewood.graph_schema.clock import Micros
     from latewood.memory import Memory
@@ -147,7 +148,8 @@ async def _show_all(call: Call, shown: Shown) -> None:
     _show_calls(call, shown)
     if shown.next is not None:
         field("next", shown.next)
-        field("saves", f"{shown.saves} steps and {shown.tokens:,} tokens that are not paid for again")
+        parts = [f"{shown.saves} steps", f"{shown.tokens:,} tokens", shown.saved.words()]
+        field("saves", f"{', '.join(filter(None, parts))}: not paid for again")
 
 
 @command(app, show=_show_list)
@@ -246,6 +248,43 @@ async def fork(
     from latewood.memory.runs import runs_of
 
     return await runs_of(call.memory).fork(name, place)
+
+
+@command(run, writes=True, show=_show_run)
+async def amend(
+    call: Call, name: RunName,
+    given: Annotated[str, typer.Argument(metavar="JSON", help="The workflow's arguments by name, as a JSON object.")],
+) -> Run:  # fmt: skip
+    """Begin another run of a finished one's workflow with other input; steps that would do the same are taken over.
+
+    Example: `latewood run amend 01a1fee5-65dd-7e62-b759-25e7e9c9762f '{"lane": "Nice"}'`
+    """
+    from latewood.memory.runs import runs_of
+
+    read = scalar(given, Kind.JSON)
+    if not isinstance(read, dict):
+        raise InvalidError("the input of a run is an object: its arguments by name", code="query.invalid")
+    return await runs_of(call.memory).amend_by_name(name, read)
+
+
+async def _show_erased(call: Call, one: ErasedRun) -> None:
+    call.screen.say("erased", style="bold")
+    for name in ("runs", "steps", "attempts", "blobs", "shared", "kept"):
+        call.screen.field(name, str(getattr(one, name)))
+
+
+@command(run, writes=True, show=_show_erased)
+async def erase(
+    call: Call, name: RunName, *,
+    reason: Annotated[str, typer.Option("--reason", metavar="TEXT", help="Kept; do not repeat in it what goes.")],
+) -> ErasedRun:  # fmt: skip
+    """Let a run's words be gone for good: its own, its steps', its tries', and what no other run refers to.
+
+    Example: `latewood run erase 01a1fee5-65dd-7e62-b759-25e7e9c9762f --reason "asked for" --by human:ada`
+    """
+    from latewood.memory.runs import runs_of
+
+    return await runs_of(call.memory).erase(name, reason)
 
 
 @command(run, writes=True, show=_show_run)

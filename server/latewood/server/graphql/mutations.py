@@ -10,6 +10,7 @@ from latewood.graph_schema.model import DecisionStatus
 from latewood.memory import ErasureReport, Written
 from latewood.memory.proposals import accept, reject
 from latewood.server.graphql.agents import AgentMutation
+from latewood.server.graphql.amending import AmendingMutation
 from latewood.server.graphql.answers import (
     DecisionPayload,
     ErasurePayload,
@@ -50,6 +51,7 @@ SpaceArgument = Annotated[str | None, strawberry.argument(description="The space
 @strawberry.type(description="Every verb that writes.")
 class Mutation(
     AgentMutation,
+    AmendingMutation,
     KeyMutation,
     MergeMutation,
     PatternMutation,

@@ -11,21 +11,22 @@ import strawberry
 from strawberry.dataloader import DataLoader
 from strawberry.scalars import JSON
 
-from latewood.execution import words
-from latewood.execution.showing import Progress, is_overdue, next_command, progress_of
+from latewood.execution import booking, words
+from latewood.execution.showing import Progress, asks_model, is_overdue, next_command, progress_of
 from latewood.execution.words import RunStatus, StepStatus, place_of, place_text
 from latewood.graph_schema.clock import Micros, from_micros
 from latewood.graph_schema.errors import NotFoundError
 from latewood.graph_schema.values import Json
 from latewood.memory.runs import book_of, runs_of
 from latewood.server.graphql.arguments import After, First, InSpace, described
+from latewood.server.graphql.booked import Attempt, RunStage, Saves, attempt_told, saves_told, stages_told
 from latewood.server.graphql.connections import Connection, Paged, read_pages
 from latewood.server.graphql.context import Info
 from latewood.server.graphql.scalars import BigInt, describe
 from latewood.server.graphql.types import field
 from latewood.storage.port import Page
 
-__all__ = ["Run", "RunMutation", "RunPayload", "RunQuery", "Runner", "Step"]
+__all__ = ["Run", "RunMutation", "RunPayload", "RunQuery", "Runner", "Step", "run_payload"]
 
 _FIRST: Final = 50
 _STEPS_FIRST: Final = 100
@@ -116,34 +117,6 @@ def _tries(info: Info) -> DataLoader[str, Sequence[Mapping[str, Json]]]:
     return _loader(info, "attempts", load, _ATTEMPTS_AT_ONCE)
 
 
-@strawberry.type(description="One try at a step.")
-class Attempt:
-    """One try at a step."""
-
-    number: int = strawberry.field(description="Which one, from 1.")
-    outcome: str = strawberry.field(description="completed or failed.")
-    seconds: float = strawberry.field(description="How long it took.")
-    error_class: str | None = strawberry.field(description="Of which class its trouble was.")
-    error: str | None = strawberry.field(description="The trouble's words.")
-    policy: str | None = strawberry.field(description="The version of the policy that it went by.")
-    model: str | None = strawberry.field(description="The model that was asked, if one was.")
-    stage: str | None = strawberry.field(description="Of a model call, the stage that it is booked under.")
-    cost: str | None = strawberry.field(description="What it cost by the prices of then, as an exact number.")
-    currency: str | None = strawberry.field(description="In which currency.")
-    usage: JSON | None = strawberry.field(description="Tokens that were booked; a count that nobody gave is left out.")
-    retry_at: datetime | None = strawberry.field(description="When the next try is due.")
-
-
-def _attempt(told: Mapping[str, Any]) -> Attempt:
-    retry_at = told.get("retry_at")
-    return Attempt(
-        number=int(told.get("number", 0)), outcome=str(told.get("outcome", "")), seconds=float(told.get("seconds", 0)),
-        error_class=told.get("class"), error=told.get("message"), policy=told.get("policy"), model=told.get("model"),
-        stage=told.get("stage"), cost=told.get("cost"), currency=told.get("currency"),
-        usage=told.get("usage"), retry_at=_instant(retry_at if isinstance(retry_at, int) else None),
-    )  # fmt: skip
-
-
 @strawberry.type(description="What a run asks somebody before it goes on.")
 class Question:
     """What a run asks somebody."""
@@ -203,7 +176,7 @@ def _tried(root: strawberry.Parent[words.Step]) -> int:
 
 
 async def _attempts(root: strawberry.Parent[words.Step], info: Info) -> list[Attempt]:
-    return [_attempt(one) for one in await _tries(info).load(root.id)]
+    return [attempt_told(one) for one in await _tries(info).load(root.id)]
 
 
 @strawberry.type(description="One unit of a run's work.")
@@ -296,6 +269,21 @@ async def _tokens(root: strawberry.Parent[words.Run], info: Info) -> int:
     return (await _progress(info).load(root.id)).tokens
 
 
+async def _booked(run: str, info: Info) -> tuple[tuple[words.Step, ...], tuple[booking.Call, ...]]:
+    steps = (await _progress(info).load(run)).steps
+    asked = [step.id for step in steps if asks_model(step)]
+    tries = await _tries(info).load_many(asked)
+    return steps, booking.calls_of(steps, dict(zip(asked, tries, strict=True)))
+
+
+async def _saves(root: strawberry.Parent[words.Run], info: Info) -> Saves:
+    return saves_told(booking.saved_by(*await _booked(root.id, info)))
+
+
+async def _stages(root: strawberry.Parent[words.Run], info: Info) -> list[RunStage]:
+    return stages_told(booking.stages_of(*await _booked(root.id, info)))
+
+
 async def _next(root: strawberry.Parent[words.Run], info: Info) -> str | None:
     return next_command(root, (await _progress(info).load(root.id)).steps)
 
@@ -343,11 +331,14 @@ class Run:
     cancelling: str | None = field("Why it is to end, when somebody has asked for that.", _cancelling)
     parent: strawberry.ID | None = field("The run that it is a part of.")
     forked_from: strawberry.ID | None = field("The run that it was forked from.")
+    amends: strawberry.ID | None = field("The run whose steps it took over where they would do the same.")
     replayed: int = field("How many steps its last go did not run again.", _replayed)
     tokens_saved: BigInt = field("The tokens that those had used.", _tokens_saved)
     step_count: int = field("How many steps are kept.", _step_count)
     steps_done: int = field("How many of them a resume does not run again.", _steps_done)
     tokens: BigInt = field("The tokens that those used, as far as anybody said: what a resume saves.", _tokens)
+    saves: Saves = field("What it cost that a resume does not pay for again.", _saves)
+    stages: list[RunStage] = field("What its model calls used by stage, the costliest first.", _stages)
     next: str | None = field("What to do about it, as a command; null when nothing is left to do.", _next)
     questions: list[Question] = field("What is asked, and not answered yet.", _questions)
     steps: Any = strawberry.field(
@@ -362,7 +353,7 @@ class RunPayload:
     run: Run = strawberry.field(description="The run.")
 
 
-def _payload(run: words.Run) -> RunPayload:
+def run_payload(run: words.Run) -> RunPayload:
     return RunPayload(run=cast("Run", run))
 
 
@@ -451,7 +442,7 @@ class RunMutation:
     ) -> RunPayload:  # fmt: skip
         """Answer a question."""
         view = info.context.write(info, space)
-        return _payload(await runs_of(view.memory.within(by=input.by)).answer(input.question, input.answer))
+        return run_payload(await runs_of(view.memory.within(by=input.by)).answer(input.question, input.answer))
 
     @strawberry.mutation(
         graphql_type=RunPayload,
@@ -460,7 +451,7 @@ class RunMutation:
     async def cancel_run(self, info: Info, input: CancelRunInput, space: InSpace = None) -> RunPayload:  # noqa: A002
         """End a run."""
         view = info.context.write(info, space)
-        return _payload(await runs_of(view.memory.within(by=input.by)).cancel(input.run, input.reason or ""))
+        return run_payload(await runs_of(view.memory.within(by=input.by)).cancel(input.run, input.reason or ""))
 
     @strawberry.mutation(
         graphql_type=RunPayload,
@@ -469,7 +460,7 @@ class RunMutation:
     async def resume_run(self, info: Info, input: ResumeRunInput, space: InSpace = None) -> RunPayload:  # noqa: A002
         """Let a run go on."""
         view = info.context.write(info, space)
-        return _payload(await runs_of(view.memory.within(by=input.by)).resume(input.run, version=input.version))
+        return run_payload(await runs_of(view.memory.within(by=input.by)).resume(input.run, version=input.version))
 
     @strawberry.mutation(
         graphql_type=RunPayload,
@@ -478,4 +469,4 @@ class RunMutation:
     async def fork_run(self, info: Info, input: ForkRunInput, space: InSpace = None) -> RunPayload:  # noqa: A002
         """Begin another run."""
         view = info.context.write(info, space)
-        return _payload(await runs_of(view.memory.within(by=input.by)).fork(input.run, input.place))
+        return run_payload(await runs_of(view.memory.within(by=input.by)).fork(input.run, input.place))

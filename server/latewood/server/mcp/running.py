@@ -13,7 +13,7 @@ from latewood.execution import RunStatus, Step
 from latewood.execution.external import CLAIM_S_MAX, Agents
 from latewood.execution.external_words import Begun, Claimed, Held, StepCall, call_of, done_of, trouble_of
 from latewood.execution.logbook import Logbook
-from latewood.execution.showing import is_overdue, next_command, progress_of
+from latewood.execution.showing import is_overdue, next_command, progress_of, saved_of
 from latewood.execution.words import Run, place_of, place_text
 from latewood.graph_schema.clock import from_micros
 from latewood.graph_schema.errors import InvalidError
@@ -43,7 +43,7 @@ _Asked = Context[Any, Any]
 _OnTimeout = Literal["hold", "escalate", "deny"]
 _Action = Literal[
     "start", "claim", "heartbeat", "hand_back", "begin", "complete", "fail", "ask", "finish", "answer", "cancel",
-    "resume", "fork",
+    "resume", "fork", "amend",
 ]  # fmt: skip
 _Runner = Literal["agent", "worker"]
 _Status = Literal["ready", "running", "waiting", "done", "degraded", "escalated", "refused"]
@@ -106,7 +106,7 @@ def _step_line(step: Step, now: int, *, output: bool = True) -> dict[str, Json]:
 async def _told(book: Logbook, run: Run, cursor: str | None, budget: int) -> Answer:
     """Return a run with as many of its steps as the budget holds."""
     far = (await progress_of(book, [run.id]))[run.id]
-    now = book.clock.now()
+    now, saved = book.clock.now(), await saved_of(book, far.steps)
     # What somebody wrote may be long; how the run stands is not.
     texts: dict[str, Json] = {
         "input": dict(run.input), "output": run.output, "error": run.result.get("message")
@@ -114,7 +114,8 @@ async def _told(book: Logbook, run: Run, cursor: str | None, budget: int) -> Ans
     told: dict[str, Json] = {
         **_run_line(run), **cast("dict[str, Json]", fitted(texts, max(budget // _SHARE, _TEXTS_MIN))),
         "progress": f"{far.done} of {len(far.steps)} steps done", "tokens": far.tokens,
-        "resume_saves": f"{far.done} steps, {far.tokens} tokens", "next": next_command(run, far.steps),
+        "resume_saves": ", ".join(filter(None, (f"{far.done} steps", f"{far.tokens} tokens", saved.words()))),
+        "next": next_command(run, far.steps),
         "open_questions": [
             {"question": f"{run.id}/{place_text(step.place)}", "words": str((step.asked or {}).get("question"))[:300],
              "owner": (step.asked or {}).get("owner"), "overdue": is_overdue(step, now)}
@@ -280,6 +281,8 @@ async def _settled(handle: Memory, said: _Said, seconds: float | None) -> Mappin
         return _run_line(await runs.cancel(name, said.reason or ""))
     if said.action == "resume":
         return _run_line(await runs.resume(name, version=said.version))
+    if said.action == "amend":
+        return _run_line(await runs.amend_by_name(name, said.input or {}))
     return _run_line(await runs.fork(name, _needed(said.place, "place", "fork")))
 
 
@@ -310,12 +313,12 @@ def _acting(tool: Tool, memory: Memory) -> None:
     async def run(
         action: Annotated[_Action, Field(description=(
             "start a workflow; claim a run to work on it (keep its fence), then begin, complete or fail each step, ask "
-            "somebody, heartbeat, hand_back or finish. For whoever looks after runs: answer, cancel, resume, fork."
+            "somebody, heartbeat, hand_back or finish. Whoever looks after runs: answer, cancel, resume, fork, amend."
         ))],
         run: Annotated[str | None, Field(description="The run's id.")] = None, *,
         workflow: Annotated[str | None, Field(description="start: the workflow's name.")] = None,
         version: Annotated[str | None, Field(description="start, resume: of the workflow's code.")] = None,
-        input: Annotated[dict[str, Any] | None, Field(description="start, begin, complete, fail: what the run or step was given. ask: what whoever answers should see.")] = None,  # noqa: A002, E501
+        input: Annotated[dict[str, Any] | None, Field(description="start, begin, complete, fail: what the run or step was given; amend: what it should have been. ask: what whoever answers should see.")] = None,  # noqa: A002, E501
         input_digest: Annotated[str | None, Field(description="Of a step, for input: its SHA-256 in hex.")] = None,
         runner: Annotated[_Runner, Field(description="start: agent: whoever claims it; worker: Python.")] = "agent",
         owner: Annotated[str | None, Field(description="start, ask: who is asked, such as human:ada.")] = None,
@@ -361,7 +364,7 @@ def _acting(tool: Tool, memory: Memory) -> None:
                 if by is None and elicited:
                     asked = (await runs_of(handle).question(question or "")).asked or {}
                     mine = as_owner(handle, cast("str | None", asked.get("owner")))
-            if action in ("start", "claim", "answer", "cancel", "resume", "fork"):
+            if action in ("start", "claim", "answer", "cancel", "resume", "fork", "amend"):
                 return whole(await _settled(mine, said, seconds), budget_tokens)
             book = book_of(mine)
             return whole(await _logged(agents_of(mine), said, seconds, book.clock.now()), budget_tokens)

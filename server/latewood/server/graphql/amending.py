@@ -1,0 +1,78 @@
+"""What becomes of a finished run over GraphQL: another one with other input, or its words gone for good."""
+
+from __future__ import annotations
+
+from typing import cast
+
+import strawberry
+from strawberry.scalars import JSON
+
+from latewood.graph_schema.errors import InvalidError
+from latewood.memory.runs import runs_of
+from latewood.server.graphql.arguments import InSpace, described
+from latewood.server.graphql.context import Info
+from latewood.server.graphql.runs import RunPayload, run_payload
+
+__all__ = ["AmendingMutation"]
+
+
+@strawberry.input(description="A finished run that should have been given something else.")
+class AmendRunInput:
+    """A finished run with other input."""
+
+    run: str = described("Its id or key.")
+    input: JSON = described("The workflow's arguments by name: an object.")
+    by: str | None = described("Who wants it, such as human:ada.", None)
+
+
+@strawberry.input(description="A finished run whose words are to be gone for good.")
+class EraseRunInput:
+    """A finished run to erase."""
+
+    run: str = described("Its id or key.")
+    reason: str = described("Why; it is kept, so do not repeat in it what goes.")
+    by: str | None = described("Who erases: a person, such as human:ada.", None)
+
+
+@strawberry.type(description="What went with a run.")
+class EraseRunPayload:
+    """What went with a run."""
+
+    runs: int = strawberry.field(description="The run, and the child runs that were a part of it.")
+    steps: int = strawberry.field(description="Their steps.")
+    attempts: int = strawberry.field(description="Their tries.")
+    blobs: int = strawberry.field(description="What they took in and returned, where nothing else refers to it.")
+    shared: int = strawberry.field(description="Steps that another run has too; their words stay until that one goes.")
+    kept: int = strawberry.field(description="Blobs that something else refers to.")
+
+
+@strawberry.type
+class AmendingMutation:
+    """What becomes of finished runs."""
+
+    @strawberry.mutation(
+        graphql_type=RunPayload,
+        description="Begin another run of a finished one's workflow with other input; steps that would do the same are "
+        "taken over. Scope: run.",
+    )
+    async def amend_run(self, info: Info, input: AmendRunInput, space: InSpace = None) -> RunPayload:  # noqa: A002
+        """Begin another run."""
+        view = info.context.write(info, space)
+        given = cast("object", input.input)
+        if not isinstance(given, dict):
+            raise InvalidError("the input of a run is an object: its arguments by name", code="query.invalid")
+        said = cast("dict[str, object]", given)
+        return run_payload(await runs_of(view.memory.within(by=input.by)).amend_by_name(input.run, said))
+
+    @strawberry.mutation(
+        graphql_type=EraseRunPayload,
+        description="Let the words of a finished run, of its steps and of what no other run has be gone for good. "
+        "Only a person may. Scope: erase.",
+    )
+    async def erase_run(self, info: Info, input: EraseRunInput, space: InSpace = None) -> EraseRunPayload:  # noqa: A002
+        """Erase a run."""
+        view = info.context.write(info, space)
+        one = await runs_of(view.memory.within(by=input.by)).erase(input.run, input.reason)
+        return EraseRunPayload(
+            runs=one.runs, steps=one.steps, attempts=one.attempts, blobs=one.blobs, shared=one.shared, kept=one.kept
+        )
