@@ -354,6 +354,7 @@ class RunPayload:
 
 
 def run_payload(run: words.Run) -> RunPayload:
+    """Tell of a run."""
     return RunPayload(run=cast("Run", run))
 
 
