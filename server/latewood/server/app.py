@@ -114,7 +114,7 @@ def create_app(
     app = FastAPI(title="Latewood", version=version("latewood"), lifespan=lifespan, openapi_url=None)
     app.router.routes.extend(spoken.routes)
     accounts = Accounts(set_up.rate)
-    app.include_router(Router(callers, keys, set_up.trusted, accounts.take), prefix="/graphql")
+    app.include_router(Router(callers, keys, set_up.trusted, accounts.take, set_up.targets), prefix="/graphql")
 
     metrics = Metrics(lambda: memory.waiting)
     _add_pages(app, memory, callers, metrics, set_up)

@@ -36,6 +36,7 @@ def test_a_webhook_is_added_rotated_listed_and_removed(cli: Any) -> None:
     assert cli.json("webhooks", "receipts", "erp")["items"] == []
     assert "not called yet" in cli.run("webhooks", "receipts", "erp").stderr
     asyncio.run(publish(str(cli.db)))
+    assert cli.json("webhooks", "pause", "erp")["state"] == "paused"
     assert cli.json("webhooks", "resume", "erp")["state"] == "on"
     assert cli.json("webhooks", "remove", "erp") == {"dropped": 1}
     assert cli.json("webhooks", "list") == []

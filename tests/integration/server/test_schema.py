@@ -72,6 +72,7 @@ def test_the_verbs_are_all_there() -> None:
         "acceptProposal", "rejectProposal", "detectPatterns", "reviewPattern", "createKey", "rotateKey", "revokeKey",
         "amendRun", "answerQuestion", "askQuestion", "beginStep", "cancelRun", "claimRun", "completeStep", "eraseRun", "failStep", "finishRun", "forkRun", "handBackRun", "heartbeatRun", "resumeRun", "startRun",
         "ack", "handBack", "heartbeat", "nack", "publish", "receive", "redrive", "registerChannel", "replay", "routeChannel", "subscribeGroup",
+        "addWebhook", "pauseWebhook", "removeWebhook", "resumeWebhook", "rotateWebhook",
     }  # fmt: skip
     assert set(schema.subscription_type.fields) == {"changes", "messages", "patternChanges"}
 
@@ -84,7 +85,7 @@ def test_every_read_of_a_space_takes_a_space_and_most_an_as_of() -> None:
     # A diff has its two instants, a ledger is what it is, and who is merged is merged now.
     assert {name for name, field in fields.items() if "asOf" not in field.args} == {
         "diff", "duplicates", "keys", "receipt", "run", "runs", "spaces", "stages", "verifyLedger",
-        "channel", "channels", "deadLetter", "deadLetters", "deliveries", "message", "messages", "pendingMessages",
+        "channel", "channels", "deadLetter", "deadLetters", "deliveries", "message", "messages", "pendingMessages", "webhookReceipts", "webhooks",
     }  # fmt: skip
 
 

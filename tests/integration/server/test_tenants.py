@@ -42,6 +42,7 @@ from latewood.memory.json import as_json
 from latewood.memory.keys import Keys
 from latewood.memory.messages import messages_of
 from latewood.memory.runs import runs_of
+from latewood.memory.webhooks import webhooks_of
 from latewood.server.options import ServerOptions
 
 SCHEMA = build_schema(resources.files("latewood.server.graphql").joinpath("schema.graphql").read_text(encoding="utf-8"))
@@ -77,6 +78,7 @@ async def seed(memory: Memory, mark: str) -> dict[str, str]:
     dead = await messages.nack(failed, Fault("permanent", f"{mark} is broken"))
     await messages.publish(f"{mark}-orders", f"{mark} waits", ordering_key=f"{mark} key")
     (held,) = await messages.receive(f"{mark}-orders", lease_s=3_600)
+    await webhooks_of(memory).add(f"{mark}-hook", f"{mark}-orders", f"https://{mark}.example/in", owner=f"human:{mark}")
     names = {
         "fact": fact.id,
         "relation": relation.id,
@@ -92,7 +94,7 @@ async def seed(memory: Memory, mark: str) -> dict[str, str]:
     return {
         **names, "entity": entity.id, "session": session.id, "entity key": f"carrier:{mark}", "decision key": f"{mark}:d2",
         "session name": f"s-{mark}", "space": f"space-{mark}", "words": mark,
-        "channel": f"{mark}-orders", "hold": hold_of(held),
+        "channel": f"{mark}-orders", "hold": hold_of(held), "webhook": f"{mark}-hook",
     }  # fmt: skip
 
 

@@ -122,8 +122,17 @@ async def rotate(
 
 
 @command(webhooks, writes=True, show=_show_webhook)
+async def pause(call: Call, name: Name) -> Webhook:
+    """Call a webhook no more until it is resumed; what comes for it waits, and counts towards the channel's limits.
+
+    Example: `latewood webhooks pause erp`
+    """
+    return await _webhooks(call).pause(name)
+
+
+@command(webhooks, writes=True, show=_show_webhook)
 async def resume(call: Call, name: Name) -> Webhook:
-    """Call a webhook again that answered 410 Gone.
+    """Call a webhook again that was paused, or that answered 410 Gone.
 
     Example: `latewood webhooks resume erp`
     """

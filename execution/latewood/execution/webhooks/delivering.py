@@ -61,6 +61,8 @@ class Deliveries:
             lanes = await self._post.queue.lanes(self._post.book.space, [one.id for one in self._listed])
             for webhook in self._listed:
                 held = sum(1 for owner, _ in self._calls.values() if owner == webhook.id)
+                if webhook.state is HookState.PAUSED:
+                    continue
                 if held < CALLS_AT_ONCE and lanes[webhook.id].pending > held:
                     await self._take(webhook, CALLS_AT_ONCE - held)
         except LatewoodError as error:

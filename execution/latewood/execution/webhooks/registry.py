@@ -125,7 +125,7 @@ class Webhooks:
     async def webhooks(self) -> tuple[Webhook, ...]:
         """Return the webhooks that were not removed, in the order in which they were added."""
         book = self._post.book
-        where = {"status": [str(HookState.ON), str(HookState.GONE)]}
+        where = {"status": [str(one) for one in HookState if one is not HookState.REMOVED]}
         query = NodeQuery(NodeKind.GROUP, type=_TYPE, where=where, first=min(WEBHOOKS_MAX, PAGE_MAX))
         return tuple(await self._read((await book.store.list_nodes(book.space, query)).items))
 
@@ -181,9 +181,18 @@ class Webhooks:
         return tuple([await self._secret(webhook_id, salt) for salt in salts])
 
     async def resume(self, name: str) -> Webhook:
-        """Call a webhook again that answered 410. Raises NotFoundError (``webhook.unknown``)."""
+        """Call a webhook again that was paused or answered 410. Raises NotFoundError (``webhook.unknown``)."""
         found = await self._live(name)
         await self._say(found, HookState.ON)
+        return await self._live(name)
+
+    async def pause(self, name: str) -> Webhook:
+        """Call a webhook no more until it is resumed; what comes for it waits. Calls under way are finished.
+
+        Raises NotFoundError (``webhook.unknown``).
+        """
+        found = await self._live(name)
+        await self._say(found, HookState.PAUSED)
         return await self._live(name)
 
     async def switch_off(self, webhook: Webhook) -> None:

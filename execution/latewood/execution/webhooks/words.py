@@ -23,9 +23,11 @@ class HookState(StrEnum):
     """Whether a webhook is called.
 
     ``gone``: it answered 410, and what comes for it becomes a dead letter without a call until it is resumed.
+    ``paused``: nobody calls it, and what comes for it waits until it is resumed.
     """
 
     ON = "on"
+    PAUSED = "paused"
     GONE = "gone"
     REMOVED = "removed"
 

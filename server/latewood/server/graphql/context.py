@@ -17,6 +17,7 @@ from starlette.websockets import WebSocket
 from strawberry.dataloader import DataLoader
 from strawberry.fastapi import BaseContext
 
+from latewood.execution.webhooks import Targets
 from latewood.graph_schema.clock import NOW, AsOf
 from latewood.graph_schema.errors import ForbiddenError, LimitError, RefusedError
 from latewood.graph_schema.model import Decision, Fact, Node
@@ -137,17 +138,19 @@ class Context(BaseContext):
 
     def __init__(
         self, memory: Memory | None, keys: Keys, trusted: Trusted | None = None, who: Caller | None = None,
-        take: Callable[[str], int | None] | None = None,
+        take: Callable[[str], int | None] | None = None, targets: Targets | None = None,
     ) -> None:  # fmt: skip
         """Serve from *memory*, where *trusted* is given only what it lets through.
 
         Args:
             memory: None until *who* asks is known: then nothing is served.
+            targets: judges where webhooks may be called; None: public addresses.
             take: counts an operation of a caller, and says in how many seconds to come back when that is one too many.
         """
         super().__init__()
         self._memory = memory
         self.keys = keys
+        self.targets = targets or Targets()
         self.head = 0
         """The last row that a subscription found already written; it has a context of its own."""
         self._trusted = trusted
@@ -160,7 +163,7 @@ class Context(BaseContext):
 
     def fresh(self) -> Context:
         """Return a context for another operation: over one socket several run side by side."""
-        made = Context(self._memory, self.keys, self._trusted, self._who, self._take)
+        made = Context(self._memory, self.keys, self._trusted, self._who, self._take, self.targets)
         if self._take is not None and self._who is not None and isinstance(self.request, WebSocket):
             # A request is counted as it comes in; a socket's operations are counted here.
             made._wait = self._take(self._who.credential.id)

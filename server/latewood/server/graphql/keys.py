@@ -15,7 +15,7 @@ from latewood.server.graphql.context import Info
 from latewood.server.graphql.scalars import describe
 from latewood.server.graphql.types import field
 
-__all__ = ["KeyMutation", "KeyQuery"]
+__all__ = ["KeyMutation", "KeyQuery", "administered"]
 
 _HOURS_MAX = 24 * 366
 describe(
@@ -94,15 +94,21 @@ class RevokeKeyInput:
     because: str | None = strawberry.field(default=None, description="Why; kept in the ledger.")
 
 
-async def _administered(info: Info) -> tuple[made.Keys, str, str]:
-    """Return the keys, and the tenant and the actor who asks. Raises ForbiddenError (``credential.scope``)."""
+async def administered(info: Info, what: str) -> None:
+    """Refuse whoever may not administer the tenant. Raises ForbiddenError (``credential.scope``)."""
     memory = info.context.memory
     if isinstance(memory, BoundMemory):
         try:
-            memory.require(Scope.ADMIN, "looking after keys")
+            memory.require(Scope.ADMIN, what)
         except ForbiddenError as error:
             await note_refusal(memory, error, info.field_name.encode())
             raise
+
+
+async def _administered(info: Info) -> tuple[made.Keys, str, str]:
+    """Return the keys, and the tenant and the actor who asks. Raises ForbiddenError (``credential.scope``)."""
+    await administered(info, "looking after keys")
+    memory = info.context.memory
     return info.context.keys, memory.store.tenant, memory.default_actor()
 
 

@@ -21,12 +21,12 @@ from latewood.server.graphql.types import field
 from latewood.storage.port import IDS_MAX, Page
 from latewood.storage.queueing import Lane, queue_of
 
-__all__ = ["Channel", "DeadLetter", "Delivery", "Group", "Message", "MessageQuery", "PendingMessage"]
+__all__ = ["Channel", "DeadLetter", "Delivery", "Group", "Message", "MessageQuery", "PendingMessage", "lanes"]
 
 _FIRST: Final = 50
 
 
-def _lanes(info: Info) -> DataLoader[str, Lane]:
+def lanes(info: Info) -> DataLoader[str, Lane]:
     view = info.context.view(info)
 
     async def load(ids: list[str]) -> list[Lane]:
@@ -37,7 +37,7 @@ def _lanes(info: Info) -> DataLoader[str, Lane]:
 
 
 async def _waiting(root: strawberry.Parent[words.Group], info: Info) -> int:
-    return (await _lanes(info).load(root.id)).pending
+    return (await lanes(info).load(root.id)).pending
 
 
 def _own_policy(root: strawberry.Parent[words.Group]) -> Any:

@@ -20,6 +20,7 @@ from latewood.server.graphql.answers import (
     SupersedePayload,
 )
 from latewood.server.graphql.context import Info
+from latewood.server.graphql.hooking import HookMutation
 from latewood.server.graphql.inputs import (
     AcceptProposalInput,
     CorrectInput,
@@ -52,6 +53,7 @@ SpaceArgument = Annotated[str | None, strawberry.argument(description="The space
 class Mutation(
     AgentMutation,
     AmendingMutation,
+    HookMutation,
     KeyMutation,
     MergeMutation,
     PatternMutation,

@@ -33,7 +33,7 @@ from latewood.server.graphql.messages import Channel, DeadLetter, Group, Message
 from latewood.server.graphql.scalars import BigInt, describe
 from latewood.storage.queueing import TAKEN_MAX
 
-__all__ = ["PostMutation"]
+__all__ = ["PostMutation", "handle_of"]
 
 describe(
     Action,
@@ -270,7 +270,7 @@ class ReplayPayload:
     replayed: int = strawberry.field(description="The count.")
 
 
-def _handle(info: Info, space: str | None, by: str | None, session: str | None = None) -> Memory:
+def handle_of(info: Info, space: str | None, by: str | None, session: str | None = None) -> Memory:
     handle = info.context.write(info, space).memory.within(by=by, session=session)
     if not handle.names_actor:
         msg = "a message is sent and received in somebody's name: give by, such as agent:planner"
@@ -279,7 +279,7 @@ def _handle(info: Info, space: str | None, by: str | None, session: str | None =
 
 
 def _messages(info: Info, space: str | None, by: str | None) -> Messages:
-    return messages_of(_handle(info, space, by))
+    return messages_of(handle_of(info, space, by))
 
 
 def _object(given: object, what: str) -> Mapping[str, Json] | None:
@@ -380,7 +380,7 @@ class PostMutation:
     )
     async def publish(self, info: Info, input: PublishInput, space: InSpace = None) -> PublishPayload:  # noqa: A002
         """Publish a message."""
-        handle = _handle(info, space, input.by, input.session)
+        handle = handle_of(info, space, input.by, input.session)
         messages = messages_of(handle)
         how: dict[str, Any] = {
             "type": input.type, "source": input.source, "event_id": input.event_id, "subject": input.subject,

@@ -39,6 +39,7 @@ from latewood.server.graphql.answers import (
 from latewood.server.graphql.arguments import After, AsOfArgument, First
 from latewood.server.graphql.connections import Connection, Paged, read_pages
 from latewood.server.graphql.context import Info
+from latewood.server.graphql.hooking import HookQuery
 from latewood.server.graphql.inputs import AsOf, RecallFilter, instants
 from latewood.server.graphql.keys import KeyQuery
 from latewood.server.graphql.merging import MergeQuery
@@ -98,7 +99,9 @@ async def _node(info: Info, id: strawberry.ID, space: str | None, as_of: AsOf | 
 
 
 @strawberry.type(description="Every verb that reads. Each is answered as of the two clocks; what is left out is now.")
-class Query(KeyQuery, MergeQuery, MessageQuery, PatternQuery, RunQuery, StageQuery, UpkeepQuery):
+class Query(
+    HookQuery, KeyQuery, MergeQuery, MessageQuery, PatternQuery, RunQuery, StageQuery, UpkeepQuery
+):  # fmt: skip
     """Every verb that reads."""
 
     @strawberry.field(

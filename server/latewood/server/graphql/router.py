@@ -24,6 +24,7 @@ from strawberry.types.execution import ExecutionResult
 from strawberry.types.graphql import OperationType
 from strawberry.types.unset import UNSET, UnsetType
 
+from latewood.execution.webhooks import Targets
 from latewood.graph_schema.errors import LatewoodError, NotFoundError
 from latewood.memory.keys import Keys
 from latewood.server.graphql.context import Context
@@ -97,14 +98,14 @@ class Router(PushingRouter):
 
     def __init__(
         self, callers: Callers, keys: Keys, trusted: TrustedDocuments | None = None,
-        take: Callable[[str], int | None] | None = None,
+        take: Callable[[str], int | None] | None = None, targets: Targets | None = None,
     ) -> None:  # fmt: skip
         """Serve whom *callers* knows; with *trusted*, a request may name a document by its id."""
         self.trusted = trusted
         self._callers = callers
 
         def context() -> Context:
-            return Context(callers.open_memory(), keys, trusted, caller(), take)
+            return Context(callers.open_memory(), keys, trusted, caller(), take, targets)
 
         super().__init__(
             schema, path="", context_getter=context, subscription_protocols=_PROTOCOLS,
