@@ -27,6 +27,7 @@ _FIRST: Final = 50
 
 
 def lanes(info: Info) -> DataLoader[str, Lane]:
+    """Return what tells how much waits for groups of the space, by their ids, many at once."""
     view = info.context.view(info)
 
     async def load(ids: list[str]) -> list[Lane]:

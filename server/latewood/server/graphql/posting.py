@@ -271,6 +271,7 @@ class ReplayPayload:
 
 
 def handle_of(info: Info, space: str | None, by: str | None, session: str | None = None) -> Memory:
+    """Return a handle that writes in the name of *by*. Raises InvalidError (``actor.missing``)."""
     handle = info.context.write(info, space).memory.within(by=by, session=session)
     if not handle.names_actor:
         msg = "a message is sent and received in somebody's name: give by, such as agent:planner"
