@@ -10,6 +10,7 @@ from typing import Any, Final, ParamSpec, TypeVar, cast
 from latewood.execution.faults import Action, Fault, FaultClass
 from latewood.execution.running import Execution, NondeterministicError, StepFailedError, SuspendedError, here
 from latewood.execution.schemas import misfit
+from latewood.execution.tracing import run_span
 from latewood.execution.words import Place, Run, RunStatus, Step, StepStatus, place_text
 from latewood.execution.workflow import HERE, Scope, Workflow, digest_of, taken_in
 from latewood.execution.writing import checked_json
@@ -102,17 +103,18 @@ async def drive(execution: Execution, flow: Workflow[..., Any]) -> Run:
         AbandonedError: the run is another worker's.
         asyncio.CancelledError: whoever called this has to say what becomes of the run.
     """
-    while True:
-        try:
-            end = await _called(execution, flow)
-        except SuspendedError as wait:
+    with run_span(execution.run) as gone:
+        while True:
+            try:
+                end = await _called(execution, flow)
+            except SuspendedError as wait:
+                reach("run.left")
+                waiting = await _suspend(execution, wait)
+                if waiting is not None:
+                    return gone.left(waiting)
+                continue
             reach("run.left")
-            waiting = await _suspend(execution, wait)
-            if waiting is not None:
-                return waiting
-            continue
-        reach("run.left")
-        return await finish(execution, end.status, end.result)
+            return gone.left(await finish(execution, end.status, end.result))
 
 
 async def finish(
@@ -223,14 +225,15 @@ async def _begin_child(
 
 async def _drive_child(inner: Execution, flow: Workflow[..., Any]) -> Run:
     """Drive a child; when it waits, so does its parent, until the same instant or answer."""
-    end: _End | None = None
-    try:
-        end = await _called(inner, flow)
-    except SuspendedError:
-        status = inner.write.run_status(inner.run.id, RunStatus.WAITING)
-        await inner.keep(status, ["waiting"])
-        raise
-    except asyncio.CancelledError:
-        inner.closed = True
-        raise
-    return await finish(inner, end.status, end.result)
+    with run_span(inner.run) as gone:
+        try:
+            end = await _called(inner, flow)
+        except SuspendedError:
+            status = inner.write.run_status(inner.run.id, RunStatus.WAITING)
+            await inner.keep(status, ["waiting"])
+            gone.left(replace(inner.run, status=RunStatus.WAITING))
+            raise
+        except asyncio.CancelledError:
+            inner.closed = True
+            raise
+        return gone.left(await finish(inner, end.status, end.result))

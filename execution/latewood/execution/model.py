@@ -20,6 +20,7 @@ from latewood.execution.governing import OPEN_DATA, ModelPolicy, check_model, po
 from latewood.execution.pricing import INPUT, OUTPUT, Prices, tokens_in, usage_of
 from latewood.execution.running import TRYING, Execution, Trying
 from latewood.execution.tools import Schema, Tools
+from latewood.execution.tracing import agent_span
 from latewood.execution.workflow import HERE, StepOf
 from latewood.graph_schema.values import Json, canonical_json
 
@@ -249,12 +250,13 @@ async def agent(
         Fault: it goes on asking after *turns_max* answers, at most `TURNS_MAX` (``permanent``).
         StepFailedError: a step failed for good.
     """
-    for _ in range(min(turns_max, TURNS_MAX)):
-        answer = await model(said)
-        said = said.more(answer)
-        calls = answer.get("calls")
-        if not isinstance(calls, list) or not calls:
-            return said
-        for call in calls:
-            said = said.more(await tools.call(cast("Mapping[str, Any]", call)))
-    raise Fault(FaultClass.PERMANENT, f"the model still asks for tools after {min(turns_max, TURNS_MAX)} answers")
+    with agent_span(model.name):
+        for _ in range(min(turns_max, TURNS_MAX)):
+            answer = await model(said)
+            said = said.more(answer)
+            calls = answer.get("calls")
+            if not isinstance(calls, list) or not calls:
+                return said
+            for call in calls:
+                said = said.more(await tools.call(cast("Mapping[str, Any]", call)))
+        raise Fault(FaultClass.PERMANENT, f"the model still asks for tools after {min(turns_max, TURNS_MAX)} answers")

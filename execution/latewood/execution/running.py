@@ -15,6 +15,7 @@ from latewood.execution.blobs import Blobs, Transcript
 from latewood.execution.faults import Action, Fault, FaultClass, Policy, fault_of
 from latewood.execution.logbook import STEPS_MAX, Logbook
 from latewood.execution.showing import tokens_used
+from latewood.execution.tracing import try_span
 from latewood.execution.words import PLACE_PARTS_MAX, Place, Run, Step, StepStatus, place_text
 from latewood.execution.workflow import HERE, Registry, Scope, StepOf, addressed, arguments, called, digest_of, running
 from latewood.execution.writing import Attempt, Writing, checked_json
@@ -326,9 +327,10 @@ class _Going:
         """Call *function*, as a place of its own in the run, and return what will be read of it again."""
         here, mine = HERE.set((self.of, Scope((*self.place, *below)))), TRYING.set(trying)
         try:
-            async with asyncio.timeout(self.made.timeout_s):
-                given = await called(function, *self.args, **self.kwargs)
-            return checked_json(given, f"what {self.made.name} returns")
+            with try_span(self.made, trying):
+                async with asyncio.timeout(self.made.timeout_s):
+                    given = await called(function, *self.args, **self.kwargs)
+                return checked_json(given, f"what {self.made.name} returns")
         finally:
             HERE.reset(here)
             TRYING.reset(mine)
