@@ -68,7 +68,37 @@ async def test_decisions_that_keep_ending_badly_are_told_and_chance_is_not(tmp_p
         report = await detect(memory)
         assert report.failed == ()
         (one,) = await of_kind(memory, PatternKind.OUTCOME)
-        assert one.statement.startswith("9 of 10 decisions of site:3 were reversed or withdrawn, 90% (95 % ")
+        assert one.statement.startswith(
+            "9 of 10 decisions of site:3 were reversed, withdrawn or turned out badly, 90% (95 % "
+        )
         assert one.q is not None
         assert one.q < 0.01
         assert len((await explain(memory, one.id)).evidence) == one.support == 9
+
+
+@pytest.mark.parametrize("store", ["sqlite", "reference"])
+async def test_an_outcome_that_is_said_to_be_bad_counts_until_it_is_said_to_be_good(store: str, tmp_path: Path) -> None:
+    url = "reference:" if store == "reference" else str(tmp_path / "one.db")
+    async with Memory.open(url, by="human:ada", embedder="none") as memory:
+        failed: list[str] = []
+        for number in range(24):
+            about = f"supplier:{number % 4}"
+            day = START + timedelta(days=number)
+            taken = await memory.decide(f"Order {number}", because="a reason", about=[about], decided_at=day)
+            # Words alone are no verdict.
+            await memory.observe(taken, "outcome", f"delivered {number} days late", valid_from=START)
+            bad = about == "supplier:3"
+            said = await memory.observe(taken, "outcome", not bad, valid_from=day)
+            failed += [said.id] if bad else []
+        await detect(memory)
+        (one,) = await of_kind(memory, PatternKind.OUTCOME)
+        assert one.statement.startswith(
+            "6 of 6 decisions of supplier:3 were reversed, withdrawn or turned out badly, 100%"
+        )
+        assert sorted((await explain(memory, one.id)).evidence) == sorted(failed)
+        assert (await detect(memory)).facts == 0
+
+        for said in (await memory.facts_by_id(failed[:4])).values():
+            await memory.observe(said.subject_id, "outcome", True, valid_from=START + timedelta(days=99))
+        await detect(memory)
+        assert await of_kind(memory, PatternKind.OUTCOME) == []

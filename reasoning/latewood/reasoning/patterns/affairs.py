@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Final
 
 from latewood.graph_schema.clock import to_micros
-from latewood.graph_schema.model import Decision, DecisionStatus, NodeKind
+from latewood.graph_schema.decisions import OUTCOME
+from latewood.graph_schema.model import Decision, DecisionStatus, Fact, NodeKind
 from latewood.reasoning.decisions import decisions_by_id
 from latewood.reasoning.patterns.port import Dispute, Shaken, Taken
 from latewood.reasoning.stale import Stale, stale_among
@@ -57,17 +58,32 @@ async def decisions_taken(store: GraphStore, space: str) -> tuple[tuple[Taken, .
     shaken: list[Shaken] = []
     for part in _parts(ids[:DECISIONS_LOOKED_AT_MAX], _READ_DECISIONS):
         read = list((await decisions_by_id(store, space, part)).values())
-        taken += [_taken(one) for one in read if one.status not in _NEVER_TAKEN]
+        judged = await _judged(store, space, part)
+        taken += [_taken(one, judged.get(one.id)) for one in read if one.status not in _NEVER_TAKEN]
         shaken += [_shaken(one) for one in await stale_among(store, space, read)]
     return tuple(sorted(taken, key=lambda one: (one.time, one.decision))), tuple(
         sorted(shaken, key=lambda one: one.decision)
     )
 
 
-def _taken(one: Decision) -> Taken:
+async def _judged(store: GraphStore, space: str, decisions: Sequence[str]) -> Mapping[str, Fact]:
+    """Return of each decision the outcome that says yes or no: of several the one that was true last."""
+    found: dict[str, Fact] = {}
+    for fact in await store.facts(space, FactQuery(subjects=decisions, predicates=[OUTCOME])):
+        if fact.value is None or not isinstance(fact.value.data, bool):
+            continue
+        known = found.setdefault(fact.subject_id, fact)
+        if (fact.valid_from, fact.recorded_at, fact.id) > (known.valid_from, known.recorded_at, known.id):
+            found[fact.subject_id] = fact
+    return found
+
+
+def _taken(one: Decision, judged: Fact | None) -> Taken:
     groups = sorted({node.id for node in (*one.about, *one.decided_by)})
-    bad = one.status in _ENDED_BADLY
-    return Taken(one.id, tuple(groups), to_micros(one.decided_at), one.status_id or one.record_id, bad)
+    ended = one.status in _ENDED_BADLY
+    failed = judged is not None and judged.value is not None and judged.value.data is False
+    told = judged.id if judged is not None and failed and not ended else one.status_id or one.record_id
+    return Taken(one.id, tuple(groups), to_micros(one.decided_at), told, ended or failed)
 
 
 def _shaken(stale: Stale) -> Shaken:

@@ -19,7 +19,7 @@ _BAD_MIN: Final = 3
 
 
 class Outcomes:
-    """Decisions that keep being reversed or withdrawn."""
+    """Decisions that keep being reversed or withdrawn, or turning out badly."""
 
     @property
     def name(self) -> str:
@@ -50,14 +50,14 @@ class Outcomes:
             share = len(ended) / count
             low, high = _interval(len(ended), count)
             statement = (
-                f"{len(ended)} of {count} decisions of {slot(name)} were reversed or withdrawn, {share:.0%} "
-                f"(95 % {low:.0%} to {high:.0%}), and of all others {others:.0%}; {judged_words(float(q))}"
+                f"{len(ended)} of {count} decisions of {slot(name)} were reversed, withdrawn or turned out badly, "
+                f"{share:.0%} (95 % {low:.0%} to {high:.0%}), and of all others {others:.0%}; {judged_words(float(q))}"
             )
             found.append(
                 Finding(
                     kind=PatternKind.OUTCOME, scope=name, predicate="status", subjects=(name,), statement=statement,
                     family="outcomes", since=ended[0].time, until=ended[-1].time, support=len(ended),
-                    evidence=tuple(one.status for one in ended), judged=len(named), p=chance, q=float(q), effect=share,
+                    evidence=tuple(one.told for one in ended), judged=len(named), p=chance, q=float(q), effect=share,
                     low=low, high=high, detail={"decisions": count, "others": others},
                 )
             )  # fmt: skip

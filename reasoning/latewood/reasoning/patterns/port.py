@@ -108,14 +108,14 @@ class Taken:
 
     Attributes:
         groups: the nodes that it was about, and who took it.
-        status: the fact that says where it stands.
-        bad: it was reversed or withdrawn.
+        told: the fact that says how it ended, or where it stands.
+        bad: it was reversed or withdrawn, or its outcome is said to be bad.
     """
 
     decision: str
     groups: tuple[str, ...]
     time: Micros
-    status: str
+    told: str
     bad: bool
 
 

@@ -42,7 +42,7 @@ describe(
         PatternKind.RULE: "One occurrence is followed by another.",
         PatternKind.STALENESS: "A decision stands on evidence that moved.",
         PatternKind.CONTRADICTION: "Sources disagree, and nobody has settled it.",
-        PatternKind.OUTCOME: "Decisions about one thing, or of one actor, keep being reversed or withdrawn.",
+        PatternKind.OUTCOME: "Decisions about one thing, or of one actor, keep being undone or turning out badly.",
     },
 )
 describe(
