@@ -97,7 +97,7 @@ def search_text(
     for row in log.nodes.values():
         if row.kind in HIDDEN or row.recorded_at > known_at or (kinds is not None and row.kind not in kinds):
             continue
-        own = [row.key or "", row.name] if has_words(row.kind, row.type, row.name) and not row.erased else []
+        own = [row.key or "", row.name] if has_words(row) and not row.erased else []
         found: list[tuple[int, Fact | None]] = [(len(asked & words_in(own)), None)]
         for entry, _ in log.holding([row.id], valid_at, known_at):
             fact = log.fact(entry, known_at)

@@ -17,13 +17,16 @@ __all__ = ["Erasing", "FactRow", "Known", "Needs", "NodeRow", "SpaceRow", "as_kn
 _WORDLESS: Final = (NodeKind.PREDICATE, NodeKind.SOURCE, NodeKind.ATTEMPT, NodeKind.DELIVERY)
 
 
-def has_words(kind: NodeKind, node_type: str, name: str) -> bool:
+def has_words(node: NodeRow) -> bool:
     """Tell whether a node is found by the words of its key and name.
 
-    A predicate, a source and a try are found by what they belong to. So is a message without a subject: all of its
-    channel would be found by one name, each at the price of a row in the index of words.
+    A predicate, a source and a try are found by what they belong to. So are a message without a subject and a step of a
+    workflow (one that has a place in its run; imported ones have none): all of a channel, or all that ran a function,
+    would be found by one name, each at the price of a row in the index of words.
     """
-    return kind not in _WORDLESS and not (kind is NodeKind.MESSAGE and name == node_type)
+    if node.kind is NodeKind.STEP:
+        return "place" not in node.attributes
+    return node.kind not in _WORDLESS and not (node.kind is NodeKind.MESSAGE and node.name == node.type)
 
 
 def as_known(node: Node, at: AsOf) -> Node:

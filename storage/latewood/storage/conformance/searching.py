@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 from latewood.graph_schema.clock import to_micros
 from latewood.graph_schema.model import NodeKind
 from latewood.storage.conformance.scene import MakeStore, Scene, at, day, opened
@@ -35,6 +37,22 @@ async def check_names_keys_and_values_are_found(make: MakeStore) -> None:
         (named,) = await scene.store.search_text("default", "falcon")
         assert named.fact is None
         assert named.node.key == "carrier:falcon"
+
+
+async def check_what_a_workflow_does_is_found_by_its_run(make: MakeStore) -> None:
+    """A workflow's steps and tries are not found by their names, what they say is; an imported step is."""
+    async with opened(make) as scene:
+        placed = scene.declare("step:r/0", NodeKind.STEP, "granite", {"place": "0"})
+        other = scene.declare("step:s/1", NodeKind.STEP, "granite")
+        await scene.write(
+            scene.declare("run:granite", NodeKind.RUN), replace(placed, name="granite"), replace(other, name="granite"),
+            scene.declare("attempt:granite", NodeKind.ATTEMPT), ledger="execution",
+        )  # fmt: skip
+        await scene.write(scene.say("step:r/0", "step.output", "quiet otter"), ledger="execution")
+
+        assert await _found(scene, "granite") == {"run:granite", "step:s/1"}
+        assert await _found(scene, "otter") == {"step:r/0"}
+        assert (await scene.store.rebuild("default", repair=False)).found == ()
 
 
 async def check_only_what_holds_is_found(make: MakeStore) -> None:
@@ -107,6 +125,7 @@ async def check_no_question_is_a_syntax_error(make: MakeStore) -> None:
 
 CHECKS = (
     check_names_keys_and_values_are_found,
+    check_what_a_workflow_does_is_found_by_its_run,
     check_only_what_holds_is_found,
     check_a_hidden_match_takes_no_ones_place,
     check_kinds_are_filtered,

@@ -73,7 +73,7 @@ class Pending:
     def node(self, space: int, node: NodeRow, place: int) -> None:
         """Keep a node, or its new definition when it is declared again."""
         labels = list(labels_of(node.kind, node.type))
-        if has_words(node.kind, node.type, node.name) and not node.erased:
+        if has_words(node) and not node.erased:
             labels.append(space_label(space))
         properties = {
             "kind": node.kind.value, "type": node.type, "key": node.key, "name": node.name,

@@ -434,7 +434,7 @@ def _node_cells(node: DerivedNode) -> _Cells:
 
 def _node_words(node: DerivedNode) -> str | None:
     row = node.row
-    if row.erased or not has_words(row.kind, row.type, row.name):
+    if row.erased or not has_words(row):
         return None
     return row.name if row.key is None or row.key == row.name else f"{row.key} {row.name}"
 

@@ -312,7 +312,7 @@ class GroupWriter:
             if node.kind is not NodeKind.PREDICATE and not is_redeclared(node):
                 # One that is declared again keeps the row that it has.
                 self._numbers[space.n, node.id] = self._cache.next_n
-            if has_words(node.kind, node.type, node.name) and not node.erased and not is_redeclared(node):
+            if has_words(node) and not node.erased and not is_redeclared(node):
                 words = node.name if node.key is None or node.key == node.name else f"{node.key} {node.name}"
                 self._text(space, -self._cache.next_n, words)
             self._cache.next_n += 1
