@@ -317,10 +317,12 @@ class Reader:
     async def brief(
         self, about: str | None = None, *, since: datetime | None = None, budget_tokens: int = 800, at: AsOf = NOW
     ) -> Brief:
-        """Return what to know before going on, within *budget_tokens*: what is open, disputed and stale, precedents,
-        what is no longer in force since the last visit (*since*; a week ago when left out), and what is in force.
+        """Return what to know before going on, within *budget_tokens*: what is open, disputed and stale, messages that
+        nobody could settle, precedents, what is no longer in force since the last visit (*since*; a week ago when left
+        out), and what is in force.
 
-        *about* is an id, a key, or words that find nodes; left out, the whole space.
+        *about* is an id, a key, or words that find nodes; left out, the whole space. About a person: what waits for
+        them.
 
         Raises:
             InvalidError: code ``query.invalid`` for a budget out of bounds.

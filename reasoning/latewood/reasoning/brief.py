@@ -18,6 +18,7 @@ from latewood.reasoning.decisions import decisions_by_id
 from latewood.reasoning.patterns.told import ToldPattern, holding_patterns
 from latewood.reasoning.stale import GONE, STANDING, Moved, Stale, stale_among
 from latewood.reasoning.tokens import tokens_of
+from latewood.reasoning.unsettled import Unsettled, unsettled_of
 from latewood.storage.port import PAGE_MAX, FactQuery, GraphStore, NodeQuery
 
 __all__ = ["BUDGET_MAX", "BUDGET_MIN", "SINCE_DEFAULT", "Brief", "BriefLine", "BriefSection", "brief", "compose"]
@@ -36,6 +37,7 @@ class BriefSection(StrEnum):
     """The parts of a brief, in the order in which they are written and served from the budget."""
 
     OPEN = "open"
+    UNSETTLED = "unsettled"
     CONFLICTS = "conflicts"
     STALE = "stale"
     PATTERNS = "patterns"
@@ -46,6 +48,7 @@ class BriefSection(StrEnum):
 
 _TITLES: Final[Mapping[BriefSection, str]] = {
     BriefSection.OPEN: "Open: not decided yet",
+    BriefSection.UNSETTLED: "Unsettled: messages that wait for their owner",
     BriefSection.CONFLICTS: "Conflicts: sources disagree",
     BriefSection.STALE: "Stale: the evidence moved",
     BriefSection.PATTERNS: "Patterns: what recurs or changes",
@@ -60,7 +63,7 @@ class BriefLine:
     """One line of a brief.
 
     Attributes:
-        ref: the id of the decision, fact or pattern that it is about.
+        ref: the id of the decision, dead letter, fact or pattern that it is about.
         at: when it was decided, or became known.
     """
 
@@ -234,11 +237,14 @@ async def brief(
     disputed = [fact for fact in facts if fact.conflict is not None]
     names = await _names(store, space, stale, disputed, at)
     patterns, others = await holding_patterns(store, space, nodes, at)
+    owners = None if nodes is None else {one for one in (about, *(node.key for node in nodes)) if one is not None}
+    unsettled, unseen = await unsettled_of(store, space, at, owners=owners)
     lines = [
         *_latest(
             _decision_line(BriefSection.OPEN, one)
             for one in decisions if one.status in (DecisionStatus.PROPOSED, DecisionStatus.DEFERRED)
         ),
+        *_latest(_unsettled_line(one) for one in unsettled),
         *_latest(line for line in (_conflict_line(fact, names) for fact in disputed) if line is not None),
         *_latest(_stale_line(one, names) for one in stale),
         *_latest(_pattern_line(one) for one in patterns),
@@ -248,7 +254,14 @@ async def brief(
             _decision_line(BriefSection.IN_FORCE, one) for one in decisions if one.status is DecisionStatus.ACCEPTED
         ),
     ]  # fmt: skip
-    return compose(about, since, lines, budget_tokens, bounded=bounded or more or others)
+    return compose(about, since, lines, budget_tokens, bounded=bounded or more or others or unseen)
+
+
+def _unsettled_line(one: Unsettled) -> BriefLine:
+    asked = "nobody owns it" if one.owner is None else f"it waits for {one.owner}"
+    tries = "1 try" if one.tries == 1 else f"{one.tries} tries"
+    words = f"{_day(one.recorded_at)} {one.channel}: {one.fault} after {tries}; {asked}: {_short(one.reason, 100)}"
+    return BriefLine(BriefSection.UNSETTLED, _short(words), one.id, one.recorded_at)
 
 
 def _pattern_line(pattern: ToldPattern) -> BriefLine:

@@ -17,10 +17,11 @@ from latewood.execution.messages import Limits, Messages, Received
 from latewood.execution.messages.routing import Condition
 from latewood.execution.messages.routing import Rule as ContentRule
 from latewood.execution.messages.schemas import breaks
+from latewood.graph_schema.clock import AsOf
 from latewood.graph_schema.commands import Assert, Ref
 from latewood.graph_schema.errors import ConflictError, InvalidError, LatewoodError, LimitError, NotFoundError
 from latewood.graph_schema.values import Json, Value
-from latewood.memory import Memory
+from latewood.memory import BriefSection, Memory
 from latewood.memory.messages import messages_of
 from latewood.storage.neo4j.database import Address
 
@@ -222,6 +223,30 @@ async def test_a_poison_message_becomes_a_dead_letter_and_comes_back(url: str) -
     assert (again.message.id, again.number) == (sent.id, 1)
     assert (left, [one.id for one in kept]) == ((), [letter.id])
     assert [one.outcome for one in tries] == ["failed", "failed", "dead", "redriven", "acked"]
+
+
+async def test_a_dead_letter_reaches_its_owner(url: str) -> None:
+    async with memory_at(url) as memory:
+        messages = messages_of(memory)
+        for channel, owner in (("orders", "human:ada"), ("claims", "human:zoe"), ("notes", None)):
+            await messages.make_channel(channel, owner=owner)
+            await messages.publish(channel, {"amount": 1})
+            await messages.nack(await one_of(messages, channel), Fault("permanent", f"no such {channel}"))
+        before = await memory.now()
+        whole, hers = await memory.brief(), await memory.brief("human:ada")
+        (letter, *_) = (await messages.dead_letters()).items[::-1]
+        await messages.redrive(letter.id)
+        after, past = await memory.brief("human:ada"), await memory.brief("human:ada", at=AsOf(known_at=before))
+
+    told = [line for line in whole.lines if line.section is BriefSection.UNSETTLED]
+    assert [line.text.partition(" ")[2] for line in told] == [
+        "notes: permanent after 1 try; nobody owns it: no such notes",
+        "claims: permanent after 1 try; it waits for human:zoe: no such claims",
+        "orders: permanent after 1 try; it waits for human:ada: no such orders",
+    ]
+    assert [line.ref for line in hers.lines] == [letter.id]
+    assert "## Unsettled" in hers.text
+    assert (after.lines, [line.ref for line in past.lines]) == ((), [letter.id])
 
 
 async def test_who_was_lost_and_what_expired_ends_as_a_dead_letter(url: str) -> None:

@@ -171,6 +171,7 @@ describe(
     "The parts of a brief, in the order in which they are written.",
     {
         BriefSection.OPEN: "Proposed or deferred: not decided yet.",
+        BriefSection.UNSETTLED: "Dead letters: messages that nobody could settle, and whom they ask.",
         BriefSection.CONFLICTS: "Sources disagree.",
         BriefSection.STALE: "A decision stands on evidence that moved.",
         BriefSection.PATTERNS: "What recurs, changes or follows, and holds.",
