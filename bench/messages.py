@@ -8,6 +8,8 @@ Prints one JSON object as its last line. End to end is: published and durable, r
 durable. Bare rows do the same with one small table and one commit each: insert, mark as taken, delete; in SQLite under
 the same settings (``synchronous=FULL`` in WAL, taking under ``NORMAL`` as Latewood does), in Neo4j one transaction each.
 Eight consumers are eight tasks with Latewood, and with bare rows eight connections in eight threads.
+Redelivery: another process takes a message and is killed (SIGKILL) with it in its hands; how long until it comes again,
+counted from the kill and from the end of its lease.
 """
 
 from __future__ import annotations
@@ -15,8 +17,12 @@ from __future__ import annotations
 import argparse
 import asyncio
 import json
+import os
+import signal
 import sqlite3
 import statistics
+import subprocess
+import sys
 import tempfile
 import time
 from concurrent.futures import ThreadPoolExecutor
@@ -32,6 +38,7 @@ from latewood.memory.runs import book_of
 
 DATA: dict[str, Json] = {"carrier": "A", "lane": "Lyon", "delay_min": 42, "note": "late again"}
 MANY = 450
+LEASE_S = 2.0
 DEEP_LIMITS = Limits(pending_max=10_000_000, bytes_max=10**12)
 
 
@@ -158,6 +165,44 @@ async def deep(folder: Path, pending: int, count: int) -> dict[str, Any]:
     }
 
 
+async def hold_for_good(url: str) -> None:
+    """Take a message of the channel ``held``, say so, and do nothing more."""
+    async with Memory.open(url, by="agent:lost", embedder="none") as memory:
+        (received,) = await messages_of(memory).receive("held", wait_s=30, lease_s=LEASE_S)
+        print(received.message.id, received.until.timestamp(), flush=True)
+        await asyncio.Event().wait()
+
+
+async def redelivered(url: str, kills: int) -> dict[str, Any]:
+    """How long a message whose consumer is killed takes to come to another, in seconds."""
+    from_kill: list[float] = []
+    from_lease: list[float] = []
+    async with Memory.open(url, by="agent:bench", embedder="none") as memory:
+        messages = messages_of(memory)
+        await messages.make_channel("held")
+        for _ in range(kills):
+            sent = await messages.publish("held", DATA)
+            child = await asyncio.create_subprocess_exec(
+                sys.executable, __file__, "--hold", url, stdout=subprocess.PIPE
+            )  # fmt: skip
+            assert child.stdout is not None
+            message, until = (await child.stdout.readline()).decode().split()
+            os.kill(child.pid, signal.SIGKILL)
+            killed_at = time.time()
+            (received,) = await messages.receive("held", wait_s=30)
+            came_at = time.time()
+            assert received.message.id == message == sent.id
+            await messages.ack(received)
+            await child.wait()
+            from_kill.append(came_at - killed_at)
+            from_lease.append(came_at - float(until))
+        assert (await messages.waiting("held"))["default"] == 0
+    return {
+        "kills": kills, "lease_s": LEASE_S, "from_kill_s_max": round(max(from_kill), 3),
+        "after_lease_s_max": round(max(from_lease), 3), "after_lease_s_min": round(min(from_lease), 3),
+    }  # fmt: skip
+
+
 def beside(ours: list[float], bare: list[float]) -> dict[str, float]:
     """Put the medians of both beside each other."""
     own, rows = statistics.median(ours), statistics.median(bare)
@@ -180,6 +225,9 @@ async def measure(args: argparse.Namespace, folder: Path) -> dict[str, Any]:
                 bare.append(await asyncio.to_thread(bare_neo4j, args.neo4j, args.count, hands))
             found[f"neo4j_{hands}"] = beside(ours, bare)
         print(json.dumps(found), flush=True)
+    found["redelivered"] = {"sqlite": await redelivered(str(folder / "held.db"), args.kills)}
+    if args.neo4j:
+        found["redelivered"]["neo4j"] = await redelivered(args.neo4j, args.kills)
     shallow = await deep(folder, 1_000, args.count)
     found["deep"] = {"shallow": shallow}
     if args.pending > 1_000:
@@ -195,7 +243,12 @@ def main() -> None:
     parser.add_argument("--count", type=int, default=400)
     parser.add_argument("--rounds", type=int, default=3)
     parser.add_argument("--pending", type=int, default=0, help="how many wait in the deep queue; 0: no deep queue")
+    parser.add_argument("--kills", type=int, default=5, help="how many consumers are killed with a message")
+    parser.add_argument("--hold", default="", help=argparse.SUPPRESS)
     args = parser.parse_args()
+    if args.hold:
+        asyncio.run(hold_for_good(args.hold))
+        return
     with tempfile.TemporaryDirectory() as folder:
         print(json.dumps(asyncio.run(measure(args, Path(folder)))))
 
