@@ -15,7 +15,7 @@ from latewood.execution.words import Place, Run, RunStatus, Step, StepStatus, pl
 from latewood.execution.workflow import HERE, Scope, Workflow, digest_of, taken_in
 from latewood.execution.writing import checked_json
 from latewood.graph_schema.commands import Command, Expect, Ref
-from latewood.graph_schema.errors import ConflictError, LatewoodError
+from latewood.graph_schema.errors import ConflictError, InvalidError, LatewoodError
 from latewood.graph_schema.values import Json
 from latewood.storage.crashpoints import reach
 
@@ -65,6 +65,8 @@ async def _called(execution: Execution, flow: Workflow[..., Any]) -> _End:
     left_s = None if deadline_at is None else (deadline_at - execution.book.clock.now()) / _SECOND
     if left_s is not None and left_s <= 0:
         return _trouble(RunStatus.ESCALATED, "deadline", "the run did not end within its deadline")
+    if (unfit := _unfit(execution, flow)) is not None:
+        return unfit
     token, deadline = HERE.set((execution, Scope())), asyncio.timeout(left_s)
     try:
         async with deadline:
@@ -94,6 +96,19 @@ async def _called(execution: Execution, flow: Workflow[..., Any]) -> _End:
         msg = f"the workflow ended and never came to step {place_text(missed)} ({name}), which is kept"
         return _trouble(RunStatus.ESCALATED, "nondeterministic", msg)
     return _End(RunStatus.DEGRADED if execution.degraded else RunStatus.DONE, {"output": output})
+
+
+def _unfit(execution: Execution, flow: Workflow[..., Any]) -> _End | None:
+    """Return the end of a run that was begun where its workflow was not known, with what that does not take."""
+    if flow.input_schema is None or execution.memo:
+        return None
+    given = execution.run.input
+    args, kwargs = cast("list[Json]", given.get("args", [])), cast("dict[str, Json]", given.get("kwargs", {}))
+    try:
+        taken_in(flow, tuple(args), kwargs)
+    except InvalidError as error:
+        return _trouble(RunStatus.REFUSED, str(FaultClass.SCHEMA), error.message)
+    return None
 
 
 async def drive(execution: Execution, flow: Workflow[..., Any]) -> Run:

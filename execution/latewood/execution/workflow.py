@@ -96,7 +96,7 @@ def taken_in(
         said = checked_json(dict(bound), f"the input of {flow.name}")
         found = misfit(flow.input_schema, said, f"the input_schema of the workflow {flow.name}")
         if found is not None:
-            msg = f"the workflow {flow.name} does not take this: {found}; no run was begun"
+            msg = f"the workflow {flow.name} does not take this: {found}; nothing of it was run"
             raise InvalidError(msg, code="run.input", path=found.path)
     return given
 

@@ -5,8 +5,9 @@ from __future__ import annotations
 import asyncio
 
 import pytest
+from integration.execution.acting import ended
 
-from latewood.execution import RunStatus, Step, StepStatus, Workflow
+from latewood.execution import RunStatus, Step, StepStatus, Workflow, workflow
 from latewood.execution.external import Agents
 from latewood.execution.external_words import Claimed, Held, StepCall, call_of, done_of, trouble_of
 from latewood.execution.overdue import Overdue
@@ -274,3 +275,20 @@ async def test_what_makes_no_sense_is_refused(memory: Memory) -> None:
         await agents.start("", {})
     with pytest.raises(InvalidError):
         await agents.start("x", deadline_s=0)
+
+
+async def test_a_run_that_was_begun_without_its_code_is_held_against_the_schema_of_its_input(near: Memory) -> None:
+    called: list[str] = []
+
+    @workflow(input_schema={"type": "object", "properties": {"lane": {"type": "string"}}, "required": ["lane"]})
+    async def lanes(lane: str) -> str:
+        called.append(lane)
+        return lane
+
+    started = [await agents_of(near).start("lanes", {"lane": lane}, runner="worker") for lane in (5, "Lyon")]
+    async with worker_of(near, lanes, poll_s=0.02):
+        wrong, right = [await ended(near, one.id) for one in started]
+
+    assert (wrong.status, wrong.result["class"], called) == (RunStatus.REFUSED, "schema", ["Lyon"])
+    assert "lane" in str(wrong.result["message"])
+    assert (right.status, right.output) == (RunStatus.DONE, "Lyon")
