@@ -148,6 +148,10 @@ class Identity:
             await self._refuse(scope, headers, send, error)
             return
         except LatewoodError as error:
+            if scope["type"] == "websocket":
+                # Try again later (RFC 6455's registry); before it is accepted, 403 to the handshake.
+                await send({"type": "websocket.close", "code": 1013, "reason": ""})
+                return
             await answer(send, 503, error_body(error.message, error.code), {"retry-after": "1"})
             return
         if found is None and self._callers.required and not _may_come(scope, headers):

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import AsyncGenerator, Callable, Iterable, Sequence
+from collections.abc import AsyncGenerator, Awaitable, Callable, Iterable, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
 from typing import Any, Final
 
@@ -32,6 +32,8 @@ _LOOK_SHARE: Final = 10
 _LOOK_S_MAX: Final = 60.0
 _FILL_S: Final = 30.0
 """Between two looks for vectors that are missing."""
+_AGAIN_S: Final = 5.0
+"""How long something that failed rests before it begins again."""
 _SPACES_MAX: Final = 1_000
 """Most spaces that one look goes through."""
 _log = structlog.get_logger(__name__)
@@ -41,7 +43,7 @@ _log = structlog.get_logger(__name__)
 async def working(
     memory: Memory, workflows: Sequence[Workflow[..., Any]], tenants: Callable[[], Iterable[str]], *,
     look_s: float = _LOOK_S, fill_s: float = _FILL_S, targets: Targets | None = None,
-    settle_s: float | None = None,
+    settle_s: float | None = None, again_s: float = _AGAIN_S,
 ) -> AsyncGenerator[None]:  # fmt: skip
     """Run *workflows* in the memory's space; end what is overdue, make vectors that are missing, and post what waits
     for webhooks, in all spaces of its tenant and of *tenants*.
@@ -50,27 +52,41 @@ async def working(
 
     Args:
         settle_s: how long after news to look for patterns in the memory's space; None: do not look.
+        again_s: how long each of them rests after a fault, before it begins again.
     """
     own = memory if memory.names_actor else memory.within(by=WORKER)
     async with AsyncExitStack() as stack:
         if workflows:
             worker = await stack.enter_async_context(worker_of(own, *workflows))
             _log.info("workers_ready", worker=worker.name, workflows=sorted({one.name for one in workflows}))
-        tasks = [
-            asyncio.create_task(_watch(own, tenants, look_s), name="latewood-overdue"),
-            asyncio.create_task(
-                deliver(lambda: _handles(own, tenants), targets or Targets(), look_s=look_s), name="latewood-webhooks"
-            ),
-            asyncio.create_task(_fill(memory, tenants, fill_s), name="latewood-vectors"),
-        ]
+        works: dict[str, Callable[[], Awaitable[None]]] = {
+            "overdue": lambda: _watch(own, tenants, look_s),
+            "webhooks": lambda: deliver(lambda: _handles(own, tenants), targets or Targets(), look_s=look_s),
+            "vectors": lambda: _fill(memory, tenants, fill_s),
+        }
         if settle_s is not None:
-            tasks.append(asyncio.create_task(follow_in_turns(own, settle_s=settle_s), name="latewood-patterns"))
+            works["patterns"] = lambda: follow_in_turns(own, settle_s=settle_s)
+        tasks = [
+            asyncio.create_task(_again(name, work, again_s), name=f"latewood-{name}") for name, work in works.items()
+        ]
         try:
             yield
         finally:
             for task in tasks:
                 task.cancel()
             await asyncio.gather(*tasks, return_exceptions=True)
+
+
+async def _again(name: str, work: Callable[[], Awaitable[None]], again_s: float) -> None:
+    """Do *work*, and after a fault again: a task that nobody awaits would end without a word, for as long as we run."""
+    while True:
+        try:
+            await work()
+        except Exception:  # noqa: BLE001 - whatever it is, it must not end the work of a process
+            _log.exception("work_failed", work=name, again_s=again_s)
+        else:
+            return
+        await asyncio.sleep(again_s)
 
 
 def _handles(memory: Memory, tenants: Callable[[], Iterable[str]]) -> list[Memory]:

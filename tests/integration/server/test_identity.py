@@ -20,9 +20,10 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from integration.server.conftest import Served, serving
 from jwt.algorithms import OKPAlgorithm
 
-from latewood.graph_schema.errors import InvalidError
+from latewood.graph_schema.errors import InvalidError, UnavailableError
 from latewood.memory import Memory
 from latewood.memory.keys import Keys, NewKey
+from latewood.server.identity import Callers, Identity
 from latewood.server.options import ServerOptions, read_options
 from latewood.server.serve import bind, run_server
 
@@ -354,3 +355,26 @@ async def test_without_auth_a_key_still_says_who_it_is(tmp_path: Path) -> None:
         assert (await asked.post(None, OBSERVE)).json()["data"]["observe"]["receipt"]["state"] == "stored"
         assert (await asked.post(key, ENTITY)).json() == {"data": {"entity": None}}
         assert (await asked.post("lw_x", SPACES)).status_code == 401
+
+
+async def test_a_store_that_does_not_answer_closes_a_handshake(tmp_path: Path) -> None:
+    class Silent:
+        async def verify(self, token: str) -> None:
+            raise UnavailableError("the store does not answer")
+
+    sent: list[Any] = []
+
+    async def send(message: Any) -> None:
+        sent.append(message)
+
+    async def nothing(*_: Any) -> Any:
+        raise AssertionError
+
+    async with Memory.open(str(tmp_path / "t.db"), embedder="none") as memory:
+        layer = Identity(nothing, Callers(memory, [Silent()], required=True), None)
+        scope = {"headers": [(b"authorization", b"Bearer lw_x")], "path": "/graphql", "method": "GET"}
+        await layer({**scope, "type": "websocket"}, nothing, send)
+        await layer({**scope, "type": "http"}, nothing, send)
+
+    assert sent[0] == {"type": "websocket.close", "code": 1013, "reason": ""}
+    assert (sent[1]["type"], sent[1]["status"]) == ("http.response.start", 503)

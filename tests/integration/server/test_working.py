@@ -158,3 +158,26 @@ async def swing(memory: Memory, project: str) -> None:
     for week in range(6):
         since = datetime(2026, 1, 5, tzinfo=UTC) + timedelta(weeks=week)
         await memory.observe(project, "vendor", "AB"[week % 2], valid_from=since)
+
+
+async def test_what_fails_in_a_way_that_nobody_foresaw_begins_again(tmp_path: Path) -> None:
+    asked = 0
+    again = asyncio.Event()
+
+    def tenants() -> list[str]:
+        nonlocal asked
+        asked += 1
+        # Once for each of the two that ask at once; whoever asks a third time has begun again.
+        if asked <= 2:
+            raise RuntimeError("nobody foresaw this")
+        again.set()
+        return []
+
+    async with (
+        Memory.open(str(tmp_path / "w.db"), sync="normal", embedder="none") as memory,
+        working(memory, (), tenants, fill_s=3_600, again_s=0),
+        asyncio.timeout(20),
+    ):
+        await again.wait()
+
+    assert asked > 2
