@@ -15,6 +15,7 @@ from typing import Final
 
 import numpy as np
 
+from latewood.reasoning.patterns.bounding import kept_within
 from latewood.reasoning.patterns.memo import Memo, digest_of
 from latewood.reasoning.patterns.rates import Floats, Ints, tail_p
 
@@ -33,6 +34,9 @@ _NULLS_MAX: Final = 48_000
 """Most resamples over all series of about one length."""
 _CELLS_MAX: Final = 1_000_000
 """Most numbers of one batch of resamples, so that memory does not grow with the space."""
+_WAVES_BYTES_MAX: Final = 32_000_000
+_DIRECTIONS_BYTES_MAX: Final = 64_000_000
+"""Most bytes of the directions that are kept: those of one season of 1,000 points have 800 kB."""
 _EACH_MIN: Final = 12
 _EACH_MAX: Final = 600
 _CLIP: Final = 4.0
@@ -137,13 +141,21 @@ def _frequencies(length: int) -> Floats:
     return np.arange(_CYCLES_MIN, length / 3 + 0.01, 0.5) if length >= 4 * _CYCLES_MIN else np.zeros(0)
 
 
-@lru_cache(maxsize=4_096)
+def _bytes_of(made: Floats) -> int:
+    return made.nbytes
+
+
+def _bytes_in(made: _Cell) -> int:
+    return made.base.nbytes + made.candidates.nbytes + made.norms.nbytes
+
+
+@kept_within(_WAVES_BYTES_MAX, _bytes_of)
 def _waves(length: int, cycles: float) -> Floats:
     angle = 2 * np.pi * cycles * np.arange(length) / length
     return np.column_stack([np.cos(angle), np.sin(angle)])
 
 
-@lru_cache(maxsize=4_096)
+@kept_within(_DIRECTIONS_BYTES_MAX, _bytes_in)
 def _cell(length: int, season: int, phi_steps: int) -> _Cell:
     """Make the directions for one season (-1: none) and autocorrelation."""
     time = np.arange(length, dtype=np.float64)
