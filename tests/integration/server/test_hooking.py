@@ -14,6 +14,7 @@ from latewood.execution.webhooks import Targets
 from latewood.memory import Memory
 from latewood.memory.keys import Keys
 from latewood.memory.messages import messages_of
+from latewood.memory.webhooks import deliver
 from latewood.server.options import ServerOptions
 
 WEBHOOK = "id name channel group url owner timeoutSeconds state previousUntil waiting"
@@ -25,8 +26,10 @@ RECEIPTS = (
 async def test_a_webhook_is_looked_after_over_graphql(tmp_path: Path) -> None:
     async with Memory.open(str(tmp_path / "t.db"), by="human:ada", embedder="none") as memory, hooked(200) as hook:
         await messages_of(memory).make_channel("orders", owner="human:ada")
-        options = ServerOptions(watch=True, targets=Targets.read(["127.0.0.0/8"]))
-        async with serving(memory, Counter(), options=options) as served:
+        targets = Targets.read(["127.0.0.0/8"])
+        async with serving(memory, Counter(), options=ServerOptions(targets=targets)) as served:
+            # What `latewood serve` does beside, looking more often for the first webhook of a space.
+            delivering = asyncio.create_task(deliver(lambda: [memory], targets, look_s=0.05))
             asked = {"name": "erp", "channel": "orders", "url": hook.url, "owner": "human:zoe", "timeoutSeconds": 5}
             made = await served.written("addWebhook", "AddWebhookInput", f"webhook {{ {WEBHOOK} }} secret", **asked)
             added = made["webhook"]
@@ -38,6 +41,8 @@ async def test_a_webhook_is_looked_after_over_graphql(tmp_path: Path) -> None:
             resumed = await served.written("resumeWebhook", "WebhookInput", "webhook { state }", name="erp")
             while not (edges := (await served.ask(RECEIPTS % '"erp"'))["webhookReceipts"]["edges"]):  # noqa: ASYNC110 - it is called over the network
                 await asyncio.sleep(0.05)
+            delivering.cancel()
+            await asyncio.gather(delivering, return_exceptions=True)
             removed = await served.written("removeWebhook", "WebhookInput", "dropped", name="erp")
             gone = (await served.ask("{ webhooks { name } }"))["webhooks"]
             unknown = await served.refused('mutation { resumeWebhook(input: {name: "erp"}) { webhook { id } } }')
