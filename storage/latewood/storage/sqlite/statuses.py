@@ -95,7 +95,9 @@ def compare(db: Statements, found: Findings, nodes: Mapping[str, int], *, repair
     stored = _rows(db.execute(sql()["stored"], (listed,)).fetchall())
     found.compared += len(wanted)
     ids = {n: one for one, n in nodes.items()}
-    differing = [n for n in sorted({*wanted, *stored}) if wanted.get(n) != stored.get(n)]
+    # Of a node whose facts differ, what they say is not known before they are repaired.
+    told: set[int] = set() if repair else {nodes[one] for one in found.suspects if one in nodes}
+    differing = [n for n in sorted({*wanted, *stored} - told) if wanted.get(n) != stored.get(n)]
     for n in differing:
         what = "missing" if n not in stored else "extra" if n not in wanted else "different"
         found.add("status", what, ids[n], ids[n])
