@@ -117,10 +117,13 @@ class Logbook:
         after: str | None = None, newest: bool = True,
     ) -> Page[Run]:  # fmt: skip
         """List runs of workflows; those that imported traces brought are not among them."""
-        where = {"status": [str(status) for status in (statuses or RunStatus)]}
+        wanted = frozenset(statuses or RunStatus)
+        where = {"status": [str(status) for status in RunStatus if status in wanted]}
         query = NodeQuery(NodeKind.RUN, type=workflow, where=where, first=first, after=after, newest=newest)
         page = await self.store.list_nodes(self.space, query)
-        return Page(await self._runs_of(page.items), page.next)
+        # A run that moved on since it was listed is none of these any more: nobody may take up what has ended.
+        found = await self._runs_of(page.items)
+        return Page(tuple(run for run in found if run.status in wanted), page.next)
 
     async def runs_by_id(self, ids: Sequence[str]) -> tuple[Run, ...]:
         """Return those of these runs that are there."""

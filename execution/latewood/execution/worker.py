@@ -329,8 +329,7 @@ class Worker:
             if not dead[claim.worker]:
                 return
             lost = True
-        # Read again, now that nobody else is at it: a list that was read while a run ended may have its version from
-        # after the end, and its status from before (Neo4j shows a commit piece by piece).
+        # Read again, now that nobody else is at it: whatever was listed may have moved on since.
         found = await self._book.runs_by_id([run.id])
         if not found or found[0].status is not run.status or found[0].claim != claim or run.id in self._going:
             return
