@@ -329,11 +329,7 @@ class Worker:
             if not dead[claim.worker]:
                 return
             lost = True
-        # Read again, now that nobody else is at it: whatever was listed may have moved on since.
-        found = await self._book.runs_by_id([run.id])
-        if not found or found[0].status is not run.status or found[0].claim != claim or run.id in self._going:
-            return
-        fresh = await self._claim(found[0], lost=lost)
+        fresh = await self._claim(run, lost=lost)
         if fresh is not None and run.id not in self._going:
             reach("run.claimed")
             self._spawn(fresh, flow)
