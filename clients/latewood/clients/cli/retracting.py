@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
-from typing import TYPE_CHECKING, Annotated, Final
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
@@ -16,8 +16,6 @@ if TYPE_CHECKING:
     from latewood.memory import Retraction
 
 __all__: list[str] = []
-
-_SHOWN: Final = 100
 
 
 @command(app, name="retract-all", writes=True, show=show_retraction)
@@ -49,6 +47,8 @@ async def retract_all(
 
     Example: `latewood retract-all --read-from https://evil.example/page --because "a poisoned page" --dry-run`
     """
+    from latewood.memory.retracting import LISTED_MAX
+
     whole: Retraction | None = None
     while True:
         done = await call.memory.retract_all(
@@ -56,8 +56,8 @@ async def retract_all(
             until=instant(until), dry_run=dry_run, after=None if whole is None else whole.next, session=session,
         )  # fmt: skip
         whole = done if whole is None else replace(
-            done, retracted=whole.retracted + done.retracted, facts=(*whole.facts, *done.facts)[:_SHOWN],
-            left=(*whole.left, *done.left)[:_SHOWN], left_count=whole.left_count + done.left_count,
+            done, retracted=whole.retracted + done.retracted, facts=(*whole.facts, *done.facts)[:LISTED_MAX],
+            left=(*whole.left, *done.left)[:LISTED_MAX], left_count=whole.left_count + done.left_count,
             receipts=(*whole.receipts, *done.receipts),
         )  # fmt: skip
         if whole.next is None:

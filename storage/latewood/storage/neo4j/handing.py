@@ -29,10 +29,10 @@ T = TypeVar("T")
 
 def _take(query: Query, n: int, wants: Sequence[Want], now: Micros) -> tuple[tuple[Taken, ...], ...]:
     found: list[list[Taken]] = [[] for _ in wants]
+    until = [now + round(want.ttl_s * 1_000_000) for want in wants]
     for group in dict.fromkeys(want.group for want in wants):
         # A slot for each message that is wanted: whoever asked first has the first.
         slots = [place for place, want in enumerate(wants) if want.group == group for _ in range(want.most)]
-        until = [now + round(want.ttl_s * 1_000_000) for want in wants]
         rows = query(
             queries()["take"], lane=place_text(n, group), now=later_text(n, group, now), promoted=PROMOTED_MAX,
             most=len(slots), slots=[

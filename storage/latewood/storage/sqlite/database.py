@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from typing import Final, Protocol, TypeAlias
 
-__all__ = ["BUSY_MS", "Cell", "Database", "Row", "Rows", "Statements", "number"]
+__all__ = ["BUSY_MS", "Cell", "Database", "Row", "Rows", "Statements", "last_event", "number"]
 
 BUSY_MS: Final = 5_000
 """How long a connection waits for another's lock."""
@@ -71,6 +71,11 @@ class Database(Statements, Protocol):
     def close(self) -> None:
         """Let go of the file."""
         ...
+
+
+def last_event(db: Statements) -> int:
+    """Return the number of the ledgers' last row, 0 before the first."""
+    return number(db.execute("select coalesce(max(e), 0) from event"))
 
 
 def number(rows: Rows) -> int:

@@ -16,7 +16,7 @@ from latewood.graph_schema.ids import id_text
 from latewood.storage.building import value_of
 from latewood.storage.queries import load_queries
 from latewood.storage.searching import Generation, find_generation, text_of
-from latewood.storage.sqlite.database import Cell, Database, Statements, number
+from latewood.storage.sqlite.database import Cell, Database, Statements, last_event, number
 from latewood.storage.sqlite.vectors import StoredGeneration, table_of, vector_sql
 
 __all__ = [
@@ -53,7 +53,7 @@ def add_search(connection: Database) -> None:
 
 def remember(db: Statements) -> None:
     """Note the memories among the rows of the ledger that the view has not seen."""
-    last = number(db.execute("select coalesce(max(e), 0) from event"))
+    last = last_event(db)
     after = number(db.execute(sql()["reached"]))
     if after == last:
         return

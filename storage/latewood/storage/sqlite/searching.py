@@ -34,7 +34,7 @@ from latewood.storage.searching import (
     still_current,
 )
 from latewood.storage.sqlite import memories
-from latewood.storage.sqlite.database import Database, number
+from latewood.storage.sqlite.database import Database, last_event, number
 from latewood.storage.sqlite.engine import Engine
 from latewood.storage.sqlite.memories import generation_named, generations_of, sql
 from latewood.storage.sqlite.reading import Reading, check_count, hex_list
@@ -181,7 +181,7 @@ def _counted(db: Database, n: int, cache: VectorCache) -> tuple[Generation, ...]
     """Return what `_generations` does. Whatever row of the ledger or vector comes or goes shows in the state."""
     stored = generations_of(db, n)
     vectors = [(one, number(db.execute(vector_sql("last_vector", one.n)))) for one in stored]
-    state = (number(db.execute("select coalesce(max(e), 0) from event")), vectors)
+    state = (last_event(db), vectors)
     return cache.counted(n, state, lambda: memories.shown(db, n, stored))
 
 

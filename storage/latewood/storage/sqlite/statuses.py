@@ -18,7 +18,7 @@ from latewood.graph_schema.model import NodeKind
 from latewood.storage.port import NodeQuery
 from latewood.storage.queries import load_queries
 from latewood.storage.rebuilding import Findings
-from latewood.storage.sqlite.database import Cell, Database, Statements, number
+from latewood.storage.sqlite.database import Cell, Database, Statements, last_event, number
 
 __all__ = ["add_statuses", "asked_of", "compare", "follow", "leg", "whole"]
 
@@ -41,17 +41,17 @@ def add_statuses(connection: Database) -> None:
     nodes = [cast("int", row[0]) for row in connection.execute(sql()["with_status"])]
     for begin in range(0, len(nodes), _VIEW_ROWS):
         _restate(connection, nodes[begin : begin + _VIEW_ROWS])
-    connection.execute(sql()["reach"], (number(connection.execute("select coalesce(max(e), 0) from event")),))
+    connection.execute(sql()["reach"], (last_event(connection),))
 
 
 def whole(db: Statements) -> bool:
     """Tell whether the view has seen every row of the ledger; an older Latewood may have written the last ones."""
-    return number(db.execute(sql()["reached"])) == number(db.execute("select coalesce(max(e), 0) from event"))
+    return number(db.execute(sql()["reached"])) == last_event(db)
 
 
 def follow(db: Statements) -> None:
     """Note the statuses that the rows of the ledger which the view has not seen gave to nodes."""
-    last = number(db.execute("select coalesce(max(e), 0) from event"))
+    last = last_event(db)
     after = number(db.execute(sql()["reached"]))
     if after == last:
         return
