@@ -48,7 +48,9 @@ from latewood.server.options import ServerOptions
 SCHEMA = build_schema(resources.files("latewood.server.graphql").joinpath("schema.graphql").read_text(encoding="utf-8"))
 UUID = re.compile(r"[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}")
 # Names of one's own that resemble what was asked for: another spelling has other neighbours, or none.
-NEAR = re.compile(r"""; near: [^"\\]*|; things go by id or key: `find` looks for words|\\?"suggestions\\?": ?\[[^\]]*\]""")
+NEAR = re.compile(
+    r"""; near: [^"\\]*|; things go by id or key: `find` looks for words|\\?"suggestions\\?": ?\[[^\]]*\]"""
+)
 TIME = re.compile(r"\d{4}-\d\d-\d\d[T ]\d\d:\d\d(:\d\d(\.\d+)?)?Z?")
 SCOPES = ("read", "write", "erase", "run", "admin")
 WORDS = ("zeppelin", "quokka")
