@@ -11,6 +11,7 @@ BOTH: Final = ("sqlite", "neo4j")
 _ANY: Final = "test_a_worker_dies_at_every_point_and_another_ends_its_runs"
 _AGAIN: Final = "test_a_worker_dies_while_it_takes_over"
 _MESSAGE: Final = "test_a_process_dies_and_another_goes_on"
+_AWAITED: Final = "test_a_worker_dies_with_runs_that_wait_and_each_gets_its_message_once"
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,6 +53,7 @@ DEATHS_OF_RUNS: Final = (
 )
 DEATHS_OF_MESSAGES: Final = (
     Death("message.published", "publishes again under the same key; there is one message", _MESSAGE),
+    Death("message.awaited", "finds the run that waits, and gives it a message once one comes", _AWAITED),
     Death("message.taken", "gets the message when the lease is over", _MESSAGE),
     Death("message.settled", "is told that it is settled; its effect is kept once", _MESSAGE),
     Death("message.put_off", "gets it again when its wait is over, and counts on", _MESSAGE),

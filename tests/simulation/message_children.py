@@ -10,11 +10,13 @@ from dataclasses import dataclass
 from multiprocessing.process import BaseProcess
 from typing import Final
 
-from latewood.execution import DEFAULT, Action, Fault, FaultClass, Rule
+from latewood.execution import DEFAULT, Action, Fault, FaultClass, Rule, step, workflow
+from latewood.execution.messages.flows import receive
 from latewood.graph_schema.commands import Assert, Ref
 from latewood.graph_schema.errors import ConflictError
 from latewood.memory import Memory
 from latewood.memory.messages import messages_of
+from latewood.memory.runs import runs_of, worker_of
 from latewood.storage.crashpoints import install
 
 _CONTEXT: Final = multiprocessing.get_context("forkserver")
@@ -38,6 +40,27 @@ class Labour:
     count: int
     point: str | None = None
     hit: int = 1
+
+
+@dataclass(frozen=True, slots=True)
+class Shift:
+    """What a child does: run what is there of `awaits` until nothing is open; die when it first comes to *point*."""
+
+    url: str
+    point: str | None = None
+
+
+@step()
+async def known(number: int) -> int:
+    return number
+
+
+@workflow(version="1", policy=POLICY)
+async def awaits(number: int) -> object:
+    """Wait for any message of the channel."""
+    await known(number)
+    event = await receive("work", lease_s=LEASE_S)
+    return None if event is None else event["data"]
 
 
 def _die_at(point: str, hit: int) -> None:
@@ -79,11 +102,21 @@ async def _work(labour: Labour) -> None:
                     continue
 
 
-def _run(labour: Labour) -> None:
-    asyncio.run(_work(labour))
+async def _run_all(shift: Shift) -> None:
+    async with Memory.open(shift.url, by="agent:child", embedder="none") as memory:
+        if shift.point is not None:
+            _die_at(shift.point, 1)
+        # Less room than there are runs: each that waits makes room for the next.
+        async with worker_of(memory, awaits, lease_s=0.6, at_once=2, poll_s=0.02):
+            while not all(run.ended for run in (await runs_of(memory).list()).items):  # noqa: ASYNC110 - across processes
+                await asyncio.sleep(0.05)
 
 
-def begin(labour: Labour) -> BaseProcess:
+def _run(labour: Labour | Shift) -> None:
+    asyncio.run(_run_all(labour) if isinstance(labour, Shift) else _work(labour))
+
+
+def begin(labour: Labour | Shift) -> BaseProcess:
     """Start a child."""
     child = _CONTEXT.Process(target=_run, args=(labour,), daemon=True)
     child.start()

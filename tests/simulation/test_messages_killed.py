@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import random
 import signal
 import time
@@ -10,10 +11,12 @@ from pathlib import Path
 
 import pytest
 from simulation.deaths import DEATHS_OF_MESSAGES, Death
-from simulation.message_children import POLICY, Labour, begin
+from simulation.message_children import POLICY, Labour, Shift, awaits, begin
 
+from latewood.execution.words import RunStatus
 from latewood.memory import Memory
 from latewood.memory.messages import messages_of
+from latewood.memory.runs import runs_of
 
 COUNT = 4
 _END_S = 120.0
@@ -62,6 +65,7 @@ async def _check(url: str, count: int) -> None:
     [
         pytest.param(one, marks=[] if one.point in _QUICK else pytest.mark.slow, id=one.point)
         for one in DEATHS_OF_MESSAGES
+        if one.test == "test_a_process_dies_and_another_goes_on"
     ],
 )
 async def test_a_process_dies_and_another_goes_on(url: str, death: Death) -> None:
@@ -77,6 +81,39 @@ async def test_a_process_dies_and_another_goes_on(url: str, death: Death) -> Non
 
     assert child.exitcode == 0
     await _check(url, COUNT)
+
+
+@pytest.mark.parametrize(
+    "point",
+    [
+        pytest.param(one, marks=[] if one == "message.taken" else pytest.mark.slow)
+        for one in ("message.awaited", "run.kept", "message.taken", "run.claimed", "message.settled", "step.kept")
+    ],
+)
+async def test_a_worker_dies_with_runs_that_wait_and_each_gets_its_message_once(url: str, point: str) -> None:
+    await _make(url)
+    async with Memory.open(url, by="agent:caller", embedder="none") as memory:
+        runs, messages = runs_of(memory), messages_of(memory)
+        begun = [await runs.start(awaits, number) for number in range(COUNT)]
+        child = begin(Shift(url, point))
+        while child.is_alive() and sum(run.status is RunStatus.WAITING for run in (await runs.list()).items) < COUNT:  # noqa: ASYNC110 - across processes
+            await asyncio.sleep(0.05)
+        for number in range(COUNT):
+            await messages.publish("work", {"n": number}, idempotency_key=f"n-{number}")
+        child.join(_END_S)
+        assert child.exitcode == -signal.SIGKILL, f"{point} was not reached"
+        child = begin(Shift(url))
+        child.join(_END_S)
+        ended = [await runs.run(run.id) for run in begun]
+        tries = [await messages.deliveries(one.id) for one in (await messages.messages()).items]
+        waiting = await messages.waiting("work")
+        drift = (await memory.rebuild(dry_run=True)).found
+
+    assert child.exitcode == 0
+    assert {run.status for run in ended} == {RunStatus.DONE}
+    assert sorted(str(run.output) for run in ended) == [f"{{'n': {number}}}" for number in range(COUNT)]
+    assert [[one.outcome for one in of_one] for of_one in tries] == [["acked"]] * COUNT
+    assert (waiting, drift) == ({"default": 0}, ())
 
 
 @pytest.mark.slow

@@ -161,6 +161,9 @@ async def _suspend(execution: Execution, wait: SuspendedError) -> Run | None:
     # Without an instant of its own it sleeps until its deadline: an answer wakes it before.
     wake_at = wait.wake_at if wait.wake_at is not None else run.deadline_at
     commands = execution.write.run_status(run.id, RunStatus.WAITING, wake_at=wake_at)
+    if wait.groups or run.awaits:
+        # What it waited for before is over: a message of that must not wake it any more.
+        commands.append(execution.write.awaits(run.id, wait.groups))
     try:
         await execution.keep(commands, ["waiting", wake_at], expects=expects)
     except ConflictError as error:
@@ -169,7 +172,7 @@ async def _suspend(execution: Execution, wait: SuspendedError) -> Run | None:
         return _again(execution, await execution.book.steps_by_id([step.id for step in asked]))
     execution.closed = True
     reach("run.kept")
-    return replace(run, status=RunStatus.WAITING, wake_at=wake_at)
+    return replace(run, status=RunStatus.WAITING, wake_at=wake_at, awaits=wait.groups)
 
 
 def _again(execution: Execution, steps: Sequence[Step]) -> None:
@@ -206,7 +209,7 @@ async def _child(
     run = await of.book.run(str(kept.child))
     if not run.ended or kept.status is StepStatus.AGAIN:
         memo = {step.place: step for step in await of.book.steps(run.id)}
-        inner = Execution(of.book, of.registry, run, of.guard, flow.policy, memo)
+        inner = Execution(of.book, of.registry, run, of.guard, flow.policy, memo, handed=of.handed)
         try:
             run = await _drive_child(inner, flow)
         finally:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from typing import Final, Protocol, cast
 
 from latewood.execution.words import Claim, Run, RunStatus, Step, StepStatus, place_of
@@ -16,6 +16,7 @@ from latewood.graph_schema.ids import IdSource, is_id, normal_id
 from latewood.graph_schema.ledger import body_digest
 from latewood.graph_schema.model import Fact, Node, NodeKind, Trust
 from latewood.graph_schema.values import Json
+from latewood.storage.bell import Bell
 from latewood.storage.port import FactQuery, GraphStore, NodeQuery, Page
 
 __all__ = ["STEPS_MAX", "Keeper", "Logbook", "ref"]
@@ -29,6 +30,7 @@ _RUN_FACTS: Final = (
     "status",
     "run.claim",
     "run.wake",
+    "run.awaits",
     "run.result",
     "run.cancel",
     "run.version",
@@ -57,6 +59,7 @@ class Logbook:
     Attributes:
         actor: the key of who writes; empty for who only reads.
         trust: of what is written, already cut to the credential's ceiling.
+        bell: rung when the journal keeps messages.
     """
 
     store: GraphStore
@@ -68,6 +71,7 @@ class Logbook:
     trust: Trust = Trust.AGENT
     session: str | None = None
     on_behalf_of: str | None = None
+    bell: Bell = field(default_factory=Bell)
 
     async def keep(
         self, commands: Sequence[Command], *, body: Json, guard: Guard | None = None, expects: Sequence[Expect] = (),
@@ -241,6 +245,13 @@ def _instant(fact: Fact | None) -> Micros | None:
     return to_micros(parse_instant(str(fact.value.data)))
 
 
+def _awaits(fact: Fact | None) -> dict[str, float]:
+    said = (_document(fact) or {}).get("groups")
+    if not isinstance(said, dict):
+        return {}
+    return {group: float(lease_s) for group, lease_s in said.items() if isinstance(lease_s, int | float)}
+
+
 def _run(node: Node, facts: Sequence[Fact]) -> Run:
     said = {fact.predicate: fact for fact in facts}
     spec, claim = node.attributes, _document(said.get("run.claim"))
@@ -250,7 +261,7 @@ def _run(node: Node, facts: Sequence[Fact]) -> Run:
         policy=str(spec.get("policy", "")), status=RunStatus(written) if written else RunStatus.REFUSED,
         owner=_text(spec.get("owner")), input=_object(spec.get("input")) or {}, started_at=node.recorded_at,
         deadline_at=_instant(said.get("run.deadline")) or _int(spec.get("deadline_at")),
-        wake_at=_instant(said.get("run.wake")),
+        wake_at=_instant(said.get("run.wake")), awaits=_awaits(said.get("run.awaits")),
         claim=None if not claim else Claim(
             str(claim.get("worker", "")), _int(claim.get("fence")) or 0, _int(claim.get("steps")) or 0,
             _int(claim.get("lost")) or 0,

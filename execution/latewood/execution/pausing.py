@@ -189,7 +189,7 @@ async def _settle(tasks: Sequence[asyncio.Task[Any]]) -> None:
     """Return when all are done; raise at the first trouble, and for those that wait only when all have ended or wait.
 
     Raises:
-        SuspendedError: until the first instant, and for all the questions, of those that wait.
+        SuspendedError: until the first instant, and for all the questions and messages, of those that wait.
     """
     left = set(tasks)
     while left:
@@ -203,4 +203,6 @@ async def _settle(tasks: Sequence[asyncio.Task[Any]]) -> None:
     waits = [error for error in troubles if isinstance(error, SuspendedError)]
     if waits:
         instants = [wait.wake_at for wait in waits if wait.wake_at is not None]
-        raise SuspendedError(min(instants, default=None), [step for wait in waits for step in wait.questions])
+        questions = [step for wait in waits for step in wait.questions]
+        groups = {group: lease_s for wait in waits for group, lease_s in wait.groups.items()}
+        raise SuspendedError(min(instants, default=None), questions, groups)

@@ -26,6 +26,7 @@ from latewood.graph_schema.ids import is_id, normal_id
 from latewood.graph_schema.model import NodeKind
 from latewood.graph_schema.values import Json
 from latewood.storage.crashpoints import reach
+from latewood.storage.queueing import Taken
 
 __all__ = [
     "LINKS_MAX", "TRYING", "WAIT_HERE_S", "AbandonedError", "Execution", "NondeterministicError", "StepFailedError",
@@ -43,11 +44,12 @@ _NAME_CHARS: Final = 200
 class SuspendedError(BaseException):
     """The run waits for longer than is worth staying. No workflow can catch it by `except Exception`."""
 
-    def __init__(self, wake_at: Micros | None, questions: Sequence[Step] = ()) -> None:
-        """Wait until *wake_at*, or until one of *questions* is answered."""
+    def __init__(
+        self, wake_at: Micros | None, questions: Sequence[Step] = (), groups: Mapping[str, float] | None = None
+    ) -> None:  # fmt: skip
+        """Wait until *wake_at*, until one of *questions* is answered, or for a message of one of *groups*."""
         super().__init__(wake_at)
-        self.wake_at = wake_at
-        self.questions = tuple(questions)
+        self.wake_at, self.questions, self.groups = wake_at, tuple(questions), dict(groups or {})
 
 
 class AbandonedError(BaseException):
@@ -130,6 +132,7 @@ class Execution:
         visited: the places that this go came to.
         replayed: steps that were not run again, and *tokens* what they had used.
         earlier: the steps of the run that this one amends, once they are read.
+        handed: messages that were taken for this go at the run, by their groups.
     """
 
     book: Logbook
@@ -145,6 +148,7 @@ class Execution:
     closed: bool = False
     blobs: Blobs = field(init=False)
     earlier: dict[Place, Step] | None = None
+    handed: dict[str, Taken] = field(default_factory=dict[str, Taken])
 
     def __post_init__(self) -> None:
         """Begin without any blob."""
@@ -230,8 +234,7 @@ class Execution:
             return kept.output
         if kept is not None and kept.status is StepStatus.FAILED:
             raise self._failed_before(made, kept)
-        going = _Going(self, made, place, digest, kept, args, kwargs, given)
-        return await going.result()
+        return await _Going(self, made, place, digest, kept, args, kwargs, given).result()
 
     async def _taken_over(self, place: Place, name: str, digest: str) -> Step | None:
         """Return what the run that this one amends did here, when it is the same; from then on it is a step of both."""

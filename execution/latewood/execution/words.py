@@ -84,6 +84,7 @@ class Run:
         owner: who is asked when it cannot go on.
         input: ``args`` and ``kwargs``.
         wake_at: when a waiting run goes on by itself.
+        awaits: the consumer groups of one of whose messages it waits, with how long that is to be its own, in seconds.
         result: of an ended run ``output``, or ``class``, ``message`` and ``step``.
         cancel: who wants it to end, and why.
         parent: the id of the run that it is a part of.
@@ -111,6 +112,7 @@ class Run:
     amends: str | None = None
     rules: Mapping[str, Json] = field(default_factory=dict[str, Json])
     runner: Runner = "worker"
+    awaits: Mapping[str, float] = field(default_factory=dict[str, float])
     node_version: int = 0
 
     @property

@@ -9,7 +9,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from types import TracebackType
 from typing import Any, Final, ParamSpec, Self
@@ -20,6 +20,7 @@ from latewood.execution.driving import CANCELLED, drive, finish, spec_of
 from latewood.execution.faults import FaultClass
 from latewood.execution.logbook import Logbook
 from latewood.execution.overdue import Overdue
+from latewood.execution.parking import Parked
 from latewood.execution.running import AbandonedError, Execution
 from latewood.execution.words import OPEN, Claim, Run, RunStatus
 from latewood.execution.workflow import Registry, Workflow, taken_in
@@ -29,6 +30,7 @@ from latewood.graph_schema.errors import ConflictError, LatewoodError, RefusedEr
 from latewood.graph_schema.values import Json
 from latewood.storage.crashpoints import reach
 from latewood.storage.port import PAGE_MAX, Lease
+from latewood.storage.queueing import Taken
 
 __all__ = ["LEASE_S", "OPEN_MAX", "Worker"]
 
@@ -75,6 +77,7 @@ class Worker:
         self._tasks: list[asyncio.Task[None]] = []
         self._closing = False
         self._overdue = Overdue(book)
+        self._parked = Parked(book)
         self._looked_over = -_OVERDUE_S
 
     @property
@@ -104,6 +107,7 @@ class Worker:
         self._tasks = [
             asyncio.create_task(self._keep_lease(), name="latewood-worker-lease"),
             asyncio.create_task(self._keep_looking(), name="latewood-worker-look"),
+            asyncio.create_task(self._keep_handing(), name="latewood-worker-messages"),
         ]
         return self
 
@@ -163,16 +167,20 @@ class Worker:
             self._spawn(run, flow, fresh=True)
         return run
 
-    def _spawn(self, run: Run, flow: Workflow[..., Any], *, fresh: bool = False) -> None:
-        task = asyncio.create_task(self._drive(run, flow, fresh=fresh), name=f"latewood-run-{run.id}")
-        self._going[run.id] = task
+    def _spawn(
+        self, run: Run, flow: Workflow[..., Any], handed: Mapping[str, Taken] | None = None, *, fresh: bool = False
+    ) -> None:  # fmt: skip
+        driving = self._drive(run, flow, dict(handed or {}), fresh=fresh)
+        self._going[run.id] = asyncio.create_task(driving, name=f"latewood-run-{run.id}")
 
-    async def _drive(self, run: Run, flow: Workflow[..., Any], *, fresh: bool) -> Run | None:
+    async def _drive(
+        self, run: Run, flow: Workflow[..., Any], handed: dict[str, Taken], *, fresh: bool
+    ) -> Run | None:  # fmt: skip
         """Drive one run; None when it is not this worker's any more."""
         book = self._book
         # Whoever started it elsewhere did not know whom the workflow asks.
         run = replace(run, owner=run.owner or flow.owner)
-        execution = Execution(book, self.registry, run, self._guard, flow.policy)
+        execution = Execution(book, self.registry, run, self._guard, flow.policy, handed=handed)
         self._executions[run.id] = execution
         try:
             if not fresh:
@@ -190,6 +198,8 @@ class Worker:
             self._going.pop(run.id, None)
             self._executions.pop(run.id, None)
             self._cancelling.pop(run.id, None)
+            await self._parked.hand_back(handed.values())
+        self._parked.left(left)
         if left is not None and left.ended:
             self._tell(left)
         return left
@@ -273,6 +283,33 @@ class Worker:
                 _log.warning("look_failed", code=error.code, message=error.message)
             await asyncio.sleep(self._poll_s)
 
+    async def _keep_handing(self) -> None:
+        """Give messages to the runs that wait for them, as they come and as there is room for the runs."""
+        with self._book.bell.listen(self._parked) as ear:
+            self._parked.ear = ear
+            while True:
+                await ear.wait(self._poll_s)
+                try:
+                    if self._lease is not None:
+                        await self._hand_out()
+                except LatewoodError as error:
+                    _log.warning("look_failed", code=error.code, message=error.message)
+
+    async def _hand_out(self) -> None:
+        given = await self._parked.met(self._at_once - self.going)
+        unused = {run.id: taken for run, taken in given}
+        try:
+            for run, taken in given:
+                flow = self.registry.find(run.workflow, run.version)
+                if flow is None or run.id in self._going or (fresh := await self._claim(run, lost=False)) is None:
+                    continue
+                if run.id not in self._going:
+                    reach("run.claimed")
+                    self._spawn(fresh, flow, {taken.group: taken})
+                    del unused[run.id]
+        finally:
+            await self._parked.hand_back(unused.values())
+
     async def _look_at_newest(self) -> None:
         """Take up what has begun since: a few reads, however many runs there are."""
         await self._look_after_own()
@@ -320,6 +357,7 @@ class Worker:
         now = self._book.clock.now()
         late = run.deadline_at is not None and now >= run.deadline_at
         if run.status is RunStatus.WAITING and not late and run.cancel is None and (run.wake_at or now + 1) > now:
+            self._parked.note(run)
             return
         claim = run.claim
         lost = False

@@ -99,6 +99,10 @@ class Writing:
             made.append(self.fact(run_id, "run.wake", from_micros(wake_at)))
         return made
 
+    def awaits(self, run_id: str, groups: Mapping[str, float]) -> Assert:
+        """Say for messages of which groups a run waits, and how long one is to be its own, in seconds."""
+        return self.fact(run_id, "run.awaits", {"groups": dict(groups)})
+
     def claim(self, run_id: str, claim: Claim) -> list[Command]:
         """Say which worker has a run, and that it runs."""
         said: dict[str, object] = {

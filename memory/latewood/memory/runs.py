@@ -51,11 +51,12 @@ def book_of(memory: Memory) -> Logbook:
     # A part of the one door, which shows its engine to nobody else.
     engine = memory._engine  # noqa: SLF001 # pyright: ignore[reportPrivateUsage]
     keeper = _Credentialed(memory) if isinstance(memory, BoundMemory) else engine.journal
+    bell = engine.journal.bell
     if not memory.names_actor:
-        return Logbook(memory.store, keeper, memory.space, engine.clock, engine.ids, "", Trust.UNTRUSTED)
+        return Logbook(memory.store, keeper, memory.space, engine.clock, engine.ids, "", Trust.UNTRUSTED, bell=bell)
     # A unit knows the handle's actor, and its trust, cut to the handle's ceiling.
     made = memory.unit([], "runs")
     return Logbook(
         memory.store, keeper, memory.space, engine.clock, engine.ids, made.actor.key, made.trust, made.session,
-        made.actor.on_behalf_of,
+        made.actor.on_behalf_of, bell,
     )  # fmt: skip

@@ -18,6 +18,7 @@ import structlog
 from latewood.graph_schema.commands import Unit
 from latewood.graph_schema.errors import LatewoodError, LimitError, RefusedError, UnavailableError
 from latewood.graph_schema.events import Receipt
+from latewood.storage.bell import Bell
 from latewood.storage.checking import unit_bytes
 from latewood.storage.crashpoints import reach
 from latewood.storage.erasing import erases
@@ -47,6 +48,7 @@ class Journal:
 
     def __init__(self) -> None:
         """Stand ready."""
+        self.bell = Bell()
         self._waiting: deque[_Waiting] = deque()
         self._writer: asyncio.Task[None] | None = None
         self._closed = False
@@ -157,6 +159,8 @@ class Journal:
             _log.exception("commit_failed", units=len(part))
             answers = (LatewoodError(f"the store failed unexpectedly: {error!r}", code="internal"),)
         for waiting, answer in zip(part, answers, strict=True):
+            if isinstance(answer, Receipt) and waiting.unit.rooms:
+                self.bell.ring([room.group for room in waiting.unit.rooms])
             if waiting.done.done():
                 continue
             if isinstance(answer, Receipt):

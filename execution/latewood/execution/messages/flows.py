@@ -2,35 +2,55 @@
 
 from __future__ import annotations
 
-import time
 from collections.abc import Sequence
 from typing import Final
 
 from latewood.execution.messages.post import Post
-from latewood.execution.messages.receiving import LEASE_S, WAIT_S_MAX, Receiving
+from latewood.execution.messages.receiving import LEASE_S, Receiving, check_lease
 from latewood.execution.messages.sending import Sending, plain_json
 from latewood.execution.messages.words import Received
-from latewood.execution.running import AbandonedError, Execution, here
+from latewood.execution.running import AbandonedError, Execution, SuspendedError, here
 from latewood.execution.words import Place, Step, StepStatus
 from latewood.execution.workflow import digest_of
+from latewood.graph_schema.clock import Micros
 from latewood.graph_schema.commands import Command
 from latewood.graph_schema.errors import ConflictError, InvalidError
 from latewood.graph_schema.values import Json
+from latewood.storage.crashpoints import reach
 
 __all__ = ["RECEIVE_S_MAX", "receive", "send"]
 
 RECEIVE_S_MAX: Final = 90 * 86_400
 """Longest that a workflow waits for a message, in seconds."""
+_SECOND: Final = 1_000_000
 
 
 class _Hands(Sending, Receiving):
     def __init__(self, run: Execution) -> None:
         self._post = Post(run.book)
+        self._run = run
+
+    async def next(self, channel: str, group: str, lease_s: float) -> tuple[Received | None, str]:
+        """Return what was taken for this go at the run, or can be taken now, and the id of the group."""
+        known = await self._post.channel(channel)
+        own = await self._post.group(known, group)
+        handed = self._run.handed.pop(own.id, None)
+        found = () if handed is None else await self._opened(known, own, [handed])
+        if not found:
+            found = await self.receive(channel, group=group, lease_s=lease_s, consumer=f"run:{self._run.run.id}")
+        return (found[0] if found else None), own.id
 
 
-def _done(run: Execution, step_id: str, place: Place, name: str, digest: str, output: Json) -> list[Command]:
-    step = run.write.step(run.run.id, step_id, place, name, "message", digest)
-    return [*step, *run.write.completed(step_id, output)]
+def _done(
+    run: Execution, place: Place, name: str, digest: str, output: Json, kept: Step | None = None
+) -> tuple[str, list[Command]]:  # fmt: skip
+    """Return the step's id and what keeps that it is completed: a part of its node where that is new (record 0087)."""
+    if kept is not None:
+        return kept.id, run.write.completed(kept.id, output)
+    step_id, status = run.book.ids.new(), str(StepStatus.COMPLETED)
+    return step_id, run.write.step(
+        run.run.id, step_id, place, name, "message", digest, status=status, output=output
+    )  # fmt: skip
 
 
 def _remember(run: Execution, step_id: str, place: Place, name: str, digest: str, output: Json) -> None:
@@ -59,12 +79,13 @@ async def send(
     kept = run.recall(place, "send", digest)
     if kept is not None and kept.completed:
         return str(kept.output)
-    step_id, message_id = run.book.ids.new(), run.book.ids.new()
+    message_id = run.book.ids.new()
+    step_id, done = _done(run, place, "send", digest, message_id)
     try:
         await hands.publish(
             channel, payload, type=type, subject=subject, ordering_key=ordering_key, priority=priority,
             delay_s=delay_s, expires_s=expires_s, caused_by=[run.run.id, *caused_by], message_id=message_id,
-            also=_done(run, step_id, place, "send", digest, message_id), guard=run.guard,
+            also=done, guard=run.guard,
         )  # fmt: skip
     except ConflictError as error:
         raise _abandoned(run, error) from error
@@ -78,45 +99,57 @@ async def receive(
     """Wait for a message of a channel and return it as a CloudEvent in JSON; None when there was none in time.
 
     It is acknowledged in the unit that completes the step: whenever the worker dies, either the run has it, or it goes
-    to another. The run follows from it: `caused_by`. While it waits the run stays with its worker.
+    to another. The run follows from it: `caused_by`. While nothing is there the run holds no worker: that it waits is
+    kept, with its deadline, and a message wakes it.
+
+    Args:
+        lease_s: how long the message is this run's before another gets it, should the worker die with it.
 
     Raises:
-        InvalidError: this runs in no workflow (``run.outside``), or the deadline is out of bounds.
+        InvalidError: this runs in no workflow (``run.outside``), or the deadline or the lease is out of bounds.
         NotFoundError: code ``channel.unknown``.
     """
     if not 0 <= deadline_s <= RECEIVE_S_MAX:
         raise InvalidError(f"a workflow waits 0 to {RECEIVE_S_MAX:,} seconds for a message, not {deadline_s}")
+    check_lease(lease_s)
     run, scope = here("receive")
     place, hands = scope.next(), _Hands(run)
     digest = digest_of("receive", [channel, group])
     kept = run.recall(place, "receive", digest)
     if kept is not None and kept.completed:
         return kept.output if isinstance(kept.output, dict) else None
-    give_up = time.monotonic() + deadline_s
-    while True:
-        left = max(0.0, give_up - time.monotonic())
-        found = await hands.receive(
-            channel, group=group, wait_s=min(left, WAIT_S_MAX), lease_s=lease_s, consumer=f"run:{run.run.id}"
-        )
-        run.check_open()
-        if found or not left:
-            break
+    found, group_id = await hands.next(channel, group, lease_s)
+    run.check_open()
+    if found is not None:
+        return await _taken(run, hands, found, place, digest, kept)
+    now = run.book.clock.now()
+    give_up = now + round(deadline_s * _SECOND) if kept is None else kept.wake_at or 0
+    if give_up > now:
+        if kept is None:
+            await _keep_waiting(run, place, digest, {"channel": channel, "group": group}, give_up)
+        raise SuspendedError(give_up, groups={group_id: lease_s})
+    step_id, commands = _done(run, place, "receive", digest, None, kept)
+    await run.keep(commands, ["receive", channel, None])
+    _remember(run, step_id, place, "receive", digest, None)
+    return None
+
+
+async def _keep_waiting(run: Execution, place: Place, digest: str, awaits: dict[str, Json], until: Micros) -> None:
     step_id = run.book.ids.new()
-    if not found:
-        await run.keep(_done(run, step_id, place, "receive", digest, None), ["receive", channel, None])
-        _remember(run, step_id, place, "receive", digest, None)
-        return None
-    return await _taken(run, hands, found[0], step_id, place, digest)
+    commands = run.write.step(run.run.id, step_id, place, "receive", "message", digest, awaits=awaits, wake_at=until)
+    await run.keep([*commands, run.write.waiting(step_id)], ["receive", awaits, until])
+    run.remember(Step(step_id, place, "receive", "message", digest, StepStatus.WAITING, wake_at=until))
+    reach("message.awaited")
 
 
 async def _taken(
-    run: Execution, hands: _Hands, received: Received, step_id: str, place: Place, digest: str
+    run: Execution, hands: _Hands, received: Received, place: Place, digest: str, kept: Step | None
 ) -> dict[str, Json]:  # fmt: skip
     output = received.message.envelope()
     follows = run.write.edge(run.run.id, "caused_by", received.message.id)
-    also = [*_done(run, step_id, place, "receive", digest, output), follows]
+    step_id, commands = _done(run, place, "receive", digest, output, kept)
     try:
-        settled = await hands.ack(received, also=also, guard=run.guard)
+        settled = await hands.ack(received, also=[*commands, follows], guard=run.guard)
     except ConflictError as error:
         raise _abandoned(run, error) from error
     if settled.outcome != "acked":

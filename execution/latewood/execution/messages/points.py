@@ -9,6 +9,7 @@ __all__ = ["POINTS"]
 
 POINTS: Final[Mapping[str, str]] = {
     "message.published": "a message is kept; its publisher does not know",
+    "message.awaited": "that a run waits for a message is kept; it is still in its worker",
     "message.taken": "messages are in a consumer's hands; it has not seen them",
     "message.settled": "a message is acknowledged; its consumer does not know",
     "message.put_off": "a failed try is kept and the message comes again; its consumer does not know",

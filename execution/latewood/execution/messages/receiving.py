@@ -22,7 +22,7 @@ from latewood.graph_schema.values import Json
 from latewood.storage.crashpoints import reach
 from latewood.storage.queueing import Taken, Want
 
-__all__ = ["LEASE_S", "LEASE_S_MAX", "WAIT_S_MAX", "Receiving"]
+__all__ = ["LEASE_S", "LEASE_S_MAX", "WAIT_S_MAX", "Receiving", "check_lease"]
 
 LEASE_S: Final = 30.0
 """How long a message is a consumer's unless it says otherwise, in seconds."""
@@ -55,9 +55,9 @@ class Receiving:
             InvalidError: a wait or a lease is out of bounds.
             LimitError: *most* is above `TAKEN_MAX`.
         """
-        if not 0 <= wait_s <= WAIT_S_MAX or not 0 < lease_s <= LEASE_S_MAX:
-            msg = f"one waits 0 to {WAIT_S_MAX:g} seconds, and has a message up to {LEASE_S_MAX:g}"
-            raise InvalidError(msg)
+        check_lease(lease_s)
+        if not 0 <= wait_s <= WAIT_S_MAX:
+            raise InvalidError(f"one waits 0 to {WAIT_S_MAX:g} seconds for a message, not {wait_s}")
         post = self._post
         known = await post.channel(channel)
         own = await post.group(known, group)
@@ -202,6 +202,12 @@ class Receiving:
     async def hand_back(self, *received: Received) -> int:
         """Let others have messages at once, as if they had never been received; return how many still were yours."""
         return await self._post.queue.hand_back(self._post.book.space, [one.hold for one in received])
+
+
+def check_lease(lease_s: float) -> None:
+    """Refuse a lease that is out of bounds. Raises InvalidError."""
+    if not 0 < lease_s <= LEASE_S_MAX:
+        raise InvalidError(f"one has a message above 0 and up to {LEASE_S_MAX:g} seconds, not {lease_s}")
 
 
 def _told(told: Mapping[str, Json] | None) -> dict[str, Json]:

@@ -56,7 +56,7 @@ describe(
     {
         RunStatus.READY: "Whoever is free takes it up.",
         RunStatus.RUNNING: "Somebody works on it.",
-        RunStatus.WAITING: "It waits for a time, an answer or its next try.",
+        RunStatus.WAITING: "It waits for a time, an answer, a message or its next try.",
         RunStatus.DONE: "It returned.",
         RunStatus.DEGRADED: "It returned, and a part of it fell back on something lesser.",
         RunStatus.ESCALATED: "It waits for its owner to put something right, and can be resumed.",
@@ -68,7 +68,7 @@ describe(
     "Where a step stands.",
     {
         StepStatus.STARTED: "It began, and what came of it is not kept yet.",
-        StepStatus.WAITING: "It waits for a time, an answer or its next try.",
+        StepStatus.WAITING: "It waits for a time, an answer, a message or its next try.",
         StepStatus.COMPLETED: "It is done; no resume runs it again.",
         StepStatus.DEGRADED: "It fell back on something lesser.",
         StepStatus.FAILED: "It failed for good.",
