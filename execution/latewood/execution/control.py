@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
-from typing import Any, Final, ParamSpec
+from typing import Any, Final, ParamSpec, cast
 
 from latewood.execution.booking import Call, Saved, Stage, calls_of, saved_by, stages_of
 from latewood.execution.driving import CANCELLED, spec_of
@@ -235,25 +235,28 @@ class Runs:
         given = taken_in(flow, args, kwargs)
         return await self._amended(run, spec_of(flow, given, self._book.clock.now()))
 
-    async def amend_by_name(self, name: str, given: Mapping[str, object]) -> Run:
+    async def amend_by_name(self, name: str, given: object) -> Run:
         """Start another run of a run's workflow as `amend` does, where the workflow's code is not at hand.
 
         It is pinned to the version, the policy and the time that the first one had.
 
         Args:
-            given: what it is started with, by the names of the workflow's arguments.
+            given: what it is started with: an object, by the names of the workflow's arguments.
 
         Raises:
             ConflictError: the first run has not ended (``run.ended``).
-            InvalidError: it is an agent's run, or the input cannot be kept.
+            InvalidError: it is an agent's run, or the input is no object or cannot be kept.
         """
+        if not isinstance(given, dict):
+            raise InvalidError("the input of a run is an object: its arguments by name", code="query.invalid")
         run = await self._finished(name)
         if run.runner == "agent":
             msg = f"run {run.id} is an agent's, which does its steps elsewhere; start another one, or fork it"
             raise InvalidError(msg, code="query.invalid")
+        taken = arguments((), cast("dict[str, object]", given), run.workflow)
         spec: dict[str, Json] = {
             "workflow": run.workflow, "version": run.version, "policy": run.policy, "owner": run.owner,
-            "rules": dict(run.rules), "input": arguments((), given, run.workflow), "deadline_at": self._deadline(run),
+            "rules": dict(run.rules), "input": taken, "deadline_at": self._deadline(run),
         }  # fmt: skip
         return await self._amended(run, spec)
 

@@ -198,3 +198,21 @@ def test_help_and_version_end_well(words: list[str], capsys: pytest.CaptureFixtu
 
     assert left.value.code == 0
     assert "latewood" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize(
+    ("words", "said"),
+    [
+        (("frobnicate",), "There are: why, brief, recall,"),
+        (("spaces", "frobnicate"), "There are: list, create."),
+        (("spaces", "lst"), "Did you mean 'list'?"),
+    ],
+)
+def test_a_word_that_is_no_command_is_answered_with_those_that_there_are(
+    capsys: pytest.CaptureFixture[str], words: tuple[str, ...], said: str
+) -> None:
+    with pytest.raises(SystemExit) as ended:
+        main([*words, "--json"])
+
+    assert ended.value.code == 2
+    assert said in json.loads(capsys.readouterr().out)["error"]["message"]

@@ -40,10 +40,12 @@ def test_a_message_is_sent_seen_and_redriven(tmp_path: Path) -> None:
     back = run(database, "dead-letters", "redrive", letter["id"])
     waiting = run(database, "messages", "pending", "orders")["items"]
     tries = run(database, "messages", "tries", sent["id"])
+    of_letter = run(database, "messages", "tries", letter["id"])
 
     assert made["groups"][0]["name"] == "default"
     assert refused["error"]["code"] == "message.refused"
     assert settled.dead_letter == letter["id"]
     assert (shown["reason"], shown["owner"], back["status"]) == ("no such carrier", "human:ada", "redriven")
     assert [one["outcome"] for one in tries] == ["dead", "redriven"]
+    assert of_letter == tries
     assert len(waiting) == 1

@@ -160,7 +160,7 @@ def test_words_for_people_name_what_matters(seeded: Any) -> None:
     assert "two trucks were counted twice" in seeded.ok("timeline", "carrier:A")
     assert "lane:lyon" in seeded.ok("diff", "2020-01-01", "2100-01-01")
     assert "superseded" in seeded.ok("decisions")
-    assert "nothing" in seeded.ok("find", "zzz")
+    assert "`latewood recall` finds by meaning" in seeded.ok("find", "zzz")
     assert "nothing was decided about that" in seeded.ok("why", "--about", "zzz")
 
 
@@ -196,3 +196,13 @@ def test_watch_prints_one_document_a_line(seeded: Any) -> None:
     assert rows == tail[:3]
     assert [row["seq"] for row in seeded.json("ledger", "tail", "--last", "2")] == [row["seq"] for row in tail[-2:]]
     assert "asserted" in seeded.ok("watch", "--count", "2", "--after", str(len(tail) - 2))
+
+
+def test_an_empty_list_says_what_to_do_and_which_other_spaces_have_something(cli: Any) -> None:
+    cli.ok("spaces", "create", "lanes")
+    cli.ok("observe", "carrier:Z", "colour", "green", "--space", "lanes")
+
+    done = cli.run("decisions")
+    assert "`latewood decide` records one" in done.stdout
+    assert "in space default; there are also: lanes" in done.stderr
+    assert "there are also" not in cli.run("decisions", "--space", "lanes").stderr

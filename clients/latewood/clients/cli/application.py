@@ -5,12 +5,12 @@ from __future__ import annotations
 import importlib
 import sys
 from collections.abc import Callable, Sequence
-from typing import Annotated, Final, cast
+from typing import Annotated, cast
 
 import typer
 
 from latewood.clients.cli.call import EXIT_OK, EXIT_REFUSED, error_document, print_json
-from latewood.clients.cli.groups import app
+from latewood.clients.cli.groups import UsageError, app
 from latewood.graph_schema.errors import InvalidError
 
 __all__ = ["app", "main"]
@@ -39,9 +39,6 @@ for _part in (
     "browser",
 ):
     importlib.import_module(f"latewood.clients.cli.{_part}")
-
-# The errors of a wrong command line; typer has changed where they live, not how they are related.
-_UsageError: Final = cast("type[Exception]", typer.BadParameter.__base__)
 
 
 def _say_version(wanted: bool) -> None:  # noqa: FBT001 - typer calls it so
@@ -74,7 +71,7 @@ def main(words: Sequence[str] | None = None) -> None:
         return
     try:
         sys.exit(app(words, prog_name="latewood", standalone_mode=False) or EXIT_OK)
-    except _UsageError as error:
+    except UsageError as error:
         # Its own words: str() of a missing parameter would say nothing.
         say = cast("Callable[[], str]", getattr(error, "format_message", error.__str__))
         print_json(error_document(InvalidError(f"{say()} See `latewood --help`.", code="query.invalid")))

@@ -13,7 +13,7 @@ import inspect
 import json
 import sys
 import traceback
-from collections.abc import Awaitable, Callable, Coroutine, Generator, Mapping
+from collections.abc import Awaitable, Callable, Coroutine, Generator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from types import SimpleNamespace
@@ -67,6 +67,9 @@ EXIT_UNAVAILABLE: Final = 4
 EXIT_CORRUPT: Final = 5
 
 Clocks: TypeAlias = Literal["none", "known", "both"]
+
+_SPACES_NAMED: Final = 5
+"""Most other spaces that an empty list names."""
 
 _COMMON: Final[Mapping[str, tuple[Any, object]]] = {
     "db": (
@@ -197,6 +200,20 @@ class Call:
         if self.opened is None:
             raise LookupError("the command did not ask for a store")
         return self.opened
+
+    async def table(self, columns: Sequence[str], rows: Sequence[Sequence[str]], *, none: str) -> None:
+        """Show a list; where it is empty say *none*, and which other spaces have something to show."""
+        if rows:
+            self.screen.table(columns, rows)
+            return
+        self.screen.say(none, style="dim")
+        if self.opened is not None:
+            filled = [
+                one.name for one in await self.opened.spaces() if one.name != self.space and any(one.seq.values())
+            ]
+            if filled:
+                more = ", ..." if len(filled) > _SPACES_NAMED else ""
+                self.screen.note(f"in space {self.space}; there are also: {', '.join(filled[:_SPACES_NAMED])}{more}")
 
     @contextlib.contextmanager
     def progress(self, what: str) -> Generator[Callable[[int, int], None] | None]:

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from typing import Final
+from typing import Any, Final, cast
 
 import typer
+from typer.core import TyperGroup
 
 __all__ = [
-    "aliases", "app", "dead_letters", "export", "ingest", "keys", "ledger", "messages", "models", "neo4j",
+    "UsageError", "aliases", "app", "dead_letters", "export", "ingest", "keys", "ledger", "messages", "models", "neo4j",
     "new", "patterns", "proposals", "run", "spaces", "webhooks",
 ]  # fmt: skip
 
@@ -20,9 +21,27 @@ Exit codes: 0 done, 1 internal fault, 2 refused or wrong usage, 3 not found, 4 u
 """
 
 
+# The errors of a wrong command line; typer has changed where they live, not how they are related.
+UsageError: Final = cast("type[Exception]", typer.BadParameter.__base__)
+
+
+class _Group(TyperGroup):
+    """A group that answers a word that is no command of its own with those that there are."""
+
+    def resolve_command(self, ctx: Any, args: list[str]) -> Any:
+        """Find the command; typer itself names only words that are nearly the same."""
+        try:
+            return super().resolve_command(ctx, args)
+        except UsageError as error:
+            said = cast("Any", error)
+            if "Did you mean" not in said.message:
+                said.message = f"{said.message} There are: {', '.join(self.list_commands(ctx))}."
+            raise
+
+
 def _group(about: str) -> typer.Typer:
     return typer.Typer(
-        help=about, no_args_is_help=True, pretty_exceptions_enable=False, rich_markup_mode="markdown",
+        cls=_Group, help=about, no_args_is_help=True, pretty_exceptions_enable=False, rich_markup_mode="markdown",
         context_settings={"help_option_names": ["-h", "--help"]}, add_completion=about is _ABOUT,
     )  # fmt: skip
 

@@ -99,7 +99,8 @@ async def split(
 
 
 async def _show_aliases(call: Call, nodes: tuple[Node, ...]) -> None:
-    call.screen.table(("key", "name", "id"), [(node.key or "", node.name, node.id) for node in nodes])
+    rows = [(node.key or "", node.name, node.id) for node in nodes]
+    await call.table(("key", "name", "id"), rows, none="no other key means it; `latewood aliases add` makes one")
 
 
 @command(aliases, name="list", clocks="both", show=_show_aliases)
@@ -157,7 +158,9 @@ async def _show_found(call: Call, found: _Found) -> None:
 
     pairs = found.duplicates
     rows = [(_name(one.absorbed), _name(one.into), one.signal, f"{one.score:.2f}") for one in pairs.items]
-    call.screen.table(("absorbed", "into", "signal", "score"), rows)
+    await call.table(
+        ("absorbed", "into", "signal", "score"), rows, none="no two look alike; a lower --score-min shows more"
+    )
     among = f"among {counted(pairs.looked_at, 'entity', 'entities')}"
     call.screen.note(f"{counted(pairs.total, 'pair', 'pairs')} {among}; nothing was merged")
     if found.proposed:

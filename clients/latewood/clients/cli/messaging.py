@@ -57,7 +57,8 @@ async def _show_channels(call: Call, page: Page[Channel]) -> None:
          "" if one.routes is None else f"{len(one.routes.rules)} rules, version {one.routes.version}")
         for one in page.items
     ]  # fmt: skip
-    call.screen.table(("channel", "schema", "owner", "groups", "routes"), rows)
+    none = "no channels; make one with `latewood messages channel`"
+    await call.table(("channel", "schema", "owner", "groups", "routes"), rows, none=none)
     if page.next is not None:
         call.screen.note(f"more: --after {page.next}")
 
@@ -82,7 +83,8 @@ async def _show_list(call: Call, page: Page[Message]) -> None:
     rows = [
         (one.id, one.channel, one.type, iso(one.recorded_at), one.rule or "", _short(one.data)) for one in page.items
     ]
-    call.screen.table(("message", "channel", "type", "published", "by rule", "data"), rows)
+    none = "no messages; publish one with `latewood messages send`"
+    await call.table(("message", "channel", "type", "published", "by rule", "data"), rows, none=none)
     if page.next is not None:
         call.screen.note(f"more: --after {page.next}")
 
@@ -90,7 +92,8 @@ async def _show_list(call: Call, page: Page[Message]) -> None:
 async def _show_pending(call: Call, page: Page[tuple[Message, str]]) -> None:
     """Show what waits, a line each."""
     rows = [(one.id, state, str(one.priority), one.ordering_key or "", _short(one.data)) for one, state in page.items]
-    call.screen.table(("message", "state", "priority", "ordering key", "data"), rows)
+    none = "nothing waits; `latewood messages list` has what is settled, `latewood dead-letters list` what nobody could"
+    await call.table(("message", "state", "priority", "ordering key", "data"), rows, none=none)
     if page.next is not None:
         call.screen.note(f"more: --after {page.next}")
 
@@ -108,7 +111,8 @@ async def _show_tries(call: Call, found: tuple[Delivery, ...]) -> None:
         )
         for one in found
     ]
-    call.screen.table(("at", "outcome", "try", "consumer", "class", "says"), rows)
+    none = "no try has ended yet; `latewood messages pending CHANNEL` says how it stands"
+    await call.table(("at", "outcome", "try", "consumer", "class", "says"), rows, none=none)
 
 
 async def _show_replayed(call: Call, found: dict[str, int]) -> None:
@@ -131,7 +135,8 @@ async def _show_letters(call: Call, page: Page[DeadLetter]) -> None:
         )
         for one in page.items
     ]
-    call.screen.table(("dead letter", "channel", "group", "class", "tries", "owner", "status", "reason"), rows)
+    columns = ("dead letter", "channel", "group", "class", "tries", "owner", "status", "reason")
+    await call.table(columns, rows, none="no dead letters; `latewood messages pending CHANNEL` has what still waits")
     if page.next is not None:
         call.screen.note(f"more: --after {page.next}")
 

@@ -10,6 +10,7 @@ from latewood.clients.cli.call import Call, command, print_json
 from latewood.clients.cli.groups import patterns
 from latewood.clients.cli.options import After, Session
 from latewood.graph_schema.clock import iso
+from latewood.graph_schema.ids import is_id
 from latewood.graph_schema.patterns import PatternKind, PatternReview, PatternStatus
 
 if TYPE_CHECKING:
@@ -39,13 +40,17 @@ async def _show_report(call: Call, report: DetectReport) -> None:
         say(f"{one.detector} broke: {one.reason}", style="bold yellow")
     if report.skipped_count:
         say(f"not looked at ({report.skipped_count})", style="bold")
-        for one in report.skipped[:_SKIPPED_SHOWN]:
-            say(f"  {one.predicate} {one.subject}: {one.reason}")
+        shown = report.skipped[:_SKIPPED_SHOWN]
+        names = await call.memory.nodes_by_id([one.subject for one in shown if is_id(one.subject)])
+        for one in shown:
+            node = names.get(one.subject)
+            say(f"  {one.predicate} of {one.subject if node is None else node.key or node.name}: {one.reason}")
 
 
 async def _show_list(call: Call, page: Page[Pattern]) -> None:
     rows = [(one.key, one.status.value, one.review or "", one.statement) for one in page.items]
-    call.screen.table(("key", "status", "review", "statement"), rows)
+    none = "no patterns; `latewood patterns detect` looks for them, --status ended and --hidden show others"
+    await call.table(("key", "status", "review", "statement"), rows, none=none)
     if page.next is not None:
         call.screen.note(f"more: --after {page.next}")
 

@@ -55,7 +55,8 @@ async def _show_list(call: Call, page: Page[Proposal] | tuple[Proposal, ...]) ->
         )
         for one in items
     ]  # fmt: skip
-    call.screen.table(("key", "kind", "status", "says", "quote", "confidence", "model"), rows)
+    none = "no such proposals; `latewood extract` and `latewood duplicates --propose` make them"
+    await call.table(("key", "kind", "status", "says", "quote", "confidence", "model"), rows, none=none)
     if not isinstance(page, tuple) and page.next is not None:
         call.screen.note(f"more: --after {page.next}")
 
@@ -116,7 +117,8 @@ async def _show_missing(call: Call, page: Page[MissingDecision]) -> None:
         (one.session.key or one.session.name, iso(one.said_at), one.speaker or "", one.cue, one.sentence, one.turn.id)
         for one in page.items
     ]
-    call.screen.table(("session", "said", "by", "cue", "sentence", "turn"), rows)
+    none = "nothing said sounds like a decision that was not recorded; `latewood ingest transcript` brings sessions in"
+    await call.table(("session", "said", "by", "cue", "sentence", "turn"), rows, none=none)
     if page.next is not None:
         call.screen.note(f"more: --after {page.next}")
 

@@ -39,6 +39,10 @@ def _at(instant: Micros | None) -> str:
 
 
 def _trouble(one: Run) -> str:
+    from latewood.execution.words import OPEN
+
+    if one.status in OPEN:
+        return ""  # What a run that was resumed had ended with is no trouble of its new go.
     return f"{one.result['class']}: {one.result.get('message', '')}" if "class" in one.result else ""
 
 
@@ -46,19 +50,23 @@ async def _show_list(call: Call, page: Page[Run] | Ranking) -> None:
     from latewood.execution.ranking import Ranking
 
     if isinstance(page, Ranking):
-        _show_stages(call, page)
+        await _show_stages(call, page)
         return
     rows = [
         (one.id, one.workflow, one.version, str(one.status), iso(one.started_at), _at(one.wake_at), _trouble(one))
         for one in page.items
     ]
-    call.screen.table(("run", "workflow", "version", "status", "started", "wakes", "trouble"), rows)
+    none = "no such runs; `latewood worker MODULE` runs workflows, imported ones: `latewood entities --kind run`"
+    await call.table(("run", "workflow", "version", "status", "started", "wakes", "trouble"), rows, none=none)
     if page.next is not None:
         call.screen.note(f"more: --after {page.next}")
 
 
-def _show_stages(call: Call, ranking: Ranking) -> None:
+async def _show_stages(call: Call, ranking: Ranking) -> None:
     head = ("workflow", "stage", "steps", "tries", "failed", "tokens", "cost", "p50 s", "p95 s", "all s", "waiting")
+    if not ranking.by_cost:
+        await call.table(head, (), none="no steps of workflows; `latewood worker MODULE` runs some")
+        return
     for title, stages in (("by cost", ranking.by_cost), ("by wait (p95)", ranking.by_wait)):
         call.screen.say(f"{title}, {ranking.runs} runs", style="bold")
         rows = [
@@ -144,7 +152,7 @@ async def _show_all(call: Call, shown: Shown) -> None:
          _step_says(step))
         for step in shown.steps
     ]  # fmt: skip
-    call.screen.table(("place", "step", "status", "tries", "digest", "says"), rows)
+    await call.table(("place", "step", "status", "tries", "digest", "says"), rows, none="no step began yet")
     _show_calls(call, shown)
     if shown.next is not None:
         field("next", shown.next)
@@ -261,10 +269,7 @@ async def amend(
     """
     from latewood.memory.runs import runs_of
 
-    read = scalar(given, Kind.JSON)
-    if not isinstance(read, dict):
-        raise InvalidError("the input of a run is an object: its arguments by name", code="query.invalid")
-    return await runs_of(call.memory).amend_by_name(name, read)
+    return await runs_of(call.memory).amend_by_name(name, scalar(given, Kind.JSON))
 
 
 async def _show_erased(call: Call, one: ErasedRun) -> None:

@@ -153,7 +153,8 @@ async def show_decisions(call: Call, page: Page[Decision]) -> None:
         )
         for one in page.items
     ]  # fmt: skip
-    call.screen.table(("decision", "status", "title", "decided", "superseded by"), rows)
+    none = "no such decisions; `latewood decide` records one, `latewood ingest adr` brings a folder of records in"
+    await call.table(("decision", "status", "title", "decided", "superseded by"), rows, none=none)
     _more(call, page)
 
 
@@ -205,7 +206,8 @@ async def show_entity(call: Call, entity: Entity) -> None:
     call.screen.field("recorded", iso(node.recorded_at))
     call.screen.field("version", str(node.version))
     call.screen.field("id", node.id)
-    call.screen.table(_FACT_COLUMNS, _fact_rows(entity.facts, await _called(call, entity.facts)))
+    rows = _fact_rows(entity.facts, await _called(call, entity.facts))
+    await call.table(_FACT_COLUMNS, rows, none="nothing holds of it; `latewood timeline` shows what did")
 
 
 async def show_retraction(call: Call, done: Retraction) -> None:
@@ -235,7 +237,8 @@ async def show_retraction(call: Call, done: Retraction) -> None:
 
 async def show_timeline(call: Call, page: Page[Fact]) -> None:
     """Show everything that was ever asserted of a node."""
-    call.screen.table(_FACT_COLUMNS, _fact_rows(page.items, await _called(call, page.items)))
+    rows = _fact_rows(page.items, await _called(call, page.items))
+    await call.table(_FACT_COLUMNS, rows, none="nothing was asserted of it; `latewood observe` does")
     _more(call, page)
 
 
@@ -250,7 +253,7 @@ async def show_diff(call: Call, page: Page[Difference]) -> None:
         for one in page.items
     ]  # fmt: skip
     columns = ("change", "subject", "predicate", "before", "after", "valid from", "recorded", "reason")
-    call.screen.table(columns, rows)
+    await call.table(columns, rows, none="nothing changed between the two; --axis says on which clock to look")
     _more(call, page)
 
 
@@ -261,6 +264,8 @@ async def show_brief(call: Call, found: Brief) -> None:
 
 async def show_recall(call: Call, found: Recall) -> None:
     """Show memories with why they were found, then what was not shown."""
+    if not found.hits:
+        await call.table((), (), none="nothing was found; `latewood entities` lists what there is")
     for hit in found.hits:
         why = ", ".join(
             clue.signal.value + (f" {clue.rank}" if clue.rank is not None else "") for clue in hit.clues
@@ -288,7 +293,8 @@ async def show_precedents(call: Call, found: Sequence[Precedent]) -> None:
         )
         for one in found
     ]  # fmt: skip
-    call.screen.table(("decision", "status", "decided", "outcome", "because", "id"), rows)
+    none = "no decision is like it; `latewood decide` records one"
+    await call.table(("decision", "status", "decided", "outcome", "because", "id"), rows, none=none)
 
 
 async def show_conflicts(call: Call, page: Page[Disputed]) -> None:
@@ -307,7 +313,8 @@ async def show_conflicts(call: Call, page: Page[Disputed]) -> None:
         for fact in one.facts
         if fact.conflict is not None
     ]  # fmt: skip
-    call.screen.table(("thing", "predicate", "holds", "id", "another source says", "its id", "and more"), rows)
+    columns = ("thing", "predicate", "holds", "id", "another source says", "its id", "and more")
+    await call.table(columns, rows, none="no two sources disagree about what holds")
     _more(call, page)
 
 
@@ -325,7 +332,8 @@ async def show_stale(call: Call, page: Page[Stale]) -> None:
         for one in page.items
         for piece in one.moved
     ]  # fmt: skip
-    call.screen.table(("decision", "status", "how", "evidence", "was", "now", "reason"), rows)
+    none = "no evidence of a decision that stands has moved"
+    await call.table(("decision", "status", "how", "evidence", "was", "now", "reason"), rows, none=none)
     _more(call, page)
 
 
@@ -338,13 +346,15 @@ async def show_hits(call: Call, hits: Sequence[Hit]) -> None:
         )
         for hit in hits
     ]  # fmt: skip
-    call.screen.table(("kind", "key", "name", "matched", "id"), rows)
+    none = "nothing has these words; `latewood recall` finds by meaning, `latewood entities` lists what there is"
+    await call.table(("kind", "key", "name", "matched", "id"), rows, none=none)
 
 
 async def show_nodes(call: Call, page: Page[Node]) -> None:
     """Show a list of nodes."""
     rows = [(node.kind.value, node.key or "", node.name, iso(node.recorded_at), node.id) for node in page.items]
-    call.screen.table(("kind", "key", "name", "recorded", "id"), rows)
+    none = "nothing of that sort; `latewood observe` and `latewood ingest` write, --kind names others"
+    await call.table(("kind", "key", "name", "recorded", "id"), rows, none=none)
     _more(call, page)
 
 
@@ -419,4 +429,5 @@ async def show_entries(call: Call, entries: Sequence[LedgerEntry]) -> None:
         )
         for one in entries
     ]  # fmt: skip
-    call.screen.table(("seq", "recorded", "event", "subject", "of", "hash"), rows)
+    none = "no rows; --ledger names the other ledger"
+    await call.table(("seq", "recorded", "event", "subject", "of", "hash"), rows, none=none)

@@ -10,7 +10,7 @@ from latewood.execution.messages.post import Post
 from latewood.execution.messages.words import DeadLetter, Delivery, Message
 from latewood.graph_schema.clock import to_micros
 from latewood.graph_schema.commands import Command, Expect, Ref
-from latewood.graph_schema.errors import ConflictError
+from latewood.graph_schema.errors import ConflictError, NotFoundError
 from latewood.graph_schema.ids import is_id, normal_id
 from latewood.graph_schema.model import NodeKind
 from latewood.storage.port import PAGE_MAX, NodeQuery, Page
@@ -31,8 +31,17 @@ class DeadLetters:
         return await self._post.message(name)
 
     async def deliveries(self, message: str) -> tuple[Delivery, ...]:
-        """Return every try at a message, the first first. Raises NotFoundError (``message.unknown``)."""
-        return await self._post.deliveries((await self._post.message(message)).id)
+        """Return every try at a message, or at that of a dead letter, the first first.
+
+        Raises NotFoundError (``message.unknown``).
+        """
+        try:
+            found = await self._post.message(message)
+        except NotFoundError:
+            found = (await self.dead_letter(message)).message
+            if found is None:
+                raise
+        return await self._post.deliveries(found.id)
 
     async def messages(self, *, first: int = 50, after: str | None = None) -> Page[Message]:
         """List messages of all channels, the newest first, settled ones too."""

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from datetime import datetime
 from enum import StrEnum
 from typing import cast
@@ -16,9 +15,8 @@ from latewood.execution.external_words import call_of, done_of, trouble_of
 from latewood.execution.faults import FaultClass
 from latewood.execution.words import place_of
 from latewood.graph_schema.clock import from_micros
-from latewood.graph_schema.errors import InvalidError
 from latewood.memory.runs import agents_of
-from latewood.server.graphql.arguments import InSpace, described
+from latewood.server.graphql.arguments import By, InSpace, described, object_of
 from latewood.server.graphql.context import Info
 from latewood.server.graphql.runs import Run, Runner, RunPayload, Step
 from latewood.server.graphql.scalars import BigInt, describe
@@ -59,11 +57,8 @@ describe(
 )
 
 
-_BY = "Who says so, such as agent:planner; required unless the server was given one."
-
-
 @strawberry.input(description="A run that is to start.")
-class StartRunInput:
+class StartRunInput(By):
     """A run that is to start."""
 
     workflow: str = described("The workflow's name, such as lanes.plan.")
@@ -73,17 +68,15 @@ class StartRunInput:
     deadline_seconds: float | None = described("Within how long it ends, one way or another; 90 days.", None)
     runner: Runner | None = described("Who runs it.", Runner.AGENT)
     idempotency_key: str | None = described("The same key and words start one run; other words are refused.", None)
-    by: str | None = described(_BY, None)
 
 
 @strawberry.input(description="A run that is to be claimed.")
-class ClaimRunInput:
+class ClaimRunInput(By):
     """A run that is to be claimed."""
 
     run: str = described("Its id or key.")
     worker: str = described("A name of your own for each process; the same again when the call is repeated.")
     lease_seconds: float | None = described(f"How long you may be silent: 1 to {CLAIM_S_MAX:,.0f}.", 60.0)
-    by: str | None = described(_BY, None)
 
 
 @strawberry.input(description="A claim, as claimRun gave it.")
@@ -107,33 +100,30 @@ class StepInput:
 
 
 @strawberry.input(description="How a claim goes on.")
-class HeartbeatRunInput:
+class HeartbeatRunInput(By):
     """A claim that is to last longer."""
 
     claim: ClaimInput = described("Your claim.")
     lease_seconds: float | None = described("For how long from now.", 60.0)
-    by: str | None = described(_BY, None)
 
 
 @strawberry.input(description="A claim that is given back.")
-class HandBackRunInput:
+class HandBackRunInput(By):
     """A claim that is given back."""
 
     claim: ClaimInput = described("Your claim.")
-    by: str | None = described(_BY, None)
 
 
 @strawberry.input(description="A step that begins.")
-class BeginStepInput:
+class BeginStepInput(By):
     """A step that begins."""
 
     claim: ClaimInput = described("Your claim.")
     step: StepInput = described("Which one.")
-    by: str | None = described(_BY, None)
 
 
 @strawberry.input(description="What a step returned.")
-class CompleteStepInput:
+class CompleteStepInput(By):
     """What a step returned."""
 
     claim: ClaimInput = described("Your claim.")
@@ -145,7 +135,6 @@ class CompleteStepInput:
     )
     model: str | None = described("The model that was asked, if one was.", None)
     degraded: bool = described("It fell back on something lesser.", False)
-    by: str | None = described(_BY, None)
 
 
 @strawberry.input(description="What went wrong.")
@@ -159,7 +148,7 @@ class TroubleInput:
 
 
 @strawberry.input(description="A try at a step that failed.")
-class FailStepInput:
+class FailStepInput(By):
     """A try that failed."""
 
     claim: ClaimInput = described("Your claim.")
@@ -169,11 +158,10 @@ class FailStepInput:
     seconds: float | None = described("How long the try took.", None)
     usage: JSON | None = described("Tokens by name.", None)
     model: str | None = described("The model that was asked, if one was.", None)
-    by: str | None = described(_BY, None)
 
 
 @strawberry.input(description="A question of a run.")
-class AskQuestionInput:
+class AskQuestionInput(By):
     """A question of a run."""
 
     claim: ClaimInput = described("Your claim.")
@@ -184,17 +172,15 @@ class AskQuestionInput:
     deadline_seconds: float | None = described("How long it is waited for; a day.", 86_400.0)
     on_timeout: OnTimeout | None = described("What then.", OnTimeout.HOLD)
     context: JSON | None = described("What whoever answers should see.", None)
-    by: str | None = described(_BY, None)
 
 
 @strawberry.input(description="How a run ended.")
-class FinishRunInput:
+class FinishRunInput(By):
     """How a run ended."""
 
     claim: ClaimInput = described("Your claim.")
     output: JSON | None = described("What it returned.", None)
     trouble: TroubleInput | None = described("Or why it cannot go on: it is escalated or refused, by the class.", None)
-    by: str | None = described(_BY, None)
 
 
 @strawberry.type(description="A claim of a run.")
@@ -222,16 +208,8 @@ def _held(claim: ClaimInput) -> told.Held:
     return told.Held(str(claim.run), claim.worker, claim.fence)
 
 
-def _object(given: object, what: str) -> Mapping[str, object] | None:
-    if given is None:
-        return None
-    if not isinstance(given, dict):
-        raise InvalidError(f"{what} is an object, by name; not {given!r:.80}", code="query.invalid")
-    return cast("Mapping[str, object]", given)
-
-
 def _call(step: StepInput) -> told.StepCall:
-    given = _object(step.input, "a step's input")
+    given = object_of(step.input, "a step's input")
     return call_of(place_of(step.place), step.name, given, step.digest, model_call=step.model_call)
 
 
@@ -240,7 +218,7 @@ def _trouble(
 ) -> told.Trouble:  # fmt: skip
     return trouble_of(
         given.kind, given.message, retry_after_s=given.retry_after_seconds, seconds=seconds,
-        usage=_object(usage, "usage"), model=model, step=given.step,
+        usage=object_of(usage, "usage"), model=model, step=given.step,
     )  # fmt: skip
 
 
@@ -267,7 +245,7 @@ class AgentMutation:
         agents = _agents(info, space, input.by)
         deadline_s = 90 * 86_400.0 if input.deadline_seconds is None else input.deadline_seconds
         run = await agents.start(
-            input.workflow, _object(input.input, "a run's input"), version=input.version, owner=input.owner,
+            input.workflow, object_of(input.input, "a run's input"), version=input.version, owner=input.owner,
             deadline_s=deadline_s, runner=(input.runner or Runner.AGENT).value, once=input.idempotency_key,
         )  # fmt: skip
         return RunPayload(run=cast("Run", run))
@@ -318,7 +296,7 @@ class AgentMutation:
     ) -> StepPayload:  # fmt: skip
         """Keep what a step returned."""
         done = done_of(
-            input.output, seconds=input.seconds, usage=_object(input.usage, "usage"), model=input.model,
+            input.output, seconds=input.seconds, usage=object_of(input.usage, "usage"), model=input.model,
             degraded=input.degraded,
         )  # fmt: skip
         step = await _agents(info, space, input.by).complete(_held(input.claim), _call(input.step), done)

@@ -2,36 +2,29 @@
 
 from __future__ import annotations
 
-from typing import cast
-
 import strawberry
 from strawberry.scalars import JSON
 
-from latewood.graph_schema.errors import InvalidError
 from latewood.memory.runs import runs_of
 from latewood.server.graphql.arguments import InSpace, described
 from latewood.server.graphql.context import Info
-from latewood.server.graphql.runs import RunPayload, run_payload
+from latewood.server.graphql.runs import OfRun, RunPayload, run_payload
 
 __all__ = ["AmendingMutation"]
 
 
 @strawberry.input(description="A finished run that should have been given something else.")
-class AmendRunInput:
+class AmendRunInput(OfRun):
     """A finished run with other input."""
 
-    run: str = described("Its id or key.")
     input: JSON = described("The workflow's arguments by name: an object.")
-    by: str | None = described("Who wants it, such as human:ada.", None)
 
 
 @strawberry.input(description="A finished run whose words are to be gone for good.")
-class EraseRunInput:
+class EraseRunInput(OfRun):
     """A finished run to erase."""
 
-    run: str = described("Its id or key.")
     reason: str = described("Why; it is kept, so do not repeat in it what goes.")
-    by: str | None = described("Who erases: a person, such as human:ada.", None)
 
 
 @strawberry.type(description="What went with a run.")
@@ -58,11 +51,7 @@ class AmendingMutation:
     async def amend_run(self, info: Info, input: AmendRunInput, space: InSpace = None) -> RunPayload:  # noqa: A002
         """Begin another run."""
         view = info.context.write(info, space)
-        given = cast("object", input.input)
-        if not isinstance(given, dict):
-            raise InvalidError("the input of a run is an object: its arguments by name", code="query.invalid")
-        said = cast("dict[str, object]", given)
-        return run_payload(await runs_of(view.memory.within(by=input.by)).amend_by_name(input.run, said))
+        return run_payload(await runs_of(view.memory.within(by=input.by)).amend_by_name(input.run, input.input))
 
     @strawberry.mutation(
         graphql_type=EraseRunPayload,

@@ -13,7 +13,7 @@ import strawberry
 from latewood.execution import webhooks as hooks
 from latewood.execution.webhooks.registry import GRACE_S_MAX, TIMEOUT_S, TIMEOUT_S_MAX
 from latewood.memory.webhooks import webhooks_of
-from latewood.server.graphql.arguments import After, First, InSpace, described
+from latewood.server.graphql.arguments import After, By, First, InSpace, described
 from latewood.server.graphql.connections import Connection, Paged, read_pages
 from latewood.server.graphql.context import Info
 from latewood.server.graphql.keys import administered
@@ -27,7 +27,6 @@ __all__ = ["HookMutation", "HookQuery"]
 
 _FIRST: Final = 50
 _HOUR_S: Final = 3_600
-_BY = "Who says so, such as human:ada; required unless the server was given one."
 _WHAT: Final = "looking after webhooks"
 describe(
     hooks.HookState,
@@ -83,7 +82,7 @@ class WebhookReceipt:
 
 
 @strawberry.input(description="An address that is to get the messages of a channel from here on.")
-class AddWebhookInput:
+class AddWebhookInput(By):
     """A new webhook."""
 
     name: str = described("What it is called by: 1-80 letters, digits, '.', '_' or '-'.")
@@ -91,26 +90,23 @@ class AddWebhookInput:
     url: str = described("Where they are posted: https, and a public address unless the server was told otherwise.")
     owner: str = described("Who is asked when one cannot be delivered, such as human:ada.")
     timeout_seconds: float = described(f"How long one call may take, up to {TIMEOUT_S_MAX:g}.", TIMEOUT_S)
-    by: str | None = described(_BY, None)
 
 
 @strawberry.input(description="A webhook whose calls are to be signed with another secret.")
-class RotateWebhookInput:
+class RotateWebhookInput(By):
     """A webhook that gets another secret."""
 
     name: str = described("Which one.")
     grace_hours: float = described(
         f"How long the old secret signs too, up to {GRACE_S_MAX // _HOUR_S}.", 24.0
     )  # fmt: skip
-    by: str | None = described(_BY, None)
 
 
 @strawberry.input(description="A webhook that is to be paused, resumed or removed.")
-class WebhookInput:
+class WebhookInput(By):
     """Which webhook."""
 
     name: str = described("Which one.")
-    by: str | None = described(_BY, None)
 
 
 @strawberry.type(description="A webhook as it is now.")

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from datetime import datetime
 from typing import Any, cast
 
@@ -27,7 +26,7 @@ from latewood.memory.handing import (
     received_of,
 )
 from latewood.memory.messages import messages_of
-from latewood.server.graphql.arguments import InSpace, described
+from latewood.server.graphql.arguments import By, InSpace, described, object_of
 from latewood.server.graphql.context import Info
 from latewood.server.graphql.messages import Channel, DeadLetter, Group, Message
 from latewood.server.graphql.scalars import BigInt, describe
@@ -42,7 +41,6 @@ describe(
 )
 
 
-_BY = "Who says so, such as agent:planner; required unless the server was given one."
 _HOLD = "As receive gave it."
 
 
@@ -58,7 +56,7 @@ class PolicyRuleInput:
 
 
 @strawberry.input(description="A channel that is to be made, or changed: what is left out stays as it is.")
-class RegisterChannelInput:
+class RegisterChannelInput(By):
     """A channel that is to be made or changed."""
 
     name: str = described("Its name.")
@@ -68,31 +66,28 @@ class RegisterChannelInput:
     bytes_max: BigInt | None = described("Most bytes that those carry.", None)
     policy: list[PolicyRuleInput] | None = described("What differs from the usual, by class of trouble.", None)
     policy_version: str | None = described("A name for that policy; needed with it.", None)
-    by: str | None = described(_BY, None)
 
 
 @strawberry.input(description="Consumers that are to share a channel's messages.")
-class SubscribeGroupInput:
+class SubscribeGroupInput(By):
     """A group of consumers."""
 
     channel: str = described("The channel's name.")
     group: str = described("The group's name; it gets every message from here on.")
-    by: str | None = described(_BY, None)
 
 
 @strawberry.input(description="Rules by which messages of a channel go elsewhere.")
-class RouteChannelInput:
+class RouteChannelInput(By):
     """Rules of a channel."""
 
     channel: str = described("The channel's name.")
     rules: list[JSON] = described(
         "The first that fits counts: {name, when: [{path: $.confidence, op: <, value: 0.7}], to}; empty, none holds."
     )
-    by: str | None = described(_BY, None)
 
 
 @strawberry.input(description="A message that is to be handed over.")
-class PublishInput:
+class PublishInput(By):
     """A message."""
 
     channel: str = described("The channel's name.")
@@ -114,12 +109,11 @@ class PublishInput:
         "Ids or keys of the run, decision, fact or message that it follows from.", None
     )
     idempotency_key: str | None = described("The same key and data are kept once; other data are refused.", None)
-    by: str | None = described(_BY, None)
     session: str | None = described("In which session.", None)
 
 
 @strawberry.input(description="Who wants messages, and for how long.")
-class ReceiveInput:
+class ReceiveInput(By):
     """Who wants messages."""
 
     channel: str = described("The channel's name.")
@@ -128,20 +122,18 @@ class ReceiveInput:
     wait_seconds: float = described(f"How long to wait for one, 0 to {REMOTE_WAIT_S_MAX:g}.", 0.0)
     lease_seconds: float = described(f"How long each is yours, up to {LEASE_S_MAX:,.0f}.", LEASE_S)
     consumer: str | None = described("A name of your own, kept with each try; left out, the actor.", None)
-    by: str | None = described(_BY, None)
 
 
 @strawberry.input(description="A message that is done with.")
-class AckInput:
+class AckInput(By):
     """A message that is done with."""
 
     hold: str = described(_HOLD)
     led_to: list[str] | None = described("Ids of decisions or messages that followed from it.", None)
-    by: str | None = described(_BY, None)
 
 
 @strawberry.input(description="A try at a message that failed.")
-class NackInput:
+class NackInput(By):
     """A try that failed."""
 
     hold: str = described(_HOLD)
@@ -149,36 +141,32 @@ class NackInput:
     message: str = described("The trouble, in words.")
     retry_after_seconds: float | None = described("How long the other side asked to be left alone.", None)
     trace: str | None = described("Where it went wrong; kept with the dead letter.", None)
-    by: str | None = described(_BY, None)
 
 
 @strawberry.input(description="A message that is to be kept longer.")
-class HeartbeatInput:
+class HeartbeatInput(By):
     """A message that is to be kept longer."""
 
     hold: str = described(_HOLD)
     lease_seconds: float = described("For how long from now.", LEASE_S)
-    by: str | None = described(_BY, None)
 
 
 @strawberry.input(description="Messages that others may have at once.")
-class HandBackInput:
+class HandBackInput(By):
     """Messages that others may have."""
 
     holds: list[str] = described("As receive gave them.")
-    by: str | None = described(_BY, None)
 
 
 @strawberry.input(description="A dead letter whose message is to be handed out again.")
-class RedriveInput:
+class RedriveInput(By):
     """A dead letter that is tried again."""
 
     dead_letter: str = described("Its id or key.")
-    by: str | None = described(_BY, None)
 
 
 @strawberry.input(description="Which part of the past a group is to have once more.")
-class ReplayInput:
+class ReplayInput(By):
     """A part of the past."""
 
     channel: str = described("The channel's name.")
@@ -186,7 +174,6 @@ class ReplayInput:
     until: datetime | None = described("Up to when; left out, now.", None)
     group: str = described("The group's name.", "default")
     idempotency_key: str | None = described("With until, a replay that was cut short goes on.", None)
-    by: str | None = described(_BY, None)
 
 
 @strawberry.type(description="A channel as it is now.")
@@ -283,14 +270,6 @@ def _messages(info: Info, space: str | None, by: str | None) -> Messages:
     return messages_of(handle_of(info, space, by))
 
 
-def _object(given: object, what: str) -> Mapping[str, Json] | None:
-    if given is None:
-        return None
-    if not isinstance(given, dict):
-        raise InvalidError(f"{what} is an object, by name; not {given!r:.80}", code="query.invalid")
-    return cast("Mapping[str, Json]", given)
-
-
 def _policy(given: RegisterChannelInput) -> Policy | None:
     if given.policy is None:
         return None
@@ -348,7 +327,7 @@ class PostMutation:
         """Make or change a channel."""
         messages = _messages(info, space, input.by)
         channel = await messages.make_channel(
-            input.name, schema=_object(input.schema, "a schema"), owner=input.owner,
+            input.name, schema=object_of(input.schema, "a schema"), owner=input.owner,
             limits=await _limits(messages, input), policy=_policy(input),
         )  # fmt: skip
         return ChannelPayload(channel=cast("Channel", channel))
@@ -385,7 +364,7 @@ class PostMutation:
         messages = messages_of(handle)
         how: dict[str, Any] = {
             "type": input.type, "source": input.source, "event_id": input.event_id, "subject": input.subject,
-            "time": input.time, "extensions": _object(input.extensions, "extensions"),
+            "time": input.time, "extensions": object_of(input.extensions, "extensions"),
             "idempotency_key": input.idempotency_key, "ordering_key": input.ordering_key, "priority": input.priority,
             "delay_s": input.delay_seconds, "expires_s": input.expires_seconds, "caused_by": input.caused_by or (),
         }  # fmt: skip

@@ -26,7 +26,7 @@ from latewood.server.graphql.scalars import BigInt, describe
 from latewood.server.graphql.types import field
 from latewood.storage.port import Page
 
-__all__ = ["Run", "RunMutation", "RunPayload", "RunQuery", "Runner", "Step", "run_payload"]
+__all__ = ["OfRun", "Run", "RunMutation", "RunPayload", "RunQuery", "Runner", "Step", "run_payload"]
 
 _FIRST: Final = 50
 _STEPS_FIRST: Final = 100
@@ -404,31 +404,33 @@ class AnswerQuestionInput:
     by: str | None = described("Who answers, such as human:ada.", None)
 
 
-@strawberry.input(description="A run that is to end.")
-class CancelRunInput:
-    """A run that is to end."""
+@strawberry.input(description="Which run, and who wants something of it.")
+class OfRun:
+    """Which run, and who wants something of it; other inputs begin with it."""
 
     run: str = described("Its id or key.")
-    reason: str | None = described("Why; it is kept with the run.", None)
     by: str | None = described("Who wants it, such as human:ada.", None)
+
+
+@strawberry.input(description="A run that is to end.")
+class CancelRunInput(OfRun):
+    """A run that is to end."""
+
+    reason: str | None = described("Why; it is kept with the run.", None)
 
 
 @strawberry.input(description="An escalated or refused run that is to go on.")
-class ResumeRunInput:
+class ResumeRunInput(OfRun):
     """A run that is to go on."""
 
-    run: str = described("Its id or key.")
     version: str | None = described("Of the workflow, from here on; left out, the one that it began with.", None)
-    by: str | None = described("Who wants it, such as human:ada.", None)
 
 
 @strawberry.input(description="A run whose beginning another one takes over.")
-class ForkRunInput:
+class ForkRunInput(OfRun):
     """A run to begin another one from."""
 
-    run: str = described("Its id or key.")
     place: str = described("The first step that is run again, such as 3.")
-    by: str | None = described("Who wants it, such as human:ada.", None)
 
 
 @strawberry.type
