@@ -10,12 +10,12 @@ from typing import Final
 from latewood.graph_schema.clock import Micros, from_micros
 from latewood.graph_schema.commands import History, Unit
 from latewood.graph_schema.events import Event, EventKind, NotHolding, Receipt
-from latewood.graph_schema.model import Cardinality, NodeKind, Predicate, Trust
+from latewood.graph_schema.model import Cardinality, LedgerName, NodeKind, Predicate, Trust
 from latewood.graph_schema.values import Json
 from latewood.storage.merging import is_redeclared
 from latewood.storage.rows import NodeRow, SpaceRow
 
-__all__ = ["Plan", "fills", "predicate_attributes", "predicate_of", "receipt_of", "recorded_time"]
+__all__ = ["Plan", "fills", "last_recorded", "predicate_attributes", "predicate_of", "receipt_of", "recorded_time"]
 
 NOT_HOLDING_MAX: Final = 20
 
@@ -77,6 +77,15 @@ def _predicate(name: str, cardinality: str, unit: str | None, authority: str, re
 def fills(history: History, space: SpaceRow) -> bool:
     """Tell whether a history's unit is of the past that an empty space is filled with."""
     return space.state == "empty" or space.filling == history.origin
+
+
+def last_recorded(unit: Unit, space: SpaceRow, heads: Mapping[LedgerName, Micros]) -> Micros:
+    """Return what *unit* is recorded after: the later of both ledgers' heads, so that a space has one order of times.
+
+    A past that an empty space is filled with keeps its own times, in each ledger by itself.
+    """
+    history = unit.history
+    return heads[unit.ledger] if history is not None and fills(history, space) else max(heads.values())
 
 
 def recorded_time(unit: Unit, space: SpaceRow, head: Micros, now: Micros) -> Micros:

@@ -23,7 +23,7 @@ from latewood.storage.fences import LeaseRow, check_lease
 from latewood.storage.merging import pull_in
 from latewood.storage.needing import needs_of
 from latewood.storage.planning import plan
-from latewood.storage.plans import Plan, predicate_of, receipt_of, recorded_time
+from latewood.storage.plans import Plan, last_recorded, predicate_of, receipt_of, recorded_time
 from latewood.storage.queueing import Queued
 from latewood.storage.reference_erasing import Taken, find, take
 from latewood.storage.reference_waiting import Held, Place, check_unit_held, follow
@@ -142,7 +142,8 @@ class SpaceLog:
         self._ops = {op: (body, by_id.get(first.id, first)) for op, (body, first) in self._ops.items()}
 
     def _known(self, unit: Unit, clock: Clock, *, repeated: bool) -> Known:
-        needs, head = needs_of(unit), self.head(unit.ledger)
+        needs = needs_of(unit)
+        head = last_recorded(unit, self.row, {name: self.head(name) for name in LEDGERS})
         erasing = None
         if needs.erase is not None:
             rows = self.ledgers[unit.ledger]

@@ -139,7 +139,7 @@ class Known:
     """The answers to `Needs`, as of the head, inside the transaction that will keep the plan.
 
     Attributes:
-        head: recorded time of the ledger's last row.
+        head: what the unit is recorded after.
         by_id: the nodes by which others were absorbed are among them, to the last.
         holders: (fact, instant as asked) to the id of what holds for its key then, absences included.
         predicates: those in use in the space.

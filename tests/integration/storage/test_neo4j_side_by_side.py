@@ -10,12 +10,15 @@ from contextlib import asynccontextmanager
 import pytest
 from conformance.stores import empty_neo4j
 
+from latewood.graph_schema.clock import NOW, AsOf, ManualClock, from_micros
 from latewood.graph_schema.commands import Absorb, ActorSpec, Assert, Command, Ref, Unit
 from latewood.graph_schema.events import Receipt
 from latewood.graph_schema.ids import RandomIds
-from latewood.graph_schema.model import LedgerName, Trust
+from latewood.graph_schema.model import LEDGERS, LedgerName, Trust
+from latewood.graph_schema.packs.loader import vocabulary
 from latewood.graph_schema.values import Value
-from latewood.storage.neo4j.database import Address, Engine, Head
+from latewood.storage.neo4j.database import Address, Engine, Head, Query
+from latewood.storage.neo4j.reading import Reading
 from latewood.storage.neo4j.store import Neo4jStore
 from latewood.storage.port import FactQuery, NodeQuery
 
@@ -44,9 +47,9 @@ async def _between(store: Neo4jStore, unit: Unit, monkeypatch: pytest.MonkeyPatc
     shown, go_on, whole = threading.Event(), threading.Event(), Engine.whole
     main = threading.current_thread()
 
-    def wait(engine: Engine, space: int, ledger: str, head: Head) -> None:
+    def wait(engine: Engine, space: int, ledger: LedgerName, head: Head) -> None:
         if head.writer == engine.id and threading.current_thread() is not main and not go_on.is_set():
-            known = engine.bound(space, ledger, head)
+            known = engine.bounds(space, {ledger: head})[ledger]
             if known.seq < head.seq:
                 shown.set()
                 go_on.wait(_WAIT_S)
@@ -117,4 +120,51 @@ async def test_a_node_of_an_earlier_latewood_has_its_version(neo4j_url: str, mon
             assert await _seen(store) == before
     finally:
         engine.shut()
+        await store.close()
+
+
+@pytest.mark.parametrize("ledger", LEDGERS)
+async def test_two_processes_whose_clocks_differ_write_to_the_two_ledgers(neo4j_url: str, ledger: LedgerName) -> None:
+    """A read shows nothing of a unit that came after its heads, to whichever ledger, and all of what was kept before."""
+    empty_neo4j(neo4j_url)
+    late, early = ManualClock(from_micros(2 * 10**15)), ManualClock(from_micros(2 * 10**15))
+    early.advance(seconds=60)
+    store = await Neo4jStore.open(neo4j_url, clock=late)
+    ahead = await Neo4jStore.open(neo4j_url, clock=early)
+    engine, loop = Engine(Address.parse(neo4j_url)), asyncio.get_running_loop()
+    (other,) = set(LEDGERS) - {ledger}
+    ids: list[str] = []
+
+    def values(reading: Reading, at: AsOf = NOW) -> list[str]:
+        facts = reading.facts(FactQuery(subjects=ids, predicates=["level"]), at)
+        return [fact.value.text() for fact in facts if fact.value is not None]
+
+    def read(unit: Unit) -> tuple[list[str], list[str]]:
+        """Look before and after *unit* is kept by another process, in one read."""
+
+        def work(query: Query) -> tuple[list[str], list[str]]:
+            reading = Reading(query, engine, "local", "default", late, vocabulary())
+            before = values(reading)
+            asyncio.run_coroutine_threadsafe(_kept(store, unit), loop).result(_WAIT_S)
+            return before, values(reading)
+
+        return engine.run(work, write=False)
+
+    try:
+        first = await _kept(store, _unit(*_says(1), ledger=ledger))
+        ids += [first.nodes[key] for key in _KEYS]
+        ticked = await _kept(ahead, _unit(*_says(0, ["other:1"]), ledger=other))
+        late.advance(seconds=1)
+        before, after = await asyncio.to_thread(read, _unit(*_says(2), ledger=ledger))
+        assert before == after == ["1", "1"]
+        for each in (store, ahead):
+            facts = await each.facts("default", FactQuery(subjects=ids, predicates=["level"]))
+            assert [fact.value.text() for fact in facts if fact.value is not None] == ["2", "2"]
+        # What was known when the other process wrote does not change by what is written after it.
+        then = AsOf(known_at=ticked.recorded_at)
+        facts = await store.facts("default", FactQuery(subjects=ids, predicates=["level"]), then)
+        assert [fact.value.text() for fact in facts if fact.value is not None] == ["1", "1"]
+    finally:
+        engine.shut()
+        await ahead.close()
         await store.close()

@@ -120,6 +120,25 @@ async def check_recorded_time_only_grows(make: MakeStore) -> None:
         assert await scene.value("thing:a", "rate", known_at=times[1], valid_at=times[1]) == 1
 
 
+async def check_times_of_both_ledgers_are_one_order(make: MakeStore) -> None:
+    """A unit of one ledger is recorded after what the other had already: what was known then stays what it was."""
+    async with opened(make) as scene:
+        scene.clock.advance(days=1)
+        ahead = await scene.commit(scene.unit(scene.say("run:1", "state", "begun"), ledger="execution"))
+        scene.clock.advance(days=-1)
+        await scene.commit(scene.unit(scene.say("thing:a", "rate", 1)))
+        answers = await scene.store.commit([
+            scene.unit(scene.say("thing:a", "rate", 2)),
+            scene.unit(scene.say("run:1", "state", "done"), ledger="execution"),
+        ])  # fmt: skip
+        times = [to_micros(one.recorded_at) for one in answers if isinstance(one, Receipt) and one.recorded_at]
+
+        assert ahead.recorded_at is not None
+        assert times == [day(1) + 2, day(1) + 3]
+        assert await scene.value("thing:a", "rate", known_at=to_micros(ahead.recorded_at)) is None
+        assert (await scene.value("thing:a", "rate"), await scene.value("run:1", "state")) == (2, "done")
+
+
 async def check_acknowledged_is_current_when_the_clock_goes_back(make: MakeStore) -> None:
     """Now is the later of the clock and the head, so a write is in the current answer whatever the clock says."""
     async with opened(make) as scene:
@@ -315,7 +334,7 @@ async def check_higher_tiers_are_not_undone(make: MakeStore) -> None:
         assert await scene.value("thing:a", "limit") == 99
 
 
-async def check_both_ledgers_have_their_own_clock_and_chain(make: MakeStore) -> None:
+async def check_both_ledgers_have_their_own_count_and_chain(make: MakeStore) -> None:
     """Units of the two ledgers count for themselves; both are read together, and a diff is of knowledge alone."""
     async with opened(make) as scene:
         scene.clock.advance(days=1)
@@ -334,7 +353,8 @@ async def check_both_ledgers_have_their_own_clock_and_chain(make: MakeStore) -> 
         assert await scene.value("run:1", "state") == "done"
         assert {one.fact.predicate for one in changed.items} == {"rate", "size"}
         assert {one.fact.predicate for one in begun.items} == {"rate", "size"}
-        (fact,) = await scene.store.facts("default", FactQuery(subjects=[run.nodes["run:1"]]), at(day(1), day(1)))
+        known = at(day(1) + 1, day(1) + 1)
+        (fact,) = await scene.store.facts("default", FactQuery(subjects=[run.nodes["run:1"]]), known)
         assert isinstance(fact.value, Value)
 
 
@@ -386,6 +406,7 @@ CHECKS = (
     check_a_refused_unit_leaves_no_trace,
     check_neighbours_of_a_refused_unit_are_kept,
     check_recorded_time_only_grows,
+    check_times_of_both_ledgers_are_one_order,
     check_acknowledged_is_current_when_the_clock_goes_back,
     check_an_unchanged_node_is_required,
     check_expected_versions_let_one_of_two_writers_through,
@@ -397,7 +418,7 @@ CHECKS = (
     check_a_unit_is_bounded,
     check_a_correction_is_one_unit,
     check_higher_tiers_are_not_undone,
-    check_both_ledgers_have_their_own_clock_and_chain,
+    check_both_ledgers_have_their_own_count_and_chain,
     check_an_id_is_used_once,
     check_a_bad_period_is_an_input_error,
 )

@@ -14,7 +14,7 @@ import os
 import re
 import threading
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from typing import Any, Final, LiteralString, Protocol, TypeVar, cast
@@ -35,6 +35,7 @@ from neo4j.exceptions import (
 
 from latewood.graph_schema.clock import Micros
 from latewood.graph_schema.errors import InvalidError, LatewoodError, UnavailableError
+from latewood.graph_schema.model import LEDGERS, LedgerName
 from latewood.storage.neo4j.silence import limit_silence
 from latewood.storage.queries import load_queries
 from latewood.storage.takes import Takes
@@ -342,25 +343,35 @@ class Engine:
             if known is None or known.seq < head.seq:
                 self._whole[space, ledger] = head
 
-    def bound(self, space: int, ledger: str, seen: Head) -> Head:
-        """Return the head that bounds a read which saw *seen*.
+    def bounds(self, space: int, seen: Mapping[LedgerName, Head]) -> dict[LedgerName, Head]:
+        """Return the heads that bound a read which saw *seen*.
 
         Neo4j shows a commit piece by piece while it is applied, so a head may be seen before the rows that it stands
-        for. Of this process's own commits the last whole one is known; for another's, its lock is waited for.
+        for. Of this process's own commits the last whole one is known; for another's, the lock is waited for.
         """
-        known = self._whole.get((space, ledger))
-        if seen.seq == 0 or (known is not None and seen.seq <= known.seq):
-            return seen
-        if known is not None and seen.writer == self.id:
-            return known
+        found: dict[LedgerName, Head] = {}
+        for ledger, head in seen.items():
+            known = self._whole.get((space, ledger))
+            if head.seq == 0 or (known is not None and head.seq <= known.seq):
+                found[ledger] = head
+            elif known is not None and head.writer == self.id:
+                found[ledger] = known
+            else:
+                # Both from under one lock: of two moments, they might bound facts and nodes differently.
+                return {ledger: one for ledger, one in self._locked(space).items() if ledger in seen}
+        return found
+
+    def _locked(self, space: int) -> dict[LedgerName, Head]:
+        """Return the heads of a space at an instant at which nobody writes to it."""
         timeout_s = self.address.timeout_s
         with self._session(WRITE_ACCESS) as session, session.begin_transaction(timeout=timeout_s) as transaction:
-            text = cast("LiteralString", self._queries["lock_head"])
-            row = transaction.run(text, space=space, ledger=ledger, lock=self.id).values()[0]
+            text = cast("LiteralString", self._queries["lock_first"])
+            rows = transaction.run(text, space=space, first=LEDGERS[0], lock=self.id).values()
             transaction.rollback()
-        head = head_of(row)
-        self.whole(space, ledger, head)
-        return head
+        heads: dict[LedgerName, Head] = {row[0]: head_of(row[1:]) for row in rows}
+        for ledger, head in heads.items():
+            self.whole(space, ledger, head)
+        return heads
 
     async def read(self, work: Callable[[Query], T]) -> T:
         """Run *work* in a reader thread."""

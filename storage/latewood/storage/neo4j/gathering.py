@@ -23,7 +23,7 @@ from latewood.storage.neo4j.database import Engine, Query, Row, head_of
 from latewood.storage.neo4j.erasing import find
 from latewood.storage.neo4j.keys import FactRef, ImageRows, KeyImage, WindowRows, claim_of, load_images, tail_row
 from latewood.storage.neo4j.pending import Pending
-from latewood.storage.plans import predicate_of, recorded_time
+from latewood.storage.plans import last_recorded, predicate_of, recorded_time
 from latewood.storage.rows import FactRow, Known, Needs, NodeRow, SpaceRow
 from latewood.storage.settling import KeyRows, KeyState
 
@@ -281,6 +281,7 @@ class Group:
     def known(self, space: SpaceHeads, ledger: LedgerHead, unit: Unit) -> Known:
         """Return what planning *unit* needs, as the units before it in the group left it."""
         n, needs = space.number, needs_of(unit)
+        head = last_recorded(unit, space.row, {name: one.recorded_at for name, one in space.ledgers.items()})
         facts: dict[str, FactRow] = {}
         holders: dict[tuple[str, Micros | None], str | None] = {}
         for asked in needs.facts | needs.ids:
@@ -289,7 +290,7 @@ class Group:
                 facts[asked] = found[0]
         for fact_id, at in needs.ends:
             if fact_id in facts:
-                instant = recorded_time(unit, space.row, ledger.recorded_at, self._clock.now()) if at is None else at
+                instant = recorded_time(unit, space.row, head, self._clock.now()) if at is None else at
                 holders[fact_id, at] = self._holder(n, facts[fact_id].key.hex(), instant)
         names = {*needs.predicates, *(facts[one].predicate for one in needs.facts if one in facts)}
         keys = [*needs.keys, *(normal_key(predicate_key(name)) for name in names)]
@@ -308,7 +309,7 @@ class Group:
         if needs.erase is not None and is_id(needs.erase):
             erasing = find(self.query, n, ledger.name, normal_id(needs.erase))
         taken = {one for one in needs.fresh if (n, one) in self.facts or (n, one) in self.by_id}
-        return Known(space.row, ledger.recorded_at, by_key, by_id, facts, predicates, holders, erasing, taken)
+        return Known(space.row, head, by_key, by_id, facts, predicates, holders, erasing, taken)
 
     def _merged(self, n: int, ids: set[str]) -> dict[str, NodeRow]:
         """Return nodes that others were merged into."""

@@ -37,10 +37,11 @@ WITH s, l
 RETURN s.space, s.id, s.name, s.secret, s.strict, s.state, s.filling, l.ledger, l.seq, l.recorded_at, l.hash, l.writer,
   coalesce(l.rebuilds, 0);
 
-// name: lock_head
-// Lock one ledger, and read its head under the lock.
-MATCH (l:Ledger {space: $space, ledger: $ledger}) SET l.lock = $lock
-WITH l RETURN l.seq, l.recorded_at, l.hash, l.writer;
+// name: lock_first
+// Lock the first ledger of a space, which every writer of either locks first, and read both heads under the lock.
+MATCH (l:Ledger {space: $space, ledger: $first}) SET l.lock = $lock
+WITH l MATCH (o:Ledger {space: $space}) WHERE o.ledger IS NOT NULL
+RETURN o.ledger, o.seq, o.recorded_at, o.hash, o.writer;
 
 // name: look_up
 // Everything that planning a group needs: replays by idempotency key, nodes by key and by id, assertions by id.

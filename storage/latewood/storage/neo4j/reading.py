@@ -67,7 +67,7 @@ class Reading:
         if not rows:
             raise unknown_space(space, [row[2] for row in query("spaces", tenant=tenant)])
         self.n, self.space = space_row(rows[0])
-        self.heads = {head[0]: engine.bound(self.n, head[0], head_of(head[1:])) for head in rows[0][7]}
+        self.heads = engine.bounds(self.n, {head[0]: head_of(head[1:]) for head in rows[0][7]})
         self._clock = clock
         self._words = words
         self._sources: dict[str, Source] = {}
@@ -80,7 +80,7 @@ class Reading:
     def known(self, known_at: Micros | None = None) -> Micros:
         """Return *known_at* or the later of the heads, whichever is earlier: every statement sees one state of these.
 
-        What is recorded after the heads may be there by halves.
+        What is recorded after the heads may be there by halves; whoever writes to either ledger records it after both.
         """
         last = max(head.recorded_at for head in self.heads.values())
         return last if known_at is None else min(known_at, last)

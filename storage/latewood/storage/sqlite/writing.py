@@ -14,7 +14,7 @@ from latewood.graph_schema.errors import ConflictError, CorruptError, RefusedErr
 from latewood.graph_schema.events import Event, EventKind, NotHolding, Receipt
 from latewood.graph_schema.ids import IdSource, id_bytes, id_text, is_id
 from latewood.graph_schema.ledger import GENESIS, header_bytes, link_hash, op_hash, payload_digest
-from latewood.graph_schema.model import LedgerName, NodeKind
+from latewood.graph_schema.model import LEDGERS, LedgerName, NodeKind
 from latewood.graph_schema.packs.loader import Vocabulary
 from latewood.graph_schema.resolution import Claim
 from latewood.graph_schema.values import canonical_json, normal_key
@@ -24,7 +24,7 @@ from latewood.storage.merging import is_redeclared, pull_in
 from latewood.storage.names import predicate_key
 from latewood.storage.needing import needs_of
 from latewood.storage.planning import plan
-from latewood.storage.plans import Plan, predicate_of, receipt_of, recorded_time
+from latewood.storage.plans import Plan, last_recorded, predicate_of, receipt_of, recorded_time
 from latewood.storage.port import Committed
 from latewood.storage.receipts import receipt_from_json, receipt_to_json
 from latewood.storage.rows import FactRow, Known, NodeRow, has_words
@@ -90,16 +90,17 @@ class GroupWriter:
         """Write *units* in order."""
         answers: list[Committed] = []
         self._taken = self._find_taken(units)
-        touched: dict[str, CachedSpace] = {}
+        touched: dict[tuple[str, LedgerName], CachedSpace] = {}
         for unit in units:
             try:
                 answers.append(self._unit(unit))
-                touched[unit.space] = self._space(unit.space)
+                touched[unit.space, unit.ledger] = self._space(unit.space)
             except RefusedError as error:
                 answers.append(error)
-        for space in touched.values():
-            for ledger in space.ledgers.values():
-                head = (space.n, ledger.number, ledger.seq, ledger.hash, ledger.recorded_at)
+        for (_, name), space in touched.items():
+            ledger = self._ledger(space, name)
+            head = (space.n, ledger.number, ledger.seq, ledger.hash, ledger.recorded_at)
+            if ledger.seq:
                 self._db.execute(self._sql["set_head"], head)
         self._finish()
         reach("group.written")
@@ -155,7 +156,8 @@ class GroupWriter:
         if unit.holds or unit.rooms:
             self._queue.check(space.n, unit, self._clock.now())
         ledger = self._ledger(space, unit.ledger)
-        planned = plan(unit, self._known(space, unit, ledger.recorded_at), self._words, self._clock, self._ids)
+        last = last_recorded(unit, space.row, {name: self._ledger(space, name).recorded_at for name in LEDGERS})
+        planned = plan(unit, self._known(space, unit, last), self._words, self._clock, self._ids)
         keys, not_holding = self._settle(space, planned)
         reach("group.heads_read")
         # Nothing refuses from here on.
