@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from latewood.reasoning.patterns.anomaly import anomaly_tests
+from latewood.reasoning.patterns.anomaly import anomaly_tests, surprise_at, surprises
 from latewood.reasoning.patterns.change import change_tests
 from latewood.reasoning.patterns.rates import Floats, q_values, tail_p
 from latewood.reasoning.patterns.recurrence import held_runs, run_tests
@@ -96,6 +96,28 @@ def test_one_value_beyond_its_tail_is_an_anomaly_and_a_heavy_tail_is_not() -> No
     assert all(tests[row].at == 30 for row in range(5))
 
 
+def test_a_jump_stands_out_the_more_the_surer_its_neighbours_are() -> None:
+    random = np.random.default_rng(12)
+    rows = _noise(random, 80, 60, 0.7)
+    rows[:10, 30] += 6.0
+    plain = q_values([one.p for one in anomaly_tests(list(rows))])
+    tests = anomaly_tests([surprises(row, 0.7) for row in rows])
+    q = q_values([one.p for one in tests])
+    assert np.sum(q[:10] <= 0.2) >= 8 > np.sum(plain[:10] <= 0.2)
+    assert np.sum(q[10:] <= 0.2) <= 3
+    assert all(tests[row].at == 30 for row in np.flatnonzero(q[:10] <= 0.2))
+
+
+@pytest.mark.parametrize("at", [0, 1, 7, 18, 19])
+def test_what_stands_out_does_not_make_its_neighbours_stand_out(at: int) -> None:
+    row = np.zeros(20)
+    row[at] = 3.0
+    found = surprises(row, 0.5)
+    assert np.flatnonzero(np.abs(found) > 1e-12).tolist() == [at]
+    assert surprise_at(row, 0.5, at) == 3.0
+    assert surprises(row, 0.0).tolist() == row.tolist()
+
+
 def test_a_run_of_overruns_stands_out_from_single_ones() -> None:
     random = np.random.default_rng(6)
     rows = [random.normal(0, 4, 12) for _ in range(60)]
@@ -109,6 +131,18 @@ def test_a_run_of_overruns_stands_out_from_single_ones() -> None:
     assert len(found & set(range(10))) >= 8
     assert len(found - set(range(10))) <= 2
     assert run_tests([np.asarray([1.0, 2.0, 3.0])]) == [None]
+
+
+def test_one_overrun_between_two_chances_is_no_recurrence() -> None:
+    random = np.random.default_rng(7)
+    rows = [random.normal(0, 4, 12) for _ in range(80)]
+    rows[0][4:7] = [12.0, 12.0, 12.0]
+    rows[1][4:7] = [6.5, 23.0, 6.5]
+    even, lone = run_tests(rows)[:2]
+    # Their sums are the same.
+    assert even is not None
+    assert lone is not None
+    assert even.p < lone.p / 5
 
 
 def test_a_declared_threshold_is_held_for_so_many_periods() -> None:

@@ -1,5 +1,8 @@
 """Anomaly: one value that its series' own tail does not reach.
 
+Where noise goes on from one point to the next, a value is expected to be near its neighbours, so it is held against
+what they say of it: the same jump stands out more the surer they are.
+
 How far out is far depends on the tail, and a series of sixty points does not tell its tail well. So a handful of tail
 shapes are weighed by how well they explain the rest of the series, beginning from how well they explain all series
 together; the chance of the largest value is the average over them.
@@ -18,7 +21,7 @@ import numpy as np
 from latewood.reasoning.patterns.memo import Memo, digest_of
 from latewood.reasoning.patterns.rates import Floats, Ints
 
-__all__ = ["AnomalyTest", "anomaly_tests"]
+__all__ = ["AnomalyTest", "anomaly_tests", "surprise_at", "surprises"]
 
 _ROUNDS: Final = 60
 _ODD_SHARE: Final = 0.05
@@ -134,8 +137,38 @@ class _Row:
     distance: float
 
 
+def surprise_at(residuals: Floats, phi: float, at: int) -> float:
+    """Return how far the value *at* lies from what its neighbours say of it, where noise has the lag 1 *phi*."""
+    if at == 0 or at == len(residuals) - 1:
+        return float(residuals[at] - phi * residuals[1 if at == 0 else -2])
+    return float(residuals[at] - phi / (1 + phi * phi) * (residuals[at - 1] + residuals[at + 1]))
+
+
+def surprises(residuals: Floats, phi: float) -> Floats:
+    """Return for each value of a series how far it lies from what its neighbours say, all in one noise.
+
+    What stands out most says nothing of its neighbours, or they would stand out with it.
+    """
+    centred = residuals - np.median(residuals)
+    found = _surprises(centred, phi)
+    at = int(np.argmax(np.abs(found)))
+    mended = centred.copy()
+    mended[at] -= surprise_at(centred, phi, at)
+    others = _surprises(mended, phi)
+    others[at] = found[at]
+    return others
+
+
+def _surprises(centred: Floats, phi: float) -> Floats:
+    out = centred.copy()
+    out[1:-1] -= phi / (1 + phi * phi) * (centred[:-2] + centred[2:])
+    # An end has one neighbour only, which leaves more noise.
+    out[[0, -1]] = (centred[[0, -1]] - phi * centred[[1, -2]]) / math.sqrt(1 + phi * phi)
+    return out
+
+
 def anomaly_tests(residuals: Sequence[Floats], memo: Memo | None = None) -> list[AnomalyTest]:
-    """Test for each series (what its best explanation leaves over) the value that stands out most."""
+    """Test for each series of noise without memory (`surprises`) the value that stands out most."""
     held = Memo(0) if memo is None else memo
     digests = [digest_of(values) for values in residuals]
     rows = {digest: one for digest in digests if (one := held.get("anomaly", digest, _Row)) is not None}

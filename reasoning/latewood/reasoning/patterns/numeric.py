@@ -12,7 +12,7 @@ import numpy as np
 from latewood.graph_schema.clock import Micros, from_micros, iso
 from latewood.graph_schema.patterns import PatternKind
 from latewood.graph_schema.values import Json
-from latewood.reasoning.patterns.anomaly import AnomalyTest, anomaly_tests
+from latewood.reasoning.patterns.anomaly import AnomalyTest, anomaly_tests, surprise_at, surprises
 from latewood.reasoning.patterns.change import LENGTH_MAX, ChangeTest, Fitted, change_tests
 from latewood.reasoning.patterns.memo import Memo, digest_of
 from latewood.reasoning.patterns.port import LEVELS, PEERS, Finding, Numbers, Skipped, World
@@ -93,7 +93,7 @@ class _Judged:
 
 def _judge(members: Sequence[Numbers], memo: Memo) -> _Judged:
     changes = change_tests([one.values for one in members], memo=memo)
-    anomalies = anomaly_tests([fitted.residuals for _, fitted in changes], memo)
+    anomalies = anomaly_tests([surprises(fitted.residuals, test.phi) for test, fitted in changes], memo)
     return _Judged(
         changes, q_values([test.p for test, _ in changes]), anomalies, q_values([test.p for test in anomalies])
     )
@@ -143,12 +143,15 @@ def _cuts(values: Floats, times: Sequence[Micros]) -> dict[str, Json]:
 
 def _anomalies(members: Sequence[Numbers], judged: _Judged, slack: float) -> list[Finding]:
     found: list[Finding] = []
-    fitted = (around for _, around in judged.changes)
-    for one, around, test, rate in zip(members, fitted, judged.anomalies, judged.anomaly_q, strict=True):
+    for one, (change, around), test, rate in zip(
+        members, judged.changes, judged.anomalies, judged.anomaly_q, strict=True
+    ):
         if rate > slack * LEVELS[PatternKind.ANOMALY]:
             continue
         at = test.at + max(0, len(one.values) - LENGTH_MAX)
-        off = float(around.residuals[test.at])
+        off = surprise_at(around.residuals, change.phi, test.at)
+        # The distance is that in noises of one point; of what is found it is far from zero.
+        error = 1.96 * abs(off) / test.distance
         name = slot(one.subject)
         statement = (
             f"{one.predicate} of {name} was {slot(one.facts[at])} on "
@@ -171,8 +174,8 @@ def _anomalies(members: Sequence[Numbers], judged: _Judged, slack: float) -> lis
                 p=test.p,
                 q=float(rate),
                 effect=off,
-                low=off - 1.96 * around.scale,
-                high=off + 1.96 * around.scale,
+                low=off - error,
+                high=off + error,
                 unit=one.unit,
                 detail={"against": one.against, "distance": test.distance},
             )

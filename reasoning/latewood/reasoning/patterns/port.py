@@ -37,7 +37,7 @@ LEVELS: Final[Mapping[PatternKind, float]] = {
     PatternKind.SHIFT: 0.06,
     PatternKind.RULE: 0.05,
     PatternKind.OUTCOME: 0.05,
-    PatternKind.RECURRENCE: 0.06,
+    PatternKind.RECURRENCE: 0.10,
     # A single odd value asks for a look, nothing more, and a missed one is not seen again.
     PatternKind.ANOMALY: 0.20,
 }

@@ -1,8 +1,9 @@
 """Recurrence: a deviation that comes back period after period, in a series of deviations from a plan.
 
 The noise of each series is read from its favourable side, which no overrun has touched, and drawn towards that of all
-series. A run is worth the sum of what its periods exceed one unit of noise by; what such a sum comes to by chance is
-counted in resamples of the family's own values: favourable ones mirrored, and overruns that stand alone.
+series. A run is worth the sum of what its periods exceed a threshold by, the greatest counting no more than the next:
+one overrun between two chances is no recurrence. What such a sum comes to by chance is counted in resamples of the
+family's own values: favourable ones mirrored, and overruns that stand alone.
 """
 
 from __future__ import annotations
@@ -52,16 +53,19 @@ def held_runs(values: Floats, threshold: float, least: int, *, above: bool = Tru
 
 
 def _best(z: Floats) -> tuple[float, int, int]:
-    """Return the run of at least `RUN_MIN` periods with the greatest sum over `_LEVEL`, each of them above zero."""
+    """Return the worthiest run of at least `RUN_MIN` periods, each of them above `_FLOOR`: worth, first, last."""
     best = (0.0, 0, -1)
     for first in range(len(z) - RUN_MIN + 1):
-        total = 0.0
+        total, top, second = 0.0, -np.inf, -np.inf
         for last in range(first, len(z)):
-            if z[last] <= _FLOOR:
+            value = float(z[last])
+            if value <= _FLOOR:
                 break
-            total += z[last] - _LEVEL
-            if last - first + 1 >= RUN_MIN and total > best[0]:
-                best = (total, first, last)
+            total += value - _LEVEL
+            top, second = max(top, value), max(second, min(top, value))
+            worth = total - (top - second)
+            if last - first + 1 >= RUN_MIN and worth > best[0]:
+                best = (worth, first, last)
     return best
 
 
@@ -118,12 +122,17 @@ def _worths(z: Floats) -> Floats:
     best = np.zeros(len(z))
     for first in range(z.shape[1] - RUN_MIN + 1):
         total = np.zeros(len(z))
+        top = np.full(len(z), -np.inf)
+        second = top.copy()
         open_ = np.ones(len(z), dtype=bool)
         for last in range(first, z.shape[1]):
             open_ &= z[:, last] > _FLOOR
             if not open_.any():
                 break
-            total += z[:, last] - _LEVEL
+            value = z[:, last]
+            total += value - _LEVEL
+            top, second = np.maximum(top, value), np.maximum(second, np.minimum(top, value))
             if last - first + 1 >= RUN_MIN:
-                best = np.where(open_ & (total > best), total, best)
+                worth = total - (top - second)
+                best = np.where(open_ & (worth > best), worth, best)
     return best
