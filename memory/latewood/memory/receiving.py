@@ -15,7 +15,7 @@ from typing import Final, cast
 
 from latewood.graph_schema.clock import AsOf
 from latewood.graph_schema.commands import Assert, Command, End, Ref, SourceSpec
-from latewood.graph_schema.errors import InvalidError, LatewoodError, LimitError, NotFoundError
+from latewood.graph_schema.errors import ConflictError, InvalidError, LatewoodError, LimitError, NotFoundError
 from latewood.graph_schema.events import Receipt
 from latewood.graph_schema.ids import is_id
 from latewood.graph_schema.ledger import body_digest
@@ -142,10 +142,17 @@ async def receive_change(memory: Memory, change: EntityChange, *, by: str | None
             )
         )
     body = ["change", change.subject, change.kind, micros_or_none(change.at), dict(change.values)]
-    return await memory.write(
-        commands, body, by=by, source=SourceSpec(change.source, "imported"),
-        idempotency_key=f"change\0{change.source}\0{change.id}",
-    )  # fmt: skip
+    try:
+        return await memory.write(
+            commands, body, by=by, source=SourceSpec(change.source, "imported"),
+            idempotency_key=f"change\0{change.source}\0{change.id}",
+        )  # fmt: skip
+    except ConflictError as error:
+        if error.code != "idempotency.conflict":
+            raise
+        # Whoever sent it never met the key that was made of these two.
+        msg = f"the event {change.id!r} of {change.source!r} came before with other data; give each change its own id"
+        raise ConflictError(msg, code=error.code, **error.details) from error
 
 
 async def _ends(memory: Memory, change: EntityChange) -> list[End]:
@@ -159,4 +166,5 @@ async def _ends(memory: Memory, change: EntityChange) -> list[End]:
         if error.code != "node.not_found":
             raise
         return []
-    return [End(memory.ids.new(), fact.id, micros_or_none(change.at)) for fact in found.facts]
+    at = micros_or_none(change.at)
+    return [End(memory.ids.new(), fact.id, at, reason=change.kind) for fact in found.facts]

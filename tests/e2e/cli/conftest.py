@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -67,9 +68,10 @@ def cli(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Cli:
     return Cli(tmp_path / "t.db", {"COLUMNS": "200"})
 
 
-@pytest.fixture
-def seeded(cli: Cli) -> Cli:
-    """A database with a little of everything, written by the command line itself."""
+@pytest.fixture(scope="session")
+def seed(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A database with a little of everything, written by the command line itself, for tests to copy."""
+    cli = Cli(tmp_path_factory.mktemp("seed") / "t.db", {"COLUMNS": "200", "LATEWOOD_SYNC": "normal"})
     late = cli.json("observe", "carrier:A", "on_time_rate", "0.81", "--valid-from", "2026-03-01", "--by", "agent:tms")
     cli.ok(
         "observe", "carrier:A", "on_time_rate", "0.95", "--valid-from", "2026-03-01", "--source", "https://a.example"
@@ -82,4 +84,11 @@ def seeded(cli: Cli) -> Cli:
         "--supersedes", first["id"], "--session", "s-1", "--confidence", "0.8", "--question", "Who drives to Lyon?",
     )  # fmt: skip
     cli.ok("correct", late["id"], "0.91", "--because", "two trucks were counted twice")
+    return cli.db
+
+
+@pytest.fixture
+def seeded(cli: Cli, seed: Path) -> Cli:
+    """`latewood` over a database of its own with a little of everything in it."""
+    shutil.copy(seed, cli.db)
     return cli

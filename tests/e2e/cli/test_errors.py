@@ -78,6 +78,7 @@ def test_a_read_makes_no_database(cli: Any) -> None:
 
     assert error["code"] == "file.unreadable"
     assert "--db" in error["message"]
+    assert cli.refused("duplicates", exit_code=3)["code"] == "file.unreadable"
     assert not cli.db.exists()
 
 

@@ -165,6 +165,7 @@ async def test_errors_are_those_that_python_raises(remote: RemoteMemory) -> None
         (InvalidError, "cursor.invalid", lambda: remote.decisions(after="nonsense")),
         (ForbiddenError, "erase.forbidden", lambda: remote.erase("carrier:A", reason="asked to")),
         (InvalidError, "query.invalid", lambda: remote.recall("")),
+        (InvalidError, "value.invalid", lambda: remote.observe("a:1", "p", float("nan"))),
     ]
     for kind, code, work in calls:
         with pytest.raises(LatewoodError) as raised:

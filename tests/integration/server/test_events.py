@@ -54,6 +54,7 @@ async def test_the_same_id_for_something_else_is_refused_and_of_another_source_i
     elsewhere = await structured(served, {**EVENT, "source": "https://crm.example", "time": "2026-04-01T00:00:00Z", "data": {"rate": 0.5}})  # fmt: skip
 
     assert (other.status_code, other.json()["error"]["code"]) == (409, "idempotency.conflict")
+    assert "of 'https://erp.example' came before with other data" in other.json()["error"]["message"]
     assert elsewhere.status_code == 200
     assert (await held(served, "carrier:A"))["rate"] == 0.5
 

@@ -334,13 +334,14 @@ def _add(group: typer.Typer, name: str | None, run: Callable[..., object], clock
 
 
 def command(
-    group: typer.Typer, name: str | None = None, *, writes: bool = False, clocks: Clocks = "none",
+    group: typer.Typer, name: str | None = None, *, writes: bool | str = False, clocks: Clocks = "none",
     show: Callable[[Call, R], Awaitable[None]] | None = None, code: Callable[[R], int] | None = None,
 ) -> Callable[[Callable[Concatenate[Call, P], Coroutine[Any, Any, R]]], None]:  # fmt: skip
     """Make a coroutine over an open store a command of *group*, with the options that every command has.
 
     Args:
-        writes: whether it writes; one that only reads is refused where no file is.
+        writes: whether it writes, or the name of the option with which it does; one that only reads is refused where
+            no file is.
         clocks: which of ``--valid-at`` and ``--known-at`` it takes.
         show: puts the result into words; None for a command that prints by itself.
         code: the exit code for a result, where that is not always 0.
@@ -351,8 +352,9 @@ def command(
 
         def body(call: Call, given: Mapping[str, Any]) -> int:
             dry_run = given.get("dry_run") is True
+            wrote = bool(given[writes]) if isinstance(writes, str) else writes
             result = asyncio.run(
-                _run(lambda call: anonymous(call, **given), call, writes=writes, dry_run=dry_run, show=show)
+                _run(lambda call: anonymous(call, **given), call, writes=wrote, dry_run=dry_run, show=show)
             )
             return EXIT_OK if code is None else code(result)
 

@@ -170,7 +170,7 @@ async def _show_found(call: Call, found: _Found) -> None:
         call.screen.note("There is more than is listed; name a --type, a --signal, or a higher --score-min.")
 
 
-@command(app, writes=True, show=_show_found)
+@command(app, writes="propose", show=_show_found)
 async def duplicates(
     call: Call,
     *,

@@ -254,13 +254,17 @@ async def post(transport: Transport, body: Mapping[str, object], *, again: bool)
         again: it does no harm to make the call twice: it reads, or it has an idempotency key.
 
     Raises:
-        LatewoodError: whatever the server has to say, as it would be raised there; UnavailableError, code
-            ``remote.unreachable``, when it says nothing.
+        LatewoodError: whatever the server has to say, as it would be raised there; InvalidError, code
+            ``value.invalid``, for what cannot be sent; UnavailableError, code ``remote.unreachable``, when it says
+            nothing.
     """
     for pause in [*_pauses(transport.patience.tries), None]:
         wait = 0.0
         try:
             reply = await transport.send(body)
+        except (TypeError, ValueError, RecursionError) as error:
+            msg = f"what was given cannot be sent as JSON: {error}; use text, finite numbers, lists and objects"
+            raise InvalidError(msg, code="value.invalid") from error
         except httpx.HTTPError as error:
             # Without a connection nothing was asked, so asking again is safe for every call.
             if pause is None or not (again or isinstance(error, httpx.ConnectError | httpx.ConnectTimeout)):

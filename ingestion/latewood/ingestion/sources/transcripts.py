@@ -115,6 +115,6 @@ async def ingest_transcripts(
             else:
                 await loader.take(str(path), entries, sizes[path])
     if report.files == 0:
-        msg = f"{report.path}: no transcript of Claude Code, Codex or the Responses API; --format says which it is"
+        msg = f"{report.path}: no transcript of Claude Code, Codex or the Responses API; if it is one, name its format"
         raise InvalidError(msg, code="import.malformed")
     return report
