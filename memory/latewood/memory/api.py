@@ -162,6 +162,9 @@ class Memory(Reader):
         """Whether the handle has an actor of its own, so that it may write."""
         return self._by is not None
 
+    def _reads_as(self) -> str | None:
+        return self._by
+
     def default_actor(self) -> str:
         """Return the handle's actor, or the machine's user as a human."""
         return self._by or f"human:{getpass.getuser()}"

@@ -317,9 +317,9 @@ class Reader:
     async def brief(
         self, about: str | None = None, *, since: datetime | None = None, budget_tokens: int = 800, at: AsOf = NOW
     ) -> Brief:
-        """Return what to know before going on, within *budget_tokens*: what is open, disputed and stale, messages that
-        nobody could settle, precedents, what is no longer in force since the last visit (*since*; a week ago when left
-        out), and what is in force.
+        """Return what to know before going on, within *budget_tokens*: first which messages wait for the reader, then
+        what is open, disputed and stale, messages that nobody could settle, precedents, what is no longer in force
+        since the last visit (*since*; a week ago when left out), and what is in force.
 
         *about* is an id, a key, or words that find nodes; left out, the whole space. About a person: what waits for
         them.
@@ -331,8 +331,13 @@ class Reader:
         fixed = AsOf(valid_at=now, known_at=at.known_at)
         nodes = None if about is None else await self.matching(about, fixed)
         return await brief(
-            self._store, self._space, fixed, now=now, about=about, nodes=nodes, since=since, budget_tokens=budget_tokens
-        )
+            self._store, self._space, fixed, now=now, about=about, nodes=nodes, since=since,
+            budget_tokens=budget_tokens, reader=self._reads_as(),
+        )  # fmt: skip
+
+    def _reads_as(self) -> str | None:
+        """Return the key of who reads, where anybody said."""
+        return None
 
     async def _decisions_about(self, about: str, at: AsOf) -> list[Decision]:
         nodes = await self.matching(about, at)

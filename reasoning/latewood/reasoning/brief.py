@@ -18,7 +18,7 @@ from latewood.reasoning.decisions import decisions_by_id
 from latewood.reasoning.patterns.told import ToldPattern, holding_patterns
 from latewood.reasoning.stale import GONE, STANDING, Moved, Stale, stale_among
 from latewood.reasoning.tokens import tokens_of
-from latewood.reasoning.unsettled import Unsettled, unsettled_of
+from latewood.reasoning.unsettled import Unsettled, Waiting, inbox_of, unsettled_of
 from latewood.storage.port import PAGE_MAX, FactQuery, GraphStore, NodeQuery
 
 __all__ = ["BUDGET_MAX", "BUDGET_MIN", "SINCE_DEFAULT", "Brief", "BriefLine", "BriefSection", "brief", "compose"]
@@ -36,6 +36,7 @@ _LINE_CHARS: Final = 240
 class BriefSection(StrEnum):
     """The parts of a brief, in the order in which they are written and served from the budget."""
 
+    YOURS = "yours"
     OPEN = "open"
     UNSETTLED = "unsettled"
     CONFLICTS = "conflicts"
@@ -47,6 +48,7 @@ class BriefSection(StrEnum):
 
 
 _TITLES: Final[Mapping[BriefSection, str]] = {
+    BriefSection.YOURS: "Yours: messages that wait for you",
     BriefSection.OPEN: "Open: not decided yet",
     BriefSection.UNSETTLED: "Unsettled: messages that wait for their owner",
     BriefSection.CONFLICTS: "Conflicts: sources disagree",
@@ -63,7 +65,7 @@ class BriefLine:
     """One line of a brief.
 
     Attributes:
-        ref: the id of the decision, dead letter, fact or pattern that it is about.
+        ref: the id of the decision, dead letter, message, fact or pattern that it is about.
         at: when it was decided, or became known.
     """
 
@@ -217,6 +219,7 @@ def _write(
 async def brief(
     store: GraphStore, space: str, at: AsOf, *, now: datetime, about: str | None = None,
     nodes: Sequence[Node] | None = None, since: datetime | None = None, budget_tokens: int = 800,
+    reader: str | None = None,
 ) -> Brief:  # fmt: skip
     """Gather what to know of *nodes* (None: of the space) as of *at*, and fill the budget with it.
 
@@ -224,6 +227,7 @@ async def brief(
         now: what *at* means by now.
         about: how the caller named *nodes*.
         since: when the reader was last here; a week ago when left out.
+        reader: the key of who reads; of the whole space, what waits for them comes first.
     """
     since = now - SINCE_DEFAULT if since is None else since
     decisions, bounded = await _decisions(store, space, nodes, at)
@@ -237,14 +241,14 @@ async def brief(
     disputed = [fact for fact in facts if fact.conflict is not None]
     names = await _names(store, space, stale, disputed, at)
     patterns, others = await holding_patterns(store, space, nodes, at)
-    owners = None if nodes is None else {one for one in (about, *(node.key for node in nodes)) if one is not None}
-    unsettled, unseen = await unsettled_of(store, space, at, owners=owners)
+    messages, unseen = await _messages(store, space, at, about, nodes, reader)
     lines = [
+        *(line for line in messages if line.section is BriefSection.YOURS),
         *_latest(
             _decision_line(BriefSection.OPEN, one)
             for one in decisions if one.status in (DecisionStatus.PROPOSED, DecisionStatus.DEFERRED)
         ),
-        *_latest(_unsettled_line(one) for one in unsettled),
+        *(line for line in messages if line.section is BriefSection.UNSETTLED),
         *_latest(line for line in (_conflict_line(fact, names) for fact in disputed) if line is not None),
         *_latest(_stale_line(one, names) for one in stale),
         *_latest(_pattern_line(one) for one in patterns),
@@ -257,11 +261,41 @@ async def brief(
     return compose(about, since, lines, budget_tokens, bounded=bounded or more or others or unseen)
 
 
-def _unsettled_line(one: Unsettled) -> BriefLine:
+async def _messages(
+    store: GraphStore, space: str, at: AsOf, about: str | None, nodes: Sequence[Node] | None, reader: str | None
+) -> tuple[list[BriefLine], bool]:  # fmt: skip
+    """Return what waits for the reader, or for whom the brief is about, and what waits for others.
+
+    What nobody could settle comes before what is still to be read.
+    """
+    if nodes is None:
+        owners, whose = None, [] if reader is None else [reader]
+    else:
+        owners = {one for one in (about, *(node.key for node in nodes)) if one is not None}
+        actors = (node.key for node in nodes if node.kind is NodeKind.ACTOR)
+        whose = list(dict.fromkeys(one for one in (about, *actors) if one is not None))
+    unsettled, unseen = await unsettled_of(store, space, at, owners=owners)
+    waiting, more = await inbox_of(store, space, whose, at)
+    own = BriefSection.UNSETTLED if nodes is not None else BriefSection.YOURS
+    mine = [one for one in unsettled if nodes is None and one.owner is not None and one.owner == reader]
+    others = [one for one in unsettled if one not in mine]
+    return [
+        *_latest(_unsettled_line(BriefSection.YOURS, one) for one in mine),
+        *_latest(_unsettled_line(BriefSection.UNSETTLED, one) for one in others),
+        *(_waiting_line(own, one) for one in waiting),
+    ], unseen or more
+
+
+def _waiting_line(section: BriefSection, one: Waiting) -> BriefLine:
+    words = f"{_day(one.recorded_at)} {one.channel}: {one.title}, from {one.source}"
+    return BriefLine(section, _short(words), one.id, one.recorded_at)
+
+
+def _unsettled_line(section: BriefSection, one: Unsettled) -> BriefLine:
     asked = "nobody owns it" if one.owner is None else f"it waits for {one.owner}"
     tries = "1 try" if one.tries == 1 else f"{one.tries} tries"
     words = f"{_day(one.recorded_at)} {one.channel}: {one.fault} after {tries}; {asked}: {_short(one.reason, 100)}"
-    return BriefLine(BriefSection.UNSETTLED, _short(words), one.id, one.recorded_at)
+    return BriefLine(section, _short(words), one.id, one.recorded_at)
 
 
 def _pattern_line(pattern: ToldPattern) -> BriefLine:

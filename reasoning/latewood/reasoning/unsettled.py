@@ -1,4 +1,7 @@
-"""What waits for somebody: dead letters, messages that nobody could settle, each with the owner whom it asks."""
+"""What waits for somebody: dead letters, each with the owner whom it asks, and the messages of an inbox.
+
+A channel that has an actor's key for its name is that actor's inbox: rules send there what a person should see.
+"""
 
 from __future__ import annotations
 
@@ -9,13 +12,17 @@ from typing import Final
 
 from latewood.graph_schema.clock import AsOf
 from latewood.graph_schema.model import Node, NodeKind
-from latewood.storage.port import GraphStore, NodeQuery
+from latewood.storage.port import FactQuery, GraphStore, NodeQuery
+from latewood.storage.queueing import queue_of
 
-__all__ = ["UNSETTLED_MAX", "Unsettled", "unsettled_of"]
+__all__ = ["INBOX_MAX", "UNSETTLED_MAX", "Unsettled", "Waiting", "inbox_of", "unsettled_of"]
 
 UNSETTLED_MAX: Final = 500
 """Most dead letters that are looked at, the newest first."""
+INBOX_MAX: Final = 20
+"""Most messages of each inbox that are told of, those that came first."""
 _OPEN: Final = "open"
+_HAS_GROUP: Final = "has_group"
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,6 +54,42 @@ async def unsettled_of(
     page = await store.list_nodes(space, query, at)
     found = [_unsettled(node) for node in page.items]
     return [one for one in found if owners is None or one.owner in owners], page.next is not None
+
+
+@dataclass(frozen=True, slots=True)
+class Waiting:
+    """A message that nobody has taken from an inbox."""
+
+    id: str
+    channel: str
+    title: str
+    source: str
+    recorded_at: datetime
+
+
+async def inbox_of(store: GraphStore, space: str, owners: Collection[str], at: AsOf) -> tuple[list[Waiting], bool]:
+    """Return what waits in the inboxes of *owners*, the oldest first, and whether there is more than is told of.
+
+    What waited earlier nobody kept: as known before, there is none.
+    """
+    if at.known_at is not None or not owners:
+        return [], False
+    channels = await store.nodes(space, keys=[f"channel:{one}" for one in owners], at=at)
+    ids = [node.id for node in channels.values() if node.kind is NodeKind.CHANNEL]
+    edges = await store.facts(space, FactQuery(subjects=ids, predicates=[_HAS_GROUP]), at) if ids else ()
+    listed: dict[str, None] = {}
+    more = False
+    for edge in edges:
+        page = await queue_of(store).queued(space, str(edge.object_id), first=INBOX_MAX)
+        listed |= dict.fromkeys(row.message for row in page.items)
+        more = more or page.next is not None
+    nodes = await store.nodes(space, ids=list(listed), at=at) if listed else {}
+    return [_waiting(nodes[one]) for one in listed if one in nodes and "channel" in nodes[one].attributes], more
+
+
+def _waiting(node: Node) -> Waiting:
+    said = node.attributes
+    return Waiting(node.id, str(said["channel"]), node.name, str(said.get("source", "")), node.recorded_at)
 
 
 def _unsettled(node: Node) -> Unsettled:

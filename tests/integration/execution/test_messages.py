@@ -21,7 +21,7 @@ from latewood.graph_schema.clock import AsOf
 from latewood.graph_schema.commands import Assert, Ref
 from latewood.graph_schema.errors import ConflictError, InvalidError, LatewoodError, LimitError, NotFoundError
 from latewood.graph_schema.values import Json, Value
-from latewood.memory import BriefSection, Memory
+from latewood.memory import BriefSection, DecisionStatus, Memory
 from latewood.memory.messages import messages_of
 from latewood.storage.neo4j.database import Address
 
@@ -247,6 +247,33 @@ async def test_a_dead_letter_reaches_its_owner(url: str) -> None:
     assert [line.ref for line in hers.lines] == [letter.id]
     assert "## Unsettled" in hers.text
     assert (after.lines, [line.ref for line in past.lines]) == ((), [letter.id])
+
+
+async def test_a_brief_begins_with_what_waits_for_its_reader(url: str) -> None:
+    async with memory_at(url) as memory:
+        messages, ada = messages_of(memory), memory.within(by="human:ada")
+        await memory.decide("Change the carrier?", because="nobody has said yet", status=DecisionStatus.PROPOSED)
+        for channel, owner in (("orders", "human:ada"), ("claims", "human:zoe"), ("human:ada", None)):
+            await messages.make_channel(channel, owner=owner)
+            await messages.publish(channel, {"amount": 1}, subject=f"a message to {channel}")
+        for channel in ("orders", "claims"):
+            await messages.nack(await one_of(messages, channel), Fault("permanent", f"no such {channel}"))
+        before, hers, others = await memory.now(), await ada.brief(), await memory.within(by="human:eve").brief()
+        await messages.ack(await one_of(messages, "human:ada"))
+        after, past = await ada.brief(), await ada.brief(at=AsOf(known_at=before))
+
+    told = [(line.section.value, line.text.partition(" ")[2]) for line in hers.lines]
+    assert told == [
+        ("yours", "orders: permanent after 1 try; it waits for human:ada: no such orders"),
+        ("yours", f"human:ada: a message to human:ada, from {memory.default_actor()}"),
+        ("open", "Change the carrier? [proposed] (because nobody has said yet)"),
+        ("unsettled", "claims: permanent after 1 try; it waits for human:zoe: no such claims"),
+    ]
+    assert hers.text.index("## Yours") < hers.text.index("## Open")
+    assert [line.section.value for line in others.lines] == ["open", "unsettled", "unsettled"]
+    # What waited in an inbox then nobody kept, and no answer about the past may change.
+    assert [line.ref for line in after.lines] == [line.ref for line in past.lines]
+    assert [line.ref for line in after.lines if line.section.value == "yours"] == [hers.lines[0].ref]
 
 
 async def test_who_was_lost_and_what_expired_ends_as_a_dead_letter(url: str) -> None:

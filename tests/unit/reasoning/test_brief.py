@@ -22,7 +22,7 @@ def line(section: BriefSection, number: int, text: str = "a line of some words")
 def test_a_small_budget_serves_every_section_before_any_gets_a_second_line() -> None:
     lines = [line(section, number) for section in BriefSection for number in range(40)]
 
-    found = compose(None, SINCE, lines, 200)
+    found = compose(None, SINCE, lines, 240)
 
     counts = {section: sum(one.section is section for one in found.lines) for section in BriefSection}
     assert min(counts.values()) >= 1

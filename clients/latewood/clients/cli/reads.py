@@ -93,7 +93,7 @@ async def brief(
 
     Examples: `latewood brief`, `latewood brief carrier:A --since 2026-01-01 --budget-tokens 400`
     """
-    return await call.memory.brief(
+    return await call.memory.within(by=call.by).brief(
         " ".join(about) if about else None, since=instant(since), budget_tokens=budget_tokens, at=call.at
     )
 

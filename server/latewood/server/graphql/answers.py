@@ -100,7 +100,7 @@ class BriefLine:
 
     section: BriefSection = field("The part it belongs to.")
     text: str = field("The line.")
-    ref: strawberry.ID = field("The decision, dead letter, fact or pattern that it is about.")
+    ref: strawberry.ID = field("The decision, dead letter, message, fact or pattern that it is about.")
     at: datetime = field("When it was decided, or became known.")
 
 

@@ -170,6 +170,7 @@ describe(
     BriefSection,
     "The parts of a brief, in the order in which they are written.",
     {
+        BriefSection.YOURS: "Messages that wait for the reader: dead letters that ask them, and their inbox.",
         BriefSection.OPEN: "Proposed or deferred: not decided yet.",
         BriefSection.UNSETTLED: "Dead letters: messages that nobody could settle, and whom they ask.",
         BriefSection.CONFLICTS: "Sources disagree.",
