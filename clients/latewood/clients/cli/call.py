@@ -201,10 +201,18 @@ class Call:
             raise LookupError("the command did not ask for a store")
         return self.opened
 
-    async def table(self, columns: Sequence[str], rows: Sequence[Sequence[str]], *, none: str) -> None:
-        """Show a list; where it is empty say *none*, and which other spaces have something to show."""
+    async def table(
+        self, columns: Sequence[str], rows: Sequence[Sequence[str]], *, none: str, after: str | None = None
+    ) -> None:
+        """Show a list and how it goes on *after* a cursor.
+
+        Where it is empty say *none*, and which other spaces have something to show.
+        """
         if rows:
             self.screen.table(columns, rows)
+        if after is not None:
+            self.screen.note(f"more: --after {after}")
+        if rows:
             return
         self.screen.say(none, style="dim")
         if self.opened is not None:

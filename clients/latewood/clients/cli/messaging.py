@@ -58,9 +58,7 @@ async def _show_channels(call: Call, page: Page[Channel]) -> None:
         for one in page.items
     ]  # fmt: skip
     none = "no channels; make one with `latewood messages channel`"
-    await call.table(("channel", "schema", "owner", "groups", "routes"), rows, none=none)
-    if page.next is not None:
-        call.screen.note(f"more: --after {page.next}")
+    await call.table(("channel", "schema", "owner", "groups", "routes"), rows, none=none, after=page.next)
 
 
 async def _show_channel(call: Call, one: Channel) -> None:
@@ -84,18 +82,14 @@ async def _show_list(call: Call, page: Page[Message]) -> None:
         (one.id, one.channel, one.type, iso(one.recorded_at), one.rule or "", _short(one.data)) for one in page.items
     ]
     none = "no messages; publish one with `latewood messages send`"
-    await call.table(("message", "channel", "type", "published", "by rule", "data"), rows, none=none)
-    if page.next is not None:
-        call.screen.note(f"more: --after {page.next}")
+    await call.table(("message", "channel", "type", "published", "by rule", "data"), rows, none=none, after=page.next)
 
 
 async def _show_pending(call: Call, page: Page[tuple[Message, str]]) -> None:
     """Show what waits, a line each."""
     rows = [(one.id, state, str(one.priority), one.ordering_key or "", _short(one.data)) for one, state in page.items]
     none = "nothing waits; `latewood messages list` has what is settled, `latewood dead-letters list` what nobody could"
-    await call.table(("message", "state", "priority", "ordering key", "data"), rows, none=none)
-    if page.next is not None:
-        call.screen.note(f"more: --after {page.next}")
+    await call.table(("message", "state", "priority", "ordering key", "data"), rows, none=none, after=page.next)
 
 
 async def _show_tries(call: Call, found: tuple[Delivery, ...]) -> None:
@@ -136,9 +130,9 @@ async def _show_letters(call: Call, page: Page[DeadLetter]) -> None:
         for one in page.items
     ]
     columns = ("dead letter", "channel", "group", "class", "tries", "owner", "status", "reason")
-    await call.table(columns, rows, none="no dead letters; `latewood messages pending CHANNEL` has what still waits")
-    if page.next is not None:
-        call.screen.note(f"more: --after {page.next}")
+    await call.table(
+        columns, rows, none="no dead letters; `latewood messages pending CHANNEL` has what still waits", after=page.next
+    )
 
 
 async def _show_letter(call: Call, one: DeadLetter) -> None:

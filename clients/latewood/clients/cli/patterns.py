@@ -50,9 +50,7 @@ async def _show_report(call: Call, report: DetectReport) -> None:
 async def _show_list(call: Call, page: Page[Pattern]) -> None:
     rows = [(one.key, one.status.value, one.review or "", one.statement) for one in page.items]
     none = "no patterns; `latewood patterns detect` looks for them, --status ended and --hidden show others"
-    await call.table(("key", "status", "review", "statement"), rows, none=none)
-    if page.next is not None:
-        call.screen.note(f"more: --after {page.next}")
+    await call.table(("key", "status", "review", "statement"), rows, none=none, after=page.next)
 
 
 async def _show_one(call: Call, one: Pattern) -> None:

@@ -56,9 +56,8 @@ async def _show_list(call: Call, page: Page[Proposal] | tuple[Proposal, ...]) ->
         for one in items
     ]  # fmt: skip
     none = "no such proposals; `latewood extract` and `latewood duplicates --propose` make them"
-    await call.table(("key", "kind", "status", "says", "quote", "confidence", "model"), rows, none=none)
-    if not isinstance(page, tuple) and page.next is not None:
-        call.screen.note(f"more: --after {page.next}")
+    after = None if isinstance(page, tuple) else page.next
+    await call.table(("key", "kind", "status", "says", "quote", "confidence", "model"), rows, none=none, after=after)
 
 
 async def _show_settled(call: Call, written: Written) -> None:
@@ -118,9 +117,7 @@ async def _show_missing(call: Call, page: Page[MissingDecision]) -> None:
         for one in page.items
     ]
     none = "nothing said sounds like a decision that was not recorded; `latewood ingest transcript` brings sessions in"
-    await call.table(("session", "said", "by", "cue", "sentence", "turn"), rows, none=none)
-    if page.next is not None:
-        call.screen.note(f"more: --after {page.next}")
+    await call.table(("session", "said", "by", "cue", "sentence", "turn"), rows, none=none, after=page.next)
 
 
 @command(app, name="missing-decisions", clocks="both", show=_show_missing)

@@ -57,9 +57,9 @@ async def _show_list(call: Call, page: Page[Run] | Ranking) -> None:
         for one in page.items
     ]
     none = "no such runs; `latewood worker MODULE` runs workflows, imported ones: `latewood entities --kind run`"
-    await call.table(("run", "workflow", "version", "status", "started", "wakes", "trouble"), rows, none=none)
-    if page.next is not None:
-        call.screen.note(f"more: --after {page.next}")
+    await call.table(
+        ("run", "workflow", "version", "status", "started", "wakes", "trouble"), rows, none=none, after=page.next
+    )
 
 
 async def _show_stages(call: Call, ranking: Ranking) -> None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Final
 
 from latewood.clients.cli.call import Call
 from latewood.graph_schema.clock import from_micros, iso
@@ -106,11 +106,6 @@ def _evidence(piece: Evidence) -> str:
     return f"{words} [since {piece.moved}]" if piece.moved else words
 
 
-def _more(call: Call, page: Page[Any]) -> None:
-    if page.next is not None:
-        call.screen.note(f"more: --after {page.next}")
-
-
 def _heading(call: Call, decision: Decision) -> None:
     word = decision.source_status
     said = f" ({word})" if word and word.lower() != decision.status.value else ""
@@ -154,8 +149,7 @@ async def show_decisions(call: Call, page: Page[Decision]) -> None:
         for one in page.items
     ]  # fmt: skip
     none = "no such decisions; `latewood decide` records one, `latewood ingest adr` brings a folder of records in"
-    await call.table(("decision", "status", "title", "decided", "superseded by"), rows, none=none)
-    _more(call, page)
+    await call.table(("decision", "status", "title", "decided", "superseded by"), rows, none=none, after=page.next)
 
 
 async def show_why(call: Call, why: Why) -> None:
@@ -238,8 +232,7 @@ async def show_retraction(call: Call, done: Retraction) -> None:
 async def show_timeline(call: Call, page: Page[Fact]) -> None:
     """Show everything that was ever asserted of a node."""
     rows = _fact_rows(page.items, await _called(call, page.items))
-    await call.table(_FACT_COLUMNS, rows, none="nothing was asserted of it; `latewood observe` does")
-    _more(call, page)
+    await call.table(_FACT_COLUMNS, rows, none="nothing was asserted of it; `latewood observe` does", after=page.next)
 
 
 async def show_diff(call: Call, page: Page[Difference]) -> None:
@@ -253,8 +246,9 @@ async def show_diff(call: Call, page: Page[Difference]) -> None:
         for one in page.items
     ]  # fmt: skip
     columns = ("change", "subject", "predicate", "before", "after", "valid from", "recorded", "reason")
-    await call.table(columns, rows, none="nothing changed between the two; --axis says on which clock to look")
-    _more(call, page)
+    await call.table(
+        columns, rows, none="nothing changed between the two; --axis says on which clock to look", after=page.next
+    )
 
 
 async def show_brief(call: Call, found: Brief) -> None:
@@ -314,8 +308,7 @@ async def show_conflicts(call: Call, page: Page[Disputed]) -> None:
         if fact.conflict is not None
     ]  # fmt: skip
     columns = ("thing", "predicate", "holds", "id", "another source says", "its id", "and more")
-    await call.table(columns, rows, none="no two sources disagree about what holds")
-    _more(call, page)
+    await call.table(columns, rows, none="no two sources disagree about what holds", after=page.next)
 
 
 async def show_stale(call: Call, page: Page[Stale]) -> None:
@@ -333,8 +326,9 @@ async def show_stale(call: Call, page: Page[Stale]) -> None:
         for piece in one.moved
     ]  # fmt: skip
     none = "no evidence of a decision that stands has moved"
-    await call.table(("decision", "status", "how", "evidence", "was", "now", "reason"), rows, none=none)
-    _more(call, page)
+    await call.table(
+        ("decision", "status", "how", "evidence", "was", "now", "reason"), rows, none=none, after=page.next
+    )
 
 
 async def show_hits(call: Call, hits: Sequence[Hit]) -> None:
@@ -354,8 +348,7 @@ async def show_nodes(call: Call, page: Page[Node]) -> None:
     """Show a list of nodes."""
     rows = [(node.kind.value, node.key or "", node.name, iso(node.recorded_at), node.id) for node in page.items]
     none = "nothing of that sort; `latewood observe` and `latewood ingest` write, --kind names others"
-    await call.table(("kind", "key", "name", "recorded", "id"), rows, none=none)
-    _more(call, page)
+    await call.table(("kind", "key", "name", "recorded", "id"), rows, none=none, after=page.next)
 
 
 async def show_receipt(call: Call, receipt: Receipt) -> None:

@@ -16,7 +16,6 @@ from latewood.execution.messages.writing import (
     DEAD_LETTER_OF,
     HAS_DELIVERY,
     HAS_GROUP,
-    SENT_TO,
     Writer,
 )
 from latewood.graph_schema.clock import AsOf, from_micros
@@ -183,11 +182,6 @@ class Post:
         wanted = [fact.object_id for facts in said.values() for fact in facts if fact.object_id is not None]
         messages = await self.messages(wanted)
         return [_dead_letter(node, said.get(node.id, []), messages) for node in nodes]
-
-    async def channel_of(self, message_id: str) -> str | None:
-        """Return the id of the channel that a message was sent to."""
-        facts = (await self.facts([message_id], [SENT_TO])).get(message_id, [])
-        return facts[0].object_id if facts else None
 
 
 def _int(value: Json, otherwise: int = 0) -> int:
