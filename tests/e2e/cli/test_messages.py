@@ -49,3 +49,31 @@ def test_a_message_is_sent_seen_and_redriven(tmp_path: Path) -> None:
     assert [one["outcome"] for one in tries] == ["dead", "redriven"]
     assert of_letter == tries
     assert len(waiting) == 1
+
+
+def test_what_is_unsure_goes_to_an_inbox_and_is_settled_there(tmp_path: Path) -> None:
+    database, rules = tmp_path / "cli.db", tmp_path / "rules.json"
+    rules.write_text(
+        '[{"name": "unsure", "when": [{"path": "$.confidence", "op": "<", "value": 0.7}], "to": "human:ada"}]'
+    )
+    run(database, "messages", "channel", "human:ada")
+    routed = run(database, "messages", "channel", "claims", "--rules", str(rules))
+    run(database, "messages", "send", "claims", '{"confidence": 0.62}', "--subject", "claim 12")
+    run(database, "messages", "send", "claims", '{"confidence": 0.93}', "--subject", "claim 13")
+    told = run(database, "brief", "--by", "human:ada")["lines"]
+    (unsure,) = run(database, "messages", "receive", "human:ada", "--by", "human:ada", "--lease", "60")
+    back = run(database, "messages", "hand-back", unsure["hold"], "--by", "human:ada")
+    (again,) = run(database, "messages", "receive", "human:ada", "--by", "human:ada")
+    done = run(database, "messages", "ack", again["hold"], "--by", "human:ada")
+    twice = run(database, "messages", "ack", again["hold"], "--by", "human:ada")
+    (sure,) = run(database, "messages", "receive", "claims", "--by", "agent:payer")
+    dead = run(database, "messages", "nack", sure["hold"], "permanent", "no such claim", "--by", "agent:payer")
+    nothing = run(database, "messages", "receive", "claims")
+
+    assert routed["routes"]["rules"][0]["name"] == "unsure"
+    assert [(line["section"], line["text"].partition(" ")[2].partition(",")[0]) for line in told] == [
+        ("yours", "human:ada: claim 12")
+    ]
+    assert (unsure["message"]["rule"], unsure["message"]["data"]) == ("claims@1/unsure", {"confidence": 0.62})
+    assert (back["handedBack"], again["number"], done["outcome"], twice) == (True, 1, "acked", done)
+    assert (sure["message"]["subject"], dead["outcome"], nothing) == ("claim 13", "dead", [])

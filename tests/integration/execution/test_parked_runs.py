@@ -78,7 +78,7 @@ async def in_status(memory: Memory, status: RunStatus) -> int:
 async def test_runs_that_wait_hold_no_slot_and_each_message_wakes_one(memory: Memory) -> None:
     # The reference store reads all it has each time.
     count, runs, messages = (
-        50 if type(memory.store).__name__ == "SqliteStore" else 8,
+        50 if type(memory.store).__name__ == "SqliteStore" else 5,
         runs_of(memory),
         messages_of(memory),
     )

@@ -34,6 +34,7 @@ for _part in (
     "serving",
     "hooking",
     "messaging",
+    "settling",
     "keys",
     "neo4j",
     "browser",

@@ -41,6 +41,13 @@ def _read(text: str, what: str) -> Json:
         raise InvalidError(f"{what} is no JSON: {error}", code="query.invalid") from error
 
 
+def _read_file(path: Path) -> Json:
+    try:
+        return _read(path.read_text(encoding="utf-8"), str(path))
+    except (OSError, UnicodeDecodeError) as error:
+        raise InvalidError(f"{path} cannot be read: {error}", code="file.unreadable") from error
+
+
 def _short(data: Json) -> str:
     return _cut(json.dumps(data, ensure_ascii=False))
 
@@ -68,6 +75,9 @@ async def _show_channel(call: Call, one: Channel) -> None:
     field("schema", "takes anything" if one.schema is None else f"version {one.version}")
     field("owner", one.owner)
     field("groups", ", ".join(group.name for group in one.groups))
+    for rule in () if one.routes is None else one.routes.rules:
+        when = " and ".join(f"{part.path} {part.op} {json.dumps(part.value)}" for part in rule.when)
+        field("rule", f"{rule.name}: to {rule.to} when {when}")
     field("limits", f"{one.limits.pending_max:,} messages, {one.limits.bytes_max:,} bytes")
 
 
@@ -170,6 +180,10 @@ async def channel(
     group: Annotated[
         list[str] | None, typer.Option("--group", metavar="NAME", help="A further group of consumers; may be repeated.")
     ] = None,
+    rules: Annotated[
+        Path | None,
+        typer.Option("--rules", metavar="FILE", help="Where messages go by what they say, from now on: a JSON list."),
+    ] = None,
 ) -> Channel:  # fmt: skip
     """Make a channel, or change what it takes. A schema that would break its consumers is refused, and names them.
 
@@ -177,16 +191,21 @@ async def channel(
     """
     document = None
     if schema is not None:
-        try:
-            document = _read(schema.read_text(encoding="utf-8"), str(schema))
-        except (OSError, UnicodeDecodeError) as error:
-            raise InvalidError(f"{schema} cannot be read: {error}", code="file.unreadable") from error
+        document = _read_file(schema)
         if not isinstance(document, dict):
             raise InvalidError(f"{schema} holds no JSON object", code="schema.invalid")
+    listed = None if rules is None else _read_file(rules)
+    if rules is not None and not isinstance(listed, list):
+        raise InvalidError(f"{rules} holds no JSON list of rules", code="query.invalid")
+    from latewood.execution.messages.routing import routes_from
+
     own = _messages(call)
     await own.make_channel(name, schema=document, owner=owner)
     for one in group or ():
         await own.subscribe(name, one)
+    if isinstance(listed, list):
+        routes = routes_from({"rules": listed})
+        await own.route(name, () if routes is None else routes.rules)
     return await own.channel(name)
 
 
