@@ -92,3 +92,15 @@ def test_what_is_left_against_peers_is_the_same_to_the_last_bit_in_any_order() -
     for seed in range(5):
         mixed = [members[int(at)] for at in np.random.default_rng(seed).permutation(9)]
         assert {one.subject: one.values.tobytes() for one in against_peers(mixed)} == told
+
+
+def test_one_that_steps_does_not_make_all_others_step_the_other_way() -> None:
+    random = np.random.default_rng(4)
+    common = np.cumsum(random.normal(size=40))
+    rows = [common + 0.1 * random.normal(size=40) for _ in range(6)]
+    rows[0] = rows[0] - 12.0 * (np.arange(40) >= 20)
+    left = [one.values for one in against_peers([numbers(f"carrier {at}", row) for at, row in enumerate(rows)])]
+    steps = [float(np.mean(one[20:]) - np.mean(one[:20])) for one in left]
+    assert steps[0] < -11.0
+    # By the mean of all, each of the others would rise by 2.
+    assert max(abs(one) for one in steps[1:]) < 0.5

@@ -25,6 +25,8 @@ _HELD_AFTER: Final = SERIES_FACTS_MAX * 3 // 2
 
 _PEERS_MIN: Final = 5
 _PEER_TIMES_MIN: Final = 16
+_OUTER: Final = 8
+"""One of how many is left out at either end of what is held to be common, at least one."""
 _COMMON_SHARE: Final = 0.15
 """How much of the movement of all must be common before each is told against the others."""
 _NUMBER_KINDS: Final = frozenset({"integer", "float", "decimal"})
@@ -191,7 +193,8 @@ def _one_a_time(facts: Mapping[str, Told]) -> tuple[str, ...]:
 def against_peers(numbers: Sequence[Numbers]) -> list[Numbers]:
     """Tell each series against all others of its predicate at the same time, where they move together.
 
-    A bad winter for all is no one's decline. Where they do not move together, their mean would only add noise.
+    A bad winter for all is no one's decline, nor is one's decline a gain of all others: what is held to be common is
+    the mean without an eighth of them at either end. Where they do not move together, it would only add noise.
     """
     found: list[Numbers] = []
     groups: dict[tuple[str, str | None], list[Numbers]] = {}
@@ -213,9 +216,10 @@ def against_peers(numbers: Sequence[Numbers]) -> list[Numbers]:
         if common < _COMMON_SHARE + 1.0 / len(members):
             continue
         # Sums of floats depend on their order, and ids that are drawn anew would decide which chances are drawn.
-        mean = np.mean(np.sort(rows, axis=0), axis=0)
+        outer = max(1, len(rows) // _OUTER)
+        middle = np.mean(np.sort(rows, axis=0)[outer : len(rows) - outer], axis=0)
         found += [
-            Numbers(one.subject, one.predicate, one.unit, _facts_at(one, times), tuple(times), row - mean, PEERS)
+            Numbers(one.subject, one.predicate, one.unit, _facts_at(one, times), tuple(times), row - middle, PEERS)
             for one, row in zip(members, rows, strict=True)
         ]
     return found
