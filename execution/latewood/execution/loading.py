@@ -9,7 +9,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from latewood.execution.workflow import StepOf, Workflow
-from latewood.graph_schema.errors import NotFoundError
+from latewood.graph_schema.errors import InvalidError, NotFoundError
 
 __all__ = ["parts_of", "workflows_in"]
 
@@ -18,6 +18,7 @@ def workflows_in(modules: Sequence[str]) -> tuple[Workflow[..., Any], ...]:
     """Return the workflows of *modules*, looked for from the working directory on.
 
     Raises:
+        InvalidError: one is no name of a module, such as a path (``query.invalid``).
         NotFoundError: there is no such module, or it has no workflow (``run.workflow_unknown``).
     """
     return tuple(flow for module in modules for flow in parts_of(module)[0])
@@ -25,6 +26,9 @@ def workflows_in(modules: Sequence[str]) -> tuple[Workflow[..., Any], ...]:
 
 def parts_of(module: str) -> tuple[tuple[Workflow[..., Any], ...], tuple[StepOf[..., Any], ...]]:
     """Return the workflows and the steps of a module. Raises as `workflows_in` does."""
+    if not all(part.isidentifier() for part in module.split(".")) or module.endswith(".py"):
+        msg = f"{module[:80]!r} names no module; write it as Python imports it: lane_plan, or flows.lane_plan"
+        raise InvalidError(msg, code="query.invalid", module=module[:80])
     if os.getcwd() not in sys.path:  # noqa: PTH109 - what is compared are the texts of sys.path
         sys.path.insert(0, os.getcwd())  # noqa: PTH109
     try:

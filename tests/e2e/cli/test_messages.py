@@ -31,7 +31,9 @@ async def fail(database: Path) -> Settled:
 def test_a_message_is_sent_seen_and_redriven(tmp_path: Path) -> None:
     database, schema = tmp_path / "cli.db", tmp_path / "order.json"
     schema.write_text('{"type": "object", "required": ["amount"]}')
-    made = run(database, "messages", "channel", "orders", "--schema", str(schema), "--owner", "human:ada")
+    made = run(
+        database, "messages", "channel", "orders", "--schema", str(schema), "--owner", "human:ada", "--tries", "schema=7"
+    )  # fmt: skip
     sent = run(database, "messages", "send", "orders", '{"amount": 3}', "--subject", "order 7")
     refused = run(database, "messages", "send", "orders", '{"note": "x"}', code=2)
     settled = asyncio.run(fail(database))
@@ -43,6 +45,7 @@ def test_a_message_is_sent_seen_and_redriven(tmp_path: Path) -> None:
     of_letter = run(database, "messages", "tries", letter["id"])
 
     assert made["groups"][0]["name"] == "default"
+    assert (made["policy"]["version"], made["policy"]["rules"]["schema"]["tries"]) == ("schema=7", 7)
     assert refused["error"]["code"] == "message.refused"
     assert settled.dead_letter == letter["id"]
     assert (shown["reason"], shown["owner"], back["status"]) == ("no such carrier", "human:ada", "redriven")

@@ -12,6 +12,7 @@ from typing import Any
 import pytest
 
 from latewood.execution import Run, Runs
+from latewood.execution.loading import parts_of
 from latewood.execution.paving import RULES, paths
 from latewood.graph_schema.errors import InvalidError
 from latewood.memory import Memory
@@ -117,3 +118,9 @@ async def test_a_made_workflow_runs_and_holds_to_its_schemas(cli: Any, folder: P
     assert (run.status, run.output) == (
         "done", {"recording": "rec-1", "report": "[1] cough\n[2] fever", "signed": True},
     )  # fmt: skip
+
+
+@pytest.mark.parametrize("name", [".", "flows/lane_plan.py", "lane_plan.py", ""])
+def test_what_is_no_module_is_refused_with_how_it_is_written(name: str) -> None:
+    with pytest.raises(InvalidError, match="as Python imports it: lane_plan"):
+        parts_of(name)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, TypeAlias
 
@@ -12,9 +13,12 @@ from latewood.clients.cli.call import Call, command
 from latewood.clients.cli.groups import dead_letters, messages
 from latewood.clients.cli.options import After, IdempotencyKey, instant
 from latewood.graph_schema.clock import iso
-from latewood.graph_schema.errors import InvalidError
+from latewood.graph_schema.errors import InvalidError, NotFoundError
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from latewood.execution import Policy, Rule
     from latewood.execution.messages import Channel, DeadLetter, Delivery, Message, Messages, Published
     from latewood.graph_schema.values import Json
     from latewood.storage.port import Page
@@ -22,6 +26,7 @@ if TYPE_CHECKING:
 __all__: list[str] = []
 
 _MORE_CHARS = 60
+_TRIES_MAX = 1_000
 First: TypeAlias = Annotated[int, typer.Option("--first", metavar="N", help="How many at most.")]
 ChannelName: TypeAlias = Annotated[str, typer.Argument(metavar="CHANNEL", help="The name of a channel.")]
 Group: TypeAlias = Annotated[str, typer.Option("--group", metavar="NAME", help="Which group of consumers.")]
@@ -46,6 +51,24 @@ def _read_file(path: Path) -> Json:
         return _read(path.read_text(encoding="utf-8"), str(path))
     except (OSError, UnicodeDecodeError) as error:
         raise InvalidError(f"{path} cannot be read: {error}", code="file.unreadable") from error
+
+
+async def _tried(own: Messages, name: str, tries: Sequence[str]) -> Policy:
+    """Return the policy of a channel, or the usual one, with other numbers of tries. Raises InvalidError."""
+    from latewood.execution import DEFAULT, FaultClass
+
+    try:
+        policy = (await own.channel(name)).policy
+    except NotFoundError:
+        policy = DEFAULT
+    changed: dict[FaultClass, Rule] = {}
+    for one in tries:
+        kind, _, number = one.partition("=")
+        if kind not in set(FaultClass) or not number.isdecimal() or not 1 <= int(number) <= _TRIES_MAX:
+            msg = f"--tries takes CLASS=N as in transient=3, N from 1 to {_TRIES_MAX}, not {one[:80]!r}"
+            raise InvalidError(f"{msg}; the classes are {', '.join(FaultClass)}", code="query.invalid")
+        changed[FaultClass(kind)] = replace(policy.rule(FaultClass(kind)), tries=int(number))
+    return policy.changed(" ".join(f"{kind}={rule.tries}" for kind, rule in changed.items()), changed)
 
 
 def _short(data: Json) -> str:
@@ -75,9 +98,10 @@ async def _show_channel(call: Call, one: Channel) -> None:
     field("schema", "takes anything" if one.schema is None else f"version {one.version}")
     field("owner", one.owner)
     field("groups", ", ".join(group.name for group in one.groups))
-    for rule in () if one.routes is None else one.routes.rules:
-        when = " and ".join(f"{part.path} {part.op} {json.dumps(part.value)}" for part in rule.when)
-        field("rule", f"{rule.name}: to {rule.to} when {when}")
+    if one.routes is not None:
+        for rule in one.routes.rules:
+            when = " and ".join(f"{part.path} {part.op} {json.dumps(part.value)}" for part in rule.when)
+            field("rule", f"{rule.name}, version {one.routes.version}: to {rule.to} when {when}")
     field("limits", f"{one.limits.pending_max:,} messages, {one.limits.bytes_max:,} bytes")
 
 
@@ -89,10 +113,11 @@ async def _show_published(call: Call, one: Published) -> None:
 async def _show_list(call: Call, page: Page[Message]) -> None:
     """Show messages, a line each."""
     rows = [
-        (one.id, one.channel, one.type, iso(one.recorded_at), one.rule or "", _short(one.data)) for one in page.items
+        (one.id, one.channel, one.subject or one.type, iso(one.recorded_at), one.rule or "", _short(one.data))
+        for one in page.items
     ]
     none = "no messages; publish one with `latewood messages send`"
-    await call.table(("message", "channel", "type", "published", "by rule", "data"), rows, none=none, after=page.next)
+    await call.table(("message", "channel", "about", "published", "by rule", "data"), rows, none=none, after=page.next)
 
 
 async def _show_pending(call: Call, page: Page[tuple[Message, str]]) -> None:
@@ -180,6 +205,10 @@ async def channel(
     group: Annotated[
         list[str] | None, typer.Option("--group", metavar="NAME", help="A further group of consumers; may be repeated.")
     ] = None,
+    tries: Annotated[
+        list[str] | None,
+        typer.Option("--tries", metavar="CLASS=N", help="After how many tries it is dead: transient=3."),
+    ] = None,
     rules: Annotated[
         Path | None,
         typer.Option("--rules", metavar="FILE", help="Where messages go by what they say, from now on: a JSON list."),
@@ -200,7 +229,8 @@ async def channel(
     from latewood.execution.messages.routing import routes_from
 
     own = _messages(call)
-    await own.make_channel(name, schema=document, owner=owner)
+    policy = None if not tries else await _tried(own, name, tries)
+    await own.make_channel(name, schema=document, owner=owner, policy=policy)
     for one in group or ():
         await own.subscribe(name, one)
     if isinstance(listed, list):
