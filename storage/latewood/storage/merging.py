@@ -44,7 +44,7 @@ def pull_in(
     rows: Iterable[NodeRow], by_id: MutableMapping[str, NodeRow], load: Callable[[set[str]], Mapping[str, NodeRow]]
 ) -> None:
     """Add to *by_id* the nodes that *rows* and those in it were merged into, to the last."""
-    fresh: list[NodeRow] = [*rows, *by_id.values()]
+    fresh = [row for row in (*rows, *by_id.values()) if MERGED_INTO in row.attributes]
     for _ in range(MERGES_DEEP_MAX):
         wanted = {into for row in fresh if (into := merged_into(row)) is not None and into not in by_id}
         if not wanted:
@@ -56,6 +56,8 @@ def pull_in(
 
 def standing(row: NodeRow, look: Callable[[str], NodeRow | None]) -> NodeRow:
     """Return the node that *row* goes on as: itself, or what it was merged into. Raises LimitError."""
+    if MERGED_INTO not in row.attributes:
+        return row
     for _ in range(MERGES_DEEP_MAX):
         into = merged_into(row)
         found = None if into is None else look(into)

@@ -69,6 +69,7 @@ class _Planner:
         self._by_id: dict[str, NodeRow] = {}
         self._predicates: dict[str, Predicate] = {}
         self._source_id = ""
+        self._fresh: set[str] = set()
         self._retracted: set[str] = set()
         self._carried: dict[str, str] = {}
         written_at = clock.now()
@@ -111,6 +112,8 @@ class _Planner:
         row = NodeRow(
             node_id or self._ids.new(), kind, node_type, key, name, attributes or {}, self.plan.recorded_at, 0
         )
+        if kind is not NodeKind.PREDICATE:
+            self._fresh.add(row.id)
         return self._declare(row)
 
     def _find(self, normal: str) -> NodeRow | None:
@@ -145,7 +148,7 @@ class _Planner:
             found = standing(found, self._look)
             check_stands(found)
             # What was asked for is one id, in whatever case it came.
-            return ref.id if found.id == normal_id(ref.id) else found.id
+            return ref.id if ref.id == found.id or normal_id(ref.id) == found.id else found.id
         if ref.id in known.facts or ref.id in self.plan.facts:
             if or_fact:
                 return ref.id
@@ -258,11 +261,14 @@ class _Planner:
             predicate, value=value, object=target, as_written=command.as_written, quote=command.quote,
             locator=command.locator, replaces=command.replaces,
         )  # fmt: skip
+        key = self._key(subject, predicate, command.value, target)
+        if subject in self._fresh or (target in self._fresh and predicate.cardinality is Cardinality.MULTI):
+            self.plan.unsaid.add(key)
         self.plan.facts.append(command.id)
         self._emit(
             Event(
                 EventKind.ASSERTED, command.id, subject, len(self.plan.events), payload,
-                key=self._key(subject, predicate, command.value, target), tier=self._tier(predicate),
+                key=key, tier=self._tier(predicate),
                 trust=self._unit.trust.level, known=command.known, valid_from=valid_from, valid_to=command.valid_to,
             )
         )  # fmt: skip

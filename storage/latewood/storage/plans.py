@@ -28,6 +28,7 @@ class Plan:
         events: in order; their ordinals are their places.
         declared: new nodes, in order (predicates declared again included).
         state: of the space afterwards, with *filling*.
+        unsaid: keys of which nothing can have been said, since they name a node that the unit itself is the first to.
         origin: the origin of every assertion of the unit, for conflicts, but of those in *origins*, by their ids.
     """
 
@@ -43,6 +44,7 @@ class Plan:
     registered: list[str] = field(default_factory=list[str])
     facts: list[str] = field(default_factory=list[str])
     origins: dict[str, str] = field(default_factory=dict[str, str])
+    unsaid: set[bytes] = field(default_factory=set[bytes])
 
     def origin_of(self, event: Event) -> str:
         """Return whose words an assertion of the unit has."""

@@ -26,8 +26,8 @@ class Batch:
         self._some = False
 
     def later(self, statement: str, bindings: Sequence[object]) -> None:
-        """Run *statement* before anything else is read, or with `flush`."""
-        self._waiting[statement].append(bindings)
+        """Run *statement* before anything else is read, or with `flush`; one without a place after the others."""
+        self._waiting.setdefault(statement, []).append(bindings)
         self._some = True
 
     def flush(self) -> None:

@@ -44,29 +44,42 @@ class Cache:
 
     Attributes:
         version: SQLite's data_version when it was filled; another one empties it.
+        nodes: by normal key, and *by_id* with their row numbers; of most kinds without their attributes.
+        reached: as far as the memories and the statuses are known to reach; -1 when that is not known.
     """
 
     version: int = -1
     spaces: dict[tuple[str, str], CachedSpace] = field(default_factory=dict[tuple[str, str], "CachedSpace"])
     nodes: dict[tuple[int, str], NodeRow] = field(default_factory=dict[tuple[int, str], NodeRow])
+    by_id: dict[tuple[int, str], tuple[int, NodeRow]] = field(
+        default_factory=dict[tuple[int, str], tuple[int, NodeRow]]
+    )
     keys: dict[tuple[int, bytes], KeyState] = field(default_factory=dict[tuple[int, bytes], KeyState])
     next_e: int = 0
     next_n: int = 0
+    next_k: int = 0
+    reached: int = -1
 
     def refresh(self, connection: Database) -> None:
         """Empty the cache when another connection wrote, or when it has grown too large."""
         version = number(connection.execute("pragma data_version"))
-        full = len(self.nodes) > NODES_CACHED_MAX or len(self.keys) > KEYS_CACHED_MAX
+        full = len(self.by_id) > NODES_CACHED_MAX or len(self.keys) > KEYS_CACHED_MAX
         if version == self.version and not full:
             return
         self.clear()
         self.version = version
         self.next_e = number(connection.execute("select coalesce(max(e), 0) + 1 from event"))
         self.next_n = number(connection.execute("select coalesce(max(n), 0) + 1 from node"))
+        self.next_k = number(connection.execute("select coalesce(max(k), 0) + 1 from key"))
 
     def clear(self) -> None:
         """Forget everything."""
-        self.version = -1
+        self.version = self.reached = -1
         self.spaces.clear()
-        self.nodes.clear()
+        self.forget_nodes()
         self.keys.clear()
+
+    def forget_nodes(self) -> None:
+        """Forget the nodes."""
+        self.nodes.clear()
+        self.by_id.clear()

@@ -5,21 +5,21 @@ from __future__ import annotations
 from typing import cast
 
 from latewood.graph_schema.clock import Micros
-from latewood.graph_schema.commands import Guard
 from latewood.graph_schema.errors import ConflictError
 from latewood.storage.crashpoints import reach
 from latewood.storage.fences import LeaseRow, check_lease
 from latewood.storage.port import Lease
 from latewood.storage.sqlite.database import Database, Statements
 
-__all__ = ["acquire", "check", "release", "renew"]
+__all__ = ["acquire", "read", "release", "renew"]
 
 
 def _until(now: Micros, ttl_s: float) -> Micros:
     return now + round(ttl_s * 1_000_000)
 
 
-def _read(connection: Statements, n: int, name: str) -> LeaseRow:
+def read(connection: Statements, n: int, name: str) -> LeaseRow:
+    """Return what is stored under a lease's name."""
     row = connection.execute("select owner, fence, until from lease where space = ? and name = ?", (n, name)).fetchone()
     return LeaseRow() if row is None else LeaseRow(*cast("tuple[str | None, int, int]", row))
 
@@ -31,14 +31,9 @@ def _write(connection: Database, n: int, name: str, row: LeaseRow) -> None:
     )
 
 
-def check(connection: Statements, n: int, guard: Guard, now: Micros) -> None:
-    """Refuse a unit whose lease is no longer its writer's. Raises ConflictError (``lease.lost``)."""
-    check_lease(_read(connection, n, guard.name), guard.name, guard.owner, guard.fence, now)
-
-
 def acquire(connection: Database, n: int, space: str, name: str, owner: str, now: Micros, ttl_s: float) -> Lease | None:
     """Take the lease when it is free, run out, or the owner's already."""
-    row = _read(connection, n, name)
+    row = read(connection, n, name)
     live = row.live(now)
     if live and row.owner != owner:
         return None
@@ -50,7 +45,7 @@ def acquire(connection: Database, n: int, space: str, name: str, owner: str, now
 
 def renew(connection: Database, n: int, lease: Lease, now: Micros, ttl_s: float) -> Lease:
     """Prolong a lease that still runs. Raises ConflictError (``lease.lost``)."""
-    check_lease(_read(connection, n, lease.name), lease.name, lease.owner, lease.fence, now)
+    check_lease(read(connection, n, lease.name), lease.name, lease.owner, lease.fence, now)
     fresh = Lease(lease.space, lease.name, lease.owner, lease.fence, _until(now, ttl_s))
     _write(connection, n, lease.name, LeaseRow(lease.owner, lease.fence, fresh.until))
     reach("lease.renewed")
@@ -60,7 +55,7 @@ def renew(connection: Database, n: int, lease: Lease, now: Micros, ttl_s: float)
 def release(connection: Database, n: int, lease: Lease, now: Micros) -> bool:
     """Give a lease back; its fence stays, so that it can only grow."""
     try:
-        check_lease(_read(connection, n, lease.name), lease.name, lease.owner, lease.fence, now)
+        check_lease(read(connection, n, lease.name), lease.name, lease.owner, lease.fence, now)
     except ConflictError:
         return False
     _write(connection, n, lease.name, LeaseRow(fence=lease.fence))

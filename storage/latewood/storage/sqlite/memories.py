@@ -20,12 +20,15 @@ from latewood.storage.sqlite.database import Cell, Database, Statements, last_ev
 from latewood.storage.sqlite.vectors import StoredGeneration, table_of, vector_sql
 
 __all__ = [
-    "add_search", "current_generation", "forget", "forget_speakers", "generation_named", "generations_of",
-    "insert_generation", "keep", "payload_text", "put_vectors", "register_functions", "remember", "shown", "sql",
+    "WORDED", "add_search", "current_generation", "forget", "forget_speakers", "generation_named", "generations_of",
+    "insert_generation", "keep", "note", "payload_text", "put_vectors", "register_functions", "remember", "shown",
+    "sql",
 ]  # fmt: skip
 
 State = Literal["building", "current", "old"]
 _VIEW_ROWS: Final = 50_000
+WORDED: Final = ("text", "json")
+"""Kinds of values among which memories are."""
 
 
 @cache
@@ -59,7 +62,7 @@ def remember(db: Statements) -> None:
         return
     while after < last:
         until = min(last, after + _VIEW_ROWS)
-        db.execute(sql()["remember"], (after, until))
+        note(db, after, until)
         if number(db.execute(sql()["erased_since"], (after, until))):
             # What an older Latewood erased, it took from no table that it does not know.
             spaces: dict[int, list[int]] = {}
@@ -69,6 +72,11 @@ def remember(db: Statements) -> None:
                 forget(db, space, rows)
         after = until
     db.execute(sql()["reach"], (last,))
+
+
+def note(db: Statements, after: int, until: int) -> None:
+    """Note the memories among the rows of the ledger after one, up to another."""
+    db.execute(sql()["remember"], (after, until))
 
 
 def forget(db: Statements, space: int, rows: Iterable[int]) -> int:

@@ -19,8 +19,8 @@ select seq, hash, recorded_at from head where space = ? and ledger = ?;
 insert or replace into head(space, ledger, seq, hash, recorded_at) values(?, ?, ?, ?, ?);
 
 -- name: replayed
--- The unit that an idempotency key was used for.
-select body, receipt from receipt where space = ? and op = ?;
+-- The units that idempotency keys (a JSON list of hex) were used for.
+select r.op, r.body, r.receipt from json_each(?2) i cross join receipt r on r.space = ?1 and r.op = unhex(i.value);
 
 -- name: taken
 -- Which ids (a JSON list of hex) stand for a fact or a node, and in which space, or for a unit (space 0).
@@ -59,7 +59,7 @@ values(?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?);
 -- name: insert_node
 -- Keep a node, or its new definition when it is declared again.
 insert into node(n, space, id, kind, type, key, norm, name, attributes, recorded_at, version)
-values(?, ?, ?, ?, ?, ?, ?, ?, ?, ?, 0)
+values(?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)
 on conflict(space, id) do update set type = excluded.type, name = excluded.name, attributes = excluded.attributes;
 
 -- name: touch_node

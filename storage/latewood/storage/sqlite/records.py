@@ -18,6 +18,7 @@ __all__ = ["ERASED", "LEDGER_NUMBER", "attributes_of", "find_space", "node_row",
 
 ERASED: Final = "null"
 """The attributes of a node whose words were erased."""
+_CACHED_CHARS: Final = 2_000
 LEDGER_NUMBER: Final[Mapping[LedgerName, int]] = {name: place for place, name in enumerate(LEDGERS)}
 
 
@@ -41,8 +42,12 @@ def find_space(connection: Statements, sql: Mapping[str, str], tenant: str, name
 
 @lru_cache(maxsize=4096)
 def attributes_of(text: str) -> Mapping[str, Json]:
-    """Read a node's attributes; few texts come again and again."""
+    """Read a node's attributes, of few characters: few such texts come again and again."""
     return json.loads(text) if text != "{}" else {}
+
+
+def _attributes(text: str) -> Mapping[str, Json]:
+    return attributes_of(text) if len(text) < _CACHED_CHARS else json.loads(text)
 
 
 def node_row(row: Sequence[object]) -> NodeRow:
@@ -51,6 +56,6 @@ def node_row(row: Sequence[object]) -> NodeRow:
     erased = attributes == ERASED
     return NodeRow(
         id_text(cast("bytes", raw_id)), NodeKind(cast("str", kind)), cast("str", node_type), cast("str | None", key),
-        cast("str", name), {} if erased else attributes_of(cast("str", attributes)), cast("int", recorded_at),
+        cast("str", name), {} if erased else _attributes(cast("str", attributes)), cast("int", recorded_at),
         cast("int", version), erased,
     )  # fmt: skip

@@ -21,7 +21,9 @@ from latewood.storage.replaying import (
     units_of,
     written_payload,
 )
+from latewood.storage.rows import NodeRow
 from latewood.storage.sqlite import ledgers
+from latewood.storage.sqlite.cache import CachedSpace
 from latewood.storage.sqlite.database import Database, number
 from latewood.storage.sqlite.reading import Reading
 from latewood.storage.sqlite.records import LEDGER_NUMBER, node_row, space_row
@@ -127,12 +129,17 @@ class Replayer(GroupWriter):
         if unit.ledger == "execution":
             self._queue.follow(space.n, space.row.secret, unit.plan.events, base_seq)
         self._erase(space, unit.ledger, unit.plan.events)
+        self._views.unsure()
         if unit.receipt is not None:
             text = rename_receipt(unit.receipt, name)
             self._db.later(self._sql["insert_receipt"], (unit_raw, space.n, unit.op, unit.body, text))
         last = unit.rows[-1].entry
         ledger.seq, ledger.hash, ledger.recorded_at = last.seq, last.hash, last.recorded_at
         self._cache.next_e = first_e + len(unit.rows)
+
+    def _is_declared(self, space: CachedSpace, node: NodeRow) -> bool:
+        """Tell whether a node is there; a declaration that lost its words does not say whether it is the first."""
+        return bool(self._look.by_id(space.n, (node.id,)))
 
     def _origin(self, n: int, unit: ReplayedUnit) -> str:
         """Return the origin of what the unit says: that of its source, declared in it or before."""

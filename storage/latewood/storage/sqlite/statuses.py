@@ -20,9 +20,10 @@ from latewood.storage.queries import load_queries
 from latewood.storage.rebuilding import Findings
 from latewood.storage.sqlite.database import Cell, Database, Statements, last_event, number
 
-__all__ = ["add_statuses", "asked_of", "compare", "follow", "leg", "whole"]
+__all__ = ["STATUS", "add_statuses", "asked_of", "compare", "follow", "leg", "note", "whole"]
 
-_STATUS: Final = "status"
+STATUS: Final = "status"
+"""The predicate."""
 _TEXTS_MAX: Final = 20
 """Most statuses of a list that are looked for one by one."""
 _VIEW_ROWS: Final = 50_000
@@ -55,12 +56,16 @@ def follow(db: Statements) -> None:
     after = number(db.execute(sql()["reached"]))
     if after == last:
         return
-    nodes = [cast("int", row[0]) for row in db.execute(sql()["told"], (after, last)).fetchall()]
+    note(db, after, last)
     if number(db.execute(sql()["erased_since"], (after, last))):
-        nodes += [cast("int", row[0]) for row in db.execute(sql()["erased"]).fetchall()]
-    if nodes:
-        _restate(db, nodes)
+        _restate(db, [cast("int", row[0]) for row in db.execute(sql()["erased"]).fetchall()])
     db.execute(sql()["reach"], (last,))
+
+
+def note(db: Statements, after: int, until: int) -> None:
+    """Note the statuses that the rows of the ledger after one, up to another, gave to nodes."""
+    if nodes := [cast("int", row[0]) for row in db.execute(sql()["told"], (after, until)).fetchall()]:
+        _restate(db, nodes)
 
 
 def _restate(db: Statements, nodes: Sequence[int]) -> None:
@@ -75,7 +80,7 @@ def asked_of(query: NodeQuery) -> list[str] | None:
 
     A status that is matched by the word it was written as is not in the view.
     """
-    texts = (query.where or {}).get(_STATUS)
+    texts = (query.where or {}).get(STATUS)
     if texts is None or query.kind is None or query.kind in _UNLISTED or len(texts) > _TEXTS_MAX:
         return None
     if any(text.startswith("=") for text in texts):

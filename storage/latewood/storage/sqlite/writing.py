@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import json
+import contextlib
 import os
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
@@ -13,7 +13,7 @@ from latewood.graph_schema.commands import Declare, Unit
 from latewood.graph_schema.errors import ConflictError, CorruptError, RefusedError
 from latewood.graph_schema.events import Event, EventKind, NotHolding, Receipt
 from latewood.graph_schema.ids import IdSource, id_bytes, id_text, is_id
-from latewood.graph_schema.ledger import GENESIS, header_bytes, link_hash, op_hash, payload_digest
+from latewood.graph_schema.ledger import GENESIS, header_bytes, link_hash, payload_digest
 from latewood.graph_schema.model import LEDGERS, LedgerName, NodeKind
 from latewood.graph_schema.packs.loader import Vocabulary
 from latewood.graph_schema.resolution import Claim
@@ -30,12 +30,14 @@ from latewood.storage.receipts import receipt_from_json, receipt_to_json
 from latewood.storage.rows import FactRow, Known, NodeRow, has_words
 from latewood.storage.searching import texts_in, unit_vectors
 from latewood.storage.settling import KeyChange, KeyState, claim_class, not_held, open_end, origin_hash, settle_key
-from latewood.storage.sqlite import erasing, leases, memories, statuses
+from latewood.storage.sqlite import erasing, memories
 from latewood.storage.sqlite.batch import Batch
 from latewood.storage.sqlite.cache import Cache, CachedLedger, CachedSpace
 from latewood.storage.sqlite.database import Database
-from latewood.storage.sqlite.records import ERASED, LEDGER_NUMBER, find_space, node_row
+from latewood.storage.sqlite.looking import Lookup
+from latewood.storage.sqlite.records import ERASED, LEDGER_NUMBER, find_space
 from latewood.storage.sqlite.stretches import SqliteRows, apply_repair, holder_of_key
+from latewood.storage.sqlite.views import Views
 from latewood.storage.sqlite.waiting import QueueWriter
 
 __all__ = ["GroupWriter"]
@@ -50,8 +52,8 @@ class _Touched(NamedTuple):
 
 
 _BATCHED: Final = (
-    "insert_event", "touch_node", "mark_key", "insert_claim", "retract_claim", "insert_row", "close_row", "retire_row",
-    "insert_receipt",
+    "insert_event", "insert_node", "touch_node", "insert_key", "mark_key", "insert_claim", "retract_claim",
+    "insert_row", "close_row", "retire_row", "insert_receipt",
 )  # fmt: skip
 """Statements whose rows wait until they are read, or for the end of the group; they are run in this order."""
 
@@ -73,6 +75,7 @@ class GroupWriter:
         words: Vocabulary,
     ) -> None:
         """Write through *connection*, which is inside a transaction."""
+        self._raw = connection
         self._db = Batch(connection, sql, _BATCHED)
         self._sql = sql
         self._cache = cache
@@ -80,16 +83,17 @@ class GroupWriter:
         self._clock = clock
         self._ids = ids
         self._words = words
-        self._taken: set[tuple[int, str]] = set()
-        self._numbers: dict[tuple[int, str], int] = {}
         self._vectors: dict[int, list[tuple[int, bytes]]] = {}
-        self._queue = QueueWriter(self._db)
+        # The batch holds nothing back of what hands out messages.
+        self._queue = QueueWriter(connection)
         cache.refresh(connection)
+        self._look = Lookup(connection, self._db, sql, cache)
+        self._views = Views(cache)
 
     def commit(self, units: Sequence[Unit]) -> tuple[Committed, ...]:
         """Write *units* in order."""
         answers: list[Committed] = []
-        self._taken = self._find_taken(units)
+        self._look.ahead(units, self._spaces(units))
         touched: dict[tuple[str, LedgerName], CachedSpace] = {}
         for unit in units:
             try:
@@ -110,18 +114,17 @@ class GroupWriter:
         """Write what waits, the memories among it and their vectors, and who is to get which message."""
         self._db.flush()
         self._queue.flush()
-        memories.remember(self._db)
-        statuses.follow(self._db)
+        self._views.finish(self._db)
         for generation, vectors in self._vectors.items():
             memories.put_vectors(self._db, generation, vectors)
 
-    def _find_taken(self, units: Sequence[Unit]) -> set[tuple[int, str]]:
-        """Return which ids that should be new are not, with the number of their space, 0 for a unit's own."""
-        ids = [unit.id for unit in units] + [command.id for unit in units for command in unit.commands]
-        listed = json.dumps([one.replace("-", "") for one in ids if is_id(one)])
-        return {
-            (cast("int", n), id_text(cast("bytes", raw))) for n, raw in self._db.execute(self._sql["taken"], (listed,))
-        }
+    def _spaces(self, units: Sequence[Unit]) -> dict[str, CachedSpace]:
+        """Return the spaces of *units*, but those that are not there: a unit hears of that when its turn comes."""
+        found: dict[str, CachedSpace] = {}
+        for name in {unit.space for unit in units}:
+            with contextlib.suppress(RefusedError):
+                found[name] = self._space(name)
+        return found
 
     def _space(self, name: str) -> CachedSpace:
         found = self._cache.spaces.get((self._tenant, name))
@@ -146,13 +149,11 @@ class GroupWriter:
         space = self._space(unit.space)
         current = space.generation
         vectors = unit_vectors(unit, None if current is None else (current.name, current.dimensions))
-        op = None if unit.op is None else op_hash(space.row.secret, unit.op)
-        if op is not None:
-            earlier = self._db.execute(self._sql["replayed"], (space.n, op)).fetchone()
-            if earlier is not None:
-                return self._replay(unit, cast("bytes", earlier[0]), cast("str", earlier[1]))
+        op = self._look.op_of(unit)
+        if op is not None and (earlier := self._look.replayed(space.n, op)) is not None:
+            return self._replay(unit, *earlier)
         if unit.guard is not None:
-            leases.check(self._db, space.n, unit.guard, self._clock.now())
+            self._look.check_guard(space.n, unit.guard, self._clock.now())
         if unit.holds or unit.rooms:
             self._queue.check(space.n, unit, self._clock.now())
         ledger = self._ledger(space, unit.ledger)
@@ -165,12 +166,12 @@ class GroupWriter:
         last_seq = ledger.seq + len(planned.events)
         self._nodes(space, planned, ledger.seq)
         self._claims(space, planned, keys)
+        self._views.see(planned.events)
         if unit.ledger == "execution":
             self._queue.follow(space.n, space.row.secret, planned.events, ledger.seq)
         receipt = receipt_of(unit, planned, last_seq, not_holding, self._erase(space, unit.ledger, planned.events))
-        self._db.later(
-            self._sql["insert_receipt"], (id_bytes(unit.id), space.n, op, unit.body, receipt_to_json(receipt))
-        )
+        written = receipt_to_json(receipt)
+        self._db.later(self._sql["insert_receipt"], (id_bytes(unit.id), space.n, op, unit.body, written))
         if (planned.state, planned.filling) != (space.row.state, space.row.filling):
             self._db.execute(
                 "update space set state = ?, filling = ? where n = ?", (planned.state, planned.filling, space.n)
@@ -181,12 +182,9 @@ class GroupWriter:
             self._vectors.setdefault(current.n, []).extend((numbers[one], v) for one, v in vectors.items())
         ledger.seq, ledger.recorded_at, ledger.hash = last_seq, planned.recorded_at, last_hash
         self._cache.next_e += len(planned.events)
-        taken = self._taken
-        taken.add((0, unit.id))
-        for fact in planned.facts:
-            taken.add((space.n, fact))
-        for node in planned.declared:
-            taken.add((space.n, node.id))
+        self._look.kept(space.n, unit, written)
+        self._look.take(space.n, planned.facts)
+        self._look.take(space.n, (node.id for node in planned.declared))
         reach("unit.written")
         return receipt
 
@@ -198,22 +196,23 @@ class GroupWriter:
 
     def _known(self, space: CachedSpace, unit: Unit, head: Micros) -> Known:
         """Look up what planning the unit needs."""
-        needs = needs_of(unit)
+        look, needs = self._look, needs_of(unit)
         keys = [*needs.keys, *(normal_key(predicate_key(name)) for name in needs.predicates)]
         facts: dict[str, FactRow] = {}
         holders: dict[tuple[str, Micros | None], str | None] = {}
         # An id that the unit gives to a node, and that nothing has, need not be looked for.
-        new = {one.id for one in unit.commands if isinstance(one, Declare) and (space.n, one.id) not in self._taken}
-        by_id = self._by_id(space, needs.ids - new)
+        new = {one.id for one in unit.commands if isinstance(one, Declare) and not look.is_taken(space.n, one.id)}
+        versions = bool(unit.expects)
+        by_id = look.by_id(space.n, needs.ids - new, versions=versions)
         if fact_ids := [one for one in needs.facts | ((needs.ids - new) - by_id.keys()) if is_id(one)]:
-            rows_of = self._facts(space, fact_ids, facts)
+            rows_of = look.facts(space.n, fact_ids, facts)
             keys += [normal_key(predicate_key(facts[one].predicate)) for one in needs.facts if one in facts]
             for fact_id, at in needs.ends:
                 if fact_id in rows_of:
                     instant = recorded_time(unit, space.row, head, self._clock.now()) if at is None else at
                     holders[fact_id, at] = self._holder(rows_of[fact_id], instant)
-        by_key = self._by_key(space, keys, fresh=bool(unit.expects))
-        pull_in(by_key.values(), by_id, lambda ids: self._by_id(space, ids))
+        by_key = look.by_key(space.n, keys, versions=versions)
+        pull_in(by_key.values(), by_id, lambda ids: look.by_id(space.n, ids, versions=versions))
         predicates = {
             one.name: one
             for one in (predicate_of(node.attributes) for node in by_key.values() if node.kind is NodeKind.PREDICATE)
@@ -222,49 +221,10 @@ class GroupWriter:
         if needs.erase is not None:
             place = (self._tenant, space.n, space.row.name, LEDGER_NUMBER[unit.ledger])
             found = erasing.find(self._db, place, needs.erase)
-        taken = {one for one in needs.fresh if (space.n, one) in self._taken}
-        if (0, unit.id) in self._taken:
+        taken = {one for one in needs.fresh if look.is_taken(space.n, one)}
+        if look.is_taken(0, unit.id):
             taken.add(unit.id)
         return Known(space.row, head, by_key, by_id, facts, predicates, holders, found, taken)
-
-    def _by_key(self, space: CachedSpace, keys: Sequence[str], *, fresh: bool) -> dict[str, NodeRow]:
-        """Look nodes up by key; *fresh* when their versions count, which the cache does not follow."""
-        cache, found = self._cache.nodes, dict[str, NodeRow]()
-        missing: list[str] = []
-        for key in keys:
-            node = None if fresh else cache.get((space.n, key))
-            if node is None:
-                missing.append(key)
-            else:
-                found[key] = node
-        if missing:
-            for row in self._db.execute(self._sql["nodes_by_key"], (space.n, json.dumps(missing))):
-                key = cast("str", row[9])
-                found[key] = cache[space.n, key] = node_row(row)
-        return found
-
-    def _by_id(self, space: CachedSpace, ids: Iterable[str]) -> dict[str, NodeRow]:
-        listed = [one.replace("-", "") for one in ids if is_id(one)]
-        if not listed:
-            return {}
-        rows = self._db.execute(self._sql["nodes_by_id"], (space.n, json.dumps(listed)))
-        return {found.id: found for found in map(node_row, rows)}
-
-    def _facts(self, space: CachedSpace, ids: Sequence[str], into: dict[str, FactRow]) -> dict[str, int]:
-        keys: dict[str, int] = {}
-        listed = json.dumps([one.replace("-", "") for one in ids])
-        for row in self._db.execute(self._sql["facts_for_plan"], (space.n, listed)):
-            raw_id, subject, predicate, key, tier, absent, valid_from, retracted_at, _, k = row[:10]
-            valid_to, trust, known, payload, origin = row[10:]
-            fact_id = id_text(cast("bytes", raw_id))
-            into[fact_id] = FactRow(
-                fact_id, id_text(cast("bytes", subject)), cast("str", predicate), cast("bytes", key), cast("int", tier),
-                bool(absent), cast("int", valid_from), open_end(cast("int", retracted_at)),
-                cast("int | None", valid_to), cast("int", trust), bool(known),
-                json.loads(cast("str", payload)) if payload else {}, cast("str | None", origin) or "",
-            )  # fmt: skip
-            keys[fact_id] = cast("int", k)
-        return keys
 
     def _holder(self, k: int, valid_at: Micros) -> str | None:
         e = holder_of_key(self._db, self._sql, k, valid_at, FOREVER - 1)
@@ -302,28 +262,33 @@ class GroupWriter:
 
     def _nodes(self, space: CachedSpace, planned: Plan, base_seq: int) -> None:
         """Keep the declared nodes and their words, and note the last event about each node."""
+        last = {event.subject: base_seq + event.ordinal + 1 for event in planned.events}
         for node in planned.declared:
+            again, number = self._is_declared(space, node), self._cache.next_n
             norm = None if node.key is None else normal_key(node.key)
             row = (
-                self._cache.next_n, space.n, id_bytes(node.id), node.kind.value, node.type, node.key, norm, node.name,
+                number, space.n, id_bytes(node.id), node.kind.value, node.type, node.key, norm, node.name,
                 ERASED if node.erased else canonical_json(node.attributes), node.recorded_at,
+                0 if again else last.pop(node.id),
             )  # fmt: skip
-            self._db.execute(self._sql["insert_node"], row)
-            if norm is not None:
-                self._cache.nodes[space.n, norm] = node
-            if node.kind is not NodeKind.PREDICATE and not is_redeclared(node):
-                # One that is declared again keeps the row that it has.
-                self._numbers[space.n, node.id] = self._cache.next_n
+            self._db.later(self._sql["insert_node"], row)
+            # One that is declared again keeps the row that it has.
+            self._look.declared(space.n, self._look.number(space.n, node.id) if again else number, node)
             if has_words(node) and not node.erased and not is_redeclared(node):
                 words = node.name if node.key is None or node.key == node.name else f"{node.key} {node.name}"
-                self._text(space, -self._cache.next_n, words)
+                self._text(space, -number, words)
             self._cache.next_n += 1
-        last = {event.subject: base_seq + event.ordinal + 1 for event in planned.events}
         for subject, version in last.items():
             self._db.later(self._sql["touch_node"], (version, space.n, id_bytes(subject)))
 
+    def _is_declared(self, space: CachedSpace, node: NodeRow) -> bool:
+        """Tell whether a declaration is one of a node that is there: of a predicate, or by a merge or a split."""
+        if node.kind is NodeKind.PREDICATE:
+            return bool(self._look.by_id(space.n, (node.id,)))
+        return is_redeclared(node)
+
     def _text(self, space: CachedSpace, rowid: int, words: str) -> None:
-        self._db.execute(f"insert into text_{space.n}(rowid, body) values(?, ?)", (rowid, words))
+        self._db.later(f"insert into text_{space.n}(rowid, body) values(?, ?)", (rowid, words))
 
     def _erase(self, space: CachedSpace, ledger: LedgerName, events: Iterable[Event]) -> Mapping[str, int]:
         """Take the words that the events of a unit erase; return how many rows of each place."""
@@ -332,7 +297,7 @@ class GroupWriter:
             if event.kind is EventKind.ERASED:
                 place = (self._tenant, space.n, space.row.name, LEDGER_NUMBER[ledger])
                 counts = erasing.take(self._db, place, erasure_of(event))
-                self._cache.nodes.clear()
+                self._cache.forget_nodes()
                 reach("erase.taken")
         return counts
 
@@ -346,7 +311,7 @@ class GroupWriter:
             origin = origin_hash(space.row.secret, planned.origin_of(event))
             touched = keys.get(event.key)
             if touched is None:
-                change = KeyChange(self._key(space, event.key, event, origin))
+                change = KeyChange(self._key(space, event, origin, new=event.key in planned.unsaid))
                 touched = keys[event.key] = _Touched(event.key, change, [])
             touched.events.append(event)
             change = touched.change
@@ -369,11 +334,12 @@ class GroupWriter:
             found.sort(key=lambda one: (order[one.fact_id], one.valid_from))
         return ordered, found
 
-    def _key(self, space: CachedSpace, key_id: bytes, event: Event, origin: bytes) -> KeyState:
+    def _key(self, space: CachedSpace, event: Event, origin: bytes, *, new: bool) -> KeyState:
         """Return what is known of the event's key; a copy, so that a refusal changes nothing."""
-        found = self._cache.keys.get((space.n, key_id))
+        found = None if new else self._cache.keys.get((space.n, cast("bytes", event.key)))
         if found is None:
-            row = self._db.execute(self._sql["key"], (space.n, key_id)).fetchone()
+            # The keys of the group itself are all remembered, so none waits in the batch.
+            row = None if new else self._raw.execute(self._sql["key"], (space.n, event.key)).fetchone()
             if row is None:
                 return KeyState(0, origin, contested=False, top=claim_class(event.tier, int(event.known)), stored=False)
             k, first_origin, contested, top = cast("tuple[int, bytes, int, int]", row)
@@ -428,19 +394,13 @@ class GroupWriter:
             self._cache.keys[space.n, key_id] = state
 
     def _insert_key(self, space: CachedSpace, key_id: bytes, event: Event, state: KeyState) -> None:
-        number = self._numbers.get((space.n, event.subject)) or self._number(space, event.subject)
+        number = self._look.number(space.n, event.subject)
+        state.k, state.stored = self._cache.next_k, True
+        self._cache.next_k += 1
         # Of an erased row that is replayed the predicate comes later, with its erasure.
         predicate = cast("str", event.payload.get("predicate", ""))
-        bindings = (None, space.n, key_id, number, predicate, state.origin, int(state.contested), state.top)
-        self._db.execute(self._sql["insert_key"], bindings)
-        state.k, state.stored = self._db.last_insert_rowid(), True
-
-    def _number(self, space: CachedSpace, node: str) -> int:
-        row = self._db.execute(self._sql["node_number"], (space.n, id_bytes(node))).fetchone()
-        if row is None:
-            raise CorruptError(f"the node {node} of a fact is not in the view; run `latewood doctor`")
-        found = self._numbers[space.n, node] = cast("int", row[0])
-        return found
+        bindings = (state.k, space.n, key_id, number, predicate, state.origin, int(state.contested), state.top)
+        self._db.later(self._sql["insert_key"], bindings)
 
     def _insert_claim(self, space: CachedSpace, k: int, claim: Claim, event: Event) -> None:
         target = event.payload.get("object")
