@@ -6,6 +6,7 @@ receipts of the group are noted as they are written, and what else is read, is r
 
 from __future__ import annotations
 
+import contextlib
 import json
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
@@ -13,7 +14,7 @@ from typing import Final, cast
 
 from latewood.graph_schema.clock import Micros
 from latewood.graph_schema.commands import Guard, Unit
-from latewood.graph_schema.errors import CorruptError
+from latewood.graph_schema.errors import CorruptError, RefusedError
 from latewood.graph_schema.ids import id_bytes, id_text, is_id
 from latewood.graph_schema.ledger import op_hash
 from latewood.graph_schema.model import NodeKind
@@ -62,16 +63,20 @@ class Lookup:
         ops: dict[int, list[str]] = {}
         for unit in units:
             space = spaces.get(unit.space)
-            if unit.op is not None and space is not None:
-                op = self._ops[unit.id] = op_hash(space.row.secret, unit.op)
-                ops.setdefault(space.n, []).append(op.hex())
+            # One that cannot be hashed is refused when its turn comes.
+            with contextlib.suppress(RefusedError):
+                if space is not None and (op := self.op_of(unit, space)) is not None:
+                    ops.setdefault(space.n, []).append(op.hex())
         for n, hashes in ops.items():
             for op, body, receipt in self._connection.execute(self._sql["replayed"], (n, canonical_json(hashes))):
                 self._replays[n, cast("bytes", op)] = (cast("bytes", body), cast("str", receipt))
 
-    def op_of(self, unit: Unit) -> bytes | None:
-        """Return the hash of a unit's idempotency key."""
-        return self._ops.get(unit.id)
+    def op_of(self, unit: Unit, space: CachedSpace) -> bytes | None:
+        """Return the hash of a unit's idempotency key. Raises InvalidError."""
+        found = self._ops.get(unit.id)
+        if found is None and unit.op is not None:
+            found = self._ops[unit.id] = op_hash(space.row.secret, unit.op)
+        return found
 
     def replayed(self, n: int, op: bytes) -> tuple[bytes, str] | None:
         """Return what an idempotency key was used for: the digest of what was asked, and the receipt."""

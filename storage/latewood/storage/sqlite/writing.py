@@ -149,7 +149,7 @@ class GroupWriter:
         space = self._space(unit.space)
         current = space.generation
         vectors = unit_vectors(unit, None if current is None else (current.name, current.dimensions))
-        op = self._look.op_of(unit)
+        op = self._look.op_of(unit, space)
         if op is not None and (earlier := self._look.replayed(space.n, op)) is not None:
             return self._replay(unit, *earlier)
         if unit.guard is not None:
