@@ -14,7 +14,9 @@ from latewood.storage.neo4j.store import Neo4jStore
 from latewood.storage.queries import load_queries
 
 NAMES = sorted(
-    name for file in ("queries.cypher", "searching.cypher") for name in load_queries("latewood.storage.neo4j", file)
+    name
+    for file in ("queries.cypher", "searching.cypher", "statuses.cypher")
+    for name in load_queries("latewood.storage.neo4j", file)
 )
 SCANS = ("AllNodesScan", "NodeByLabelScan", "UnionNodeByLabelsScan", "AllRelationshipsScan", "RelationshipTypeScan")
 SMALL = ("Space", "Latewood", "Refusals")

@@ -14,7 +14,7 @@ from latewood.graph_schema.clock import NOW, AsOf, ManualClock, from_micros
 from latewood.graph_schema.commands import Absorb, ActorSpec, Assert, Command, Ref, Unit
 from latewood.graph_schema.events import Receipt
 from latewood.graph_schema.ids import RandomIds
-from latewood.graph_schema.model import LEDGERS, LedgerName, Trust
+from latewood.graph_schema.model import LEDGERS, LedgerName, NodeKind, Trust
 from latewood.graph_schema.packs.loader import vocabulary
 from latewood.graph_schema.values import Value
 from latewood.storage.neo4j.database import Address, Engine, Head, Query
@@ -99,6 +99,27 @@ async def test_a_node_is_read_as_it_was_at_the_head(neo4j_url: str, monkeypatch:
         ):
             assert await _seen(store) == before
         assert [one[2] for one in await _seen(store)] == [True, False]
+    finally:
+        await store.close()
+
+
+async def test_a_list_by_status_is_of_the_head(neo4j_url: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """What a node is noted with is not bounded by a head: one that ends meanwhile is listed as what it was."""
+    empty_neo4j(neo4j_url)
+    store = await Neo4jStore.open(neo4j_url)
+
+    def status(text: str) -> Unit:
+        return _unit(Assert(_IDS.new(), Ref(key="item:1"), "status", Value("text", text)), ledger="execution")
+
+    async def listed() -> list[int]:
+        queries = [NodeQuery(NodeKind.ENTITY, where={"status": [text]}) for text in ("running", "done")]
+        return [len((await store.list_nodes("default", query)).items) for query in queries]
+
+    try:
+        await _kept(store, status("running"))
+        async with _between(store, status("done"), monkeypatch):
+            assert await listed() == [1, 0]
+        assert await listed() == [0, 1]
     finally:
         await store.close()
 

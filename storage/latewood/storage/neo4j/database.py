@@ -53,7 +53,7 @@ _READY_S: Final = 15.0
 _GRACE_S: Final = 5.0
 """How much longer than a transaction may take its connection may be silent: the server answers first when it can."""
 _SCHEMES: Final = ("neo4j", "neo4j+s", "neo4j+ssc", "bolt", "bolt+s", "bolt+ssc")
-_MACRO: Final = re.compile(r"\{(us|at|visible|node|fact|claim):([\w.]+)\}")
+_MACRO: Final = re.compile(r"\{(us|at|visible|node|fact|claim):([\w.$]+)\}")
 
 T = TypeVar("T")
 Row = Sequence[Any]
@@ -83,7 +83,8 @@ class LostReplyError(UnavailableError):
 
 
 def _all_queries() -> dict[str, str]:
-    return {**load_queries(_PACKAGE, "queries.cypher"), **load_queries(_PACKAGE, "searching.cypher")}
+    files = ("queries.cypher", "searching.cypher", "statuses.cypher")
+    return {name: text for file in files for name, text in load_queries(_PACKAGE, file).items()}
 
 
 def _micros(expression: str) -> str:

@@ -10,11 +10,13 @@ import json
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Final
 
+from latewood.graph_schema.clock import Micros
 from latewood.graph_schema.identity import MERGED_INTO
 from latewood.graph_schema.model import ERASED_NAME, LedgerName, NodeKind
 from latewood.graph_schema.values import canonical_json
 from latewood.storage.erasing import REFUSAL_ERASED, Erasure, receipt_without
 from latewood.storage.merging import linked_facts
+from latewood.storage.neo4j import statuses
 from latewood.storage.neo4j.database import Query, Row
 from latewood.storage.neo4j.names import space_label
 from latewood.storage.port import Scrub
@@ -128,7 +130,9 @@ def _orphans(query: Query, n: int, named: set[str], places: Sequence[int]) -> se
     return left
 
 
-def take(query: Query, tenant: str, space: str, n: int, ledger: LedgerName, erasure: Erasure) -> dict[str, int]:
+def take(
+    query: Query, tenant: str, space: str, n: int, ledger: LedgerName, erasure: Erasure, recorded_at: Micros
+) -> dict[str, int]:  # fmt: skip
     """Take the words of the rows that *erasure* names out of every node; return how many of each place."""
     odd, seqs = _ODD[ledger], list(erasure.seqs)
     places = [2 * seq + odd for seq in seqs]
@@ -139,6 +143,7 @@ def take(query: Query, tenant: str, space: str, n: int, ledger: LedgerName, eras
     edges = query("take_relations", space=n, places=places)[0][0]
     texts = query("take_facts", space=n, places=places, label=space_label(n), title=ERASED_NAME)[0][0]
     query("take_reasons", space=n, places=places)
+    statuses.forget_erased(query, n, places, recorded_at)
     nodes = receipts = 0
     keys: dict[str, str | None] = {}
     for one, kind in erasure.nodes.items():

@@ -10,6 +10,7 @@ from typing import Any, Final, cast
 from latewood.graph_schema.clock import Clock, Micros
 from latewood.graph_schema.commands import Assert, Unit
 from latewood.graph_schema.errors import CorruptError, RefusedError
+from latewood.graph_schema.events import Event
 from latewood.graph_schema.ids import is_id, normal_id
 from latewood.graph_schema.ledger import op_hash
 from latewood.graph_schema.model import LEDGERS, LedgerName, NodeKind, Predicate
@@ -19,6 +20,7 @@ from latewood.graph_schema.values import Json, normal_key
 from latewood.storage.merging import pull_in
 from latewood.storage.names import competes_for, predicate_key, unknown_space
 from latewood.storage.needing import needs_of
+from latewood.storage.neo4j import statuses
 from latewood.storage.neo4j.database import Engine, Query, Row, head_of
 from latewood.storage.neo4j.erasing import find
 from latewood.storage.neo4j.keys import FactRef, ImageRows, KeyImage, WindowRows, claim_of, load_images, tail_row
@@ -136,6 +138,7 @@ class Group:
         self.unmade: set[tuple[int, str]] = set()
         self.pending = Pending()
         self.dirty: list[KeyImage] = []
+        self._restated: dict[int, set[str]] = {}
 
     def lock(self, spaces: Iterable[str]) -> None:
         """Lock both heads of spaces by their names, and read them.
@@ -390,6 +393,22 @@ class Group:
         if pending.events or pending.receipts:
             self.query("keep", **cast("dict[str, Any]", pending.parameters()))
         self.pending = Pending()
+        for n, ids in self._restated.items():
+            last = max(
+                ledger.recorded_at for one in self.spaces.values() if one.number == n for ledger in one.ledgers.values()
+            )
+            statuses.restate(self.query, n, ids, last)
+        self._restated.clear()
+
+    def note_status(self, image: KeyImage, told: Mapping[int, Event], recorded_at: Micros) -> None:
+        """Note what a key that a unit changed says of the status of its node, if it is the key of one."""
+        if not statuses.is_status(image):
+            return
+        status = statuses.plain(image, told, recorded_at)
+        if status is None:
+            self._restated.setdefault(image.space, set()).add(image.subject)
+        else:
+            self.pending.status(image.space, image.subject, status, recorded_at)
 
 
 class LazyRows:

@@ -14,6 +14,7 @@ from latewood.graph_schema.model import Fact, LedgerName, Node, NodeKind
 from latewood.graph_schema.values import normal_key
 from latewood.storage.building import node_of
 from latewood.storage.cursors import check_first, near, read_cursor, write_cursor
+from latewood.storage.neo4j import statuses
 from latewood.storage.neo4j.database import Row
 from latewood.storage.neo4j.names import index_name, spaced
 from latewood.storage.neo4j.pending import born
@@ -48,14 +49,16 @@ def _conditions(query: NodeQuery, parameters: dict[str, object]) -> tuple[str, s
         parameters[f"v{place}"] = [text for text in texts if not text.startswith("=")]
         parameters[f"w{place}"] = [text[1:] for text in texts if text.startswith("=")]
         parts.append(
-            f"EXISTS {{ MATCH (n)-[h:HAS_FACT]->(f:Fact) WHERE h.predicate = $p{place} AND {{visible:h}} "
+            f"EXISTS {{ MATCH (n)-[h:HAS_FACT]->(f) WHERE h.predicate = $p{place} AND {{visible:h}} "
             f"AND (coalesce(f.said, f.value) IN $v{place} OR f.as_written IN $w{place}) }}"
         )
     return source, " AND ".join(parts)
 
 
-def list_nodes(reading: Reading, compose: Compose, query: NodeQuery, valid_at: Micros, known_at: Micros) -> Page[Node]:
-    """List nodes in the order they were recorded, or the other way round."""
+def list_nodes(
+    reading: Reading, compose: Compose, query: NodeQuery, valid_at: Micros, known_at: Micros, *, now: bool = False
+) -> Page[Node]:
+    """List nodes in the order they were recorded, or the other way round; *now*: at the head of both clocks."""
     first = check_first(query.first)
     kind, beyond, order = ("m", "<", "DESC") if query.newest else ("n", ">", "ASC")
     after = read_cursor(query.after, kind, 2)
@@ -64,7 +67,9 @@ def list_nodes(reading: Reading, compose: Compose, query: NodeQuery, valid_at: M
         "after": ("~" if query.newest else "") if after is None else born(*after),
     }  # fmt: skip
     source, conditions = _conditions(query, parameters)
-    text = compose("list_nodes", source=source, beyond=beyond, conditions=conditions, order=order)
+    parameters["statuses"] = statuses.asked_of(query) if now and reading.listed else None
+    name = "list_nodes" if parameters["statuses"] is None else "list_by_status"
+    text = compose(name, source=source, beyond=beyond, conditions=conditions, order=order)
     rows = reading.query(text, **parameters)
     shown = rows[:first]
     more = None

@@ -10,6 +10,7 @@ from typing import Final
 from latewood.graph_schema.errors import UnavailableError
 from latewood.storage.neo4j.database import Engine
 from latewood.storage.neo4j.names import index_name, space_label, vector_index_name, vector_label
+from latewood.storage.neo4j.statuses import catch_up
 from latewood.storage.upgrades import Upgrade
 
 __all__ = [
@@ -22,7 +23,8 @@ __all__ = [
     "upgrade",
 ]
 
-SCHEMA_VERSION: Final = 3
+SCHEMA_VERSION: Final = 4
+_STEPS: Final = {4: "indexes, and the status of every node"}
 _ONLINE_S: Final = 60
 
 
@@ -63,8 +65,12 @@ def prepare(engine: Engine) -> None:
             "upgrade Latewood first"
         )
         raise UnavailableError(msg, code="schema.newer", schema=found, known=SCHEMA_VERSION)
-    if found == SCHEMA_VERSION:
-        return
+    if found != SCHEMA_VERSION:
+        _define_all(engine)
+    catch_up(engine)
+
+
+def _define_all(engine: Engine) -> None:
     for statement in _statements():
         define(engine, statement)
     engine.once(f"CALL db.awaitIndexes({_ONLINE_S})")
@@ -78,7 +84,8 @@ def upgrade(engine: Engine, *, dry_run: bool) -> Upgrade:
     found = SCHEMA_VERSION if before is None else before
     if not dry_run or found > SCHEMA_VERSION:
         prepare(engine)
-    steps = tuple(f"schema {one}: constraints and indexes" for one in range(found + 1, SCHEMA_VERSION + 1))
+    added = range(found + 1, SCHEMA_VERSION + 1)
+    steps = tuple(f"schema {one}: {_STEPS.get(one, 'constraints and indexes')}" for one in added)
     return Upgrade(engine.address.shown, found, SCHEMA_VERSION, steps, applied=bool(steps) and not dry_run)
 
 

@@ -18,7 +18,7 @@ from latewood.storage.neo4j.vectors import numbers_of
 from latewood.storage.rows import NodeRow, has_words
 from latewood.storage.searching import texts_in
 
-__all__ = ["Pending", "Rows", "born"]
+__all__ = ["Pending", "Rows", "born", "pair"]
 
 Rows = list[dict[str, Any]]
 _TITLE_CHARS_MAX: Final = 120
@@ -65,6 +65,7 @@ class Pending:
     states: Rows = field(default_factory=_rows)
     heads: Rows = field(default_factory=_rows)
     vectors: Rows = field(default_factory=_rows)
+    statuses: Rows = field(default_factory=_rows)
 
     def parameters(self) -> dict[str, Rows]:
         """Return every list by its name."""
@@ -195,6 +196,10 @@ class Pending:
             "tail_facts": ids,
         }  # fmt: skip
         self.keys.append({"space": image.space, "id": image.id, "properties": properties})
+
+    def status(self, space: int, node: str, status: str, recorded_at: Micros) -> None:
+        """Note the status that a node has from now on."""
+        self.statuses.append({"space": space, "id": node, "status": status, "at": pair(recorded_at)})
 
 
 def _short(text: str) -> str:

@@ -1,7 +1,7 @@
 // name: space
 // A space of the tenant by name, with the heads of its ledgers.
 MATCH (s:Space {tenant: $tenant, name: $name})
-CALL (s) { MATCH (l:Ledger {space: s.space}) WHERE l.ledger IS NOT NULL RETURN collect([l.ledger, l.seq, l.recorded_at, l.hash, l.writer]) AS heads }
+CALL (s) { MATCH (l:Ledger {space: s.space}) WHERE l.ledger IS NOT NULL RETURN collect([l.ledger, l.seq, l.recorded_at, l.hash, l.writer, coalesce(l.listed, 0)]) AS heads }
 RETURN s.space, s.id, s.name, s.secret, s.strict, s.state, s.filling, heads;
 
 // name: spaces
@@ -206,13 +206,18 @@ CALL () {
 CALL () {
   UNWIND $versions AS row MATCH (n:Node {space: row.space, id: row.id}) SET n.version = row.version, n.touched = row.touched
 }
+CALL () {
+  UNWIND $statuses AS row MATCH (n:Node {space: row.space, id: row.id}) WHERE NOT n.kind IN ['step', 'attempt']
+  SET n.status = row.status, n.stated_at = {at:row.at}
+}
 CALL () { UNWIND $receipts AS row CREATE (r:Receipt) SET r = row }
 CALL () {
   UNWIND $states AS row MATCH (s:Space {space: row.space}) SET s.state = row.state, s.filling = row.filling
 }
 CALL () {
   UNWIND $heads AS row MATCH (l:Ledger {space: row.space, ledger: row.ledger})
-  SET l.seq = row.seq, l.hash = row.hash, l.recorded_at = row.recorded_at, l.writer = row.writer
+  SET l.listed = CASE WHEN coalesce(l.listed, 0) = l.seq THEN row.seq ELSE l.listed END, l.seq = row.seq,
+    l.hash = row.hash, l.recorded_at = row.recorded_at, l.writer = row.writer
 }
 RETURN 1;
 

@@ -58,7 +58,11 @@ def stored_fact(row: Row) -> StoredFact:
 
 
 class Reading:
-    """One read of one space; made inside its transaction and thrown away."""
+    """One read of one space; made inside its transaction and thrown away.
+
+    Attributes:
+        listed: whether the statuses that nodes are noted with reach to the heads.
+    """
 
     def __init__(self, query: Query, engine: Engine, tenant: str, space: str, clock: Clock, words: Vocabulary) -> None:
         """Read *space* of *tenant*, up to heads that are wholly visible. Raises NotFoundError (``space.unknown``)."""
@@ -67,6 +71,7 @@ class Reading:
         if not rows:
             raise unknown_space(space, [row[2] for row in query("spaces", tenant=tenant)])
         self.n, self.space = space_row(rows[0])
+        self.listed = all(head[5] == head[1] for head in rows[0][7])
         self.heads = engine.bounds(self.n, {head[0]: head_of(head[1:]) for head in rows[0][7]})
         self._clock = clock
         self._words = words

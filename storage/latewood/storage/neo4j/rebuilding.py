@@ -31,7 +31,7 @@ from latewood.storage.deriving import (
     receipt_mended,
     rows_by_key,
 )
-from latewood.storage.neo4j import waiting
+from latewood.storage.neo4j import statuses, waiting
 from latewood.storage.neo4j.database import Query
 from latewood.storage.neo4j.database import Row as Cells
 from latewood.storage.neo4j.gathering import LEDGER_NUMBER
@@ -173,7 +173,8 @@ class Rebuilder:
         if any(row.erased or row.event.kind is EventKind.ERASED for row in rows):
             gone = buried(row.event for row in self._rows("erasures"))
         if phase == "nodes":
-            self._nodes(derive_nodes(rows, gone))
+            derived = derive_nodes(rows, gone)
+            self._nodes(derived, statuses.wanted(self._query, self._n, self._space.secret, derived, rows, gone))
             waiting.compare(self._query, self._n, self._space, self.found, rows, repair=self._repair)
         elif phase == "facts":
             self._links(derive_nodes(rows, gone))
@@ -181,15 +182,16 @@ class Rebuilder:
         else:
             self._keys(rows, gone)
 
-    def _nodes(self, derived: Mapping[str, DerivedNode]) -> None:
+    def _nodes(self, derived: Mapping[str, DerivedNode], told: Mapping[str, str]) -> None:
         stored = {cells[0]: cells for cells in self._run("nodes", ids=list(derived))}
         for one, node in derived.items():
             self.found.compared += 1
             wanted = self._node(node)
             cells = stored.get(one)
             differing, gone = ["labels"], list[str]()
+            held = {} if cells is None else _properties(cells[1])
+            statuses.note(wanted.properties, wanted.instants, held, told.get(one))
             if cells is not None:
-                held = _properties(cells[1])
                 if node.row.erased:
                     # What was buried keeps a title where it had one.
                     wanted.properties["title"] = held.get("title") and node.row.name
@@ -399,9 +401,8 @@ class Rebuilder:
         if len(cells) >= limit:
             return Place(place.phase, f"{ledger}:{cells[-1][0]}")
         following = LEDGER_NUMBER[ledger] + 1
-        if following < len(LEDGERS):
-            return Place(place.phase, f"{LEDGERS[following]}:0")
-        return next_phase(place.phase, PHASES)
+        following_place = Place(place.phase, f"{LEDGERS[following]}:0") if following < len(LEDGERS) else None
+        return following_place or next_phase(place.phase, PHASES)
 
     def _receipt(self, unit: str, cells: Sequence[Cells], held: dict[str, Any] | None) -> None:
         self.found.compared += 1

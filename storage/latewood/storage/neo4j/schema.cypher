@@ -1,4 +1,4 @@
-// Schema 3. Constraints and indexes of Neo4j Community; and each statement may run any number of times.
+// Schema 4. Constraints and indexes of Neo4j Community; and each statement may run any number of times.
 // `Event` is the ledger and the truth; everything else can be rebuilt. `space` is the number of a space.
 // Several that met at the first opening could leave a counter of spaces each.
 MATCH (c:Latewood) WITH c ORDER BY coalesce(c.spaces, 0) DESC
@@ -19,6 +19,8 @@ CREATE CONSTRAINT latewood_lease IF NOT EXISTS FOR (n:Lease) REQUIRE (n.space, n
 CREATE CONSTRAINT latewood_refusal IF NOT EXISTS FOR (n:Refusal) REQUIRE (n.tenant, n.slot) IS UNIQUE;
 CREATE CONSTRAINT latewood_refusals IF NOT EXISTS FOR (n:Refusals) REQUIRE n.tenant IS UNIQUE;
 CREATE INDEX latewood_node_born IF NOT EXISTS FOR (n:Node) ON (n.space, n.born);
+CREATE INDEX latewood_node_status IF NOT EXISTS FOR (n:Node) ON (n.space, n.kind, n.status, n.born);
+CREATE INDEX latewood_node_stated IF NOT EXISTS FOR (n:Node) ON (n.space, n.stated_at);
 CREATE INDEX latewood_fact_subject IF NOT EXISTS FOR (n:Fact) ON (n.space, n.subject, n.valid_from);
 CREATE INDEX latewood_fact_object IF NOT EXISTS FOR (n:Fact) ON (n.space, n.object);
 CREATE INDEX latewood_fact_key IF NOT EXISTS FOR (n:Fact) ON (n.space, n.key_id, n.valid_from);

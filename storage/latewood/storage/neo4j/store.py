@@ -289,8 +289,8 @@ class Neo4jStore(MemorySearch, Handing):
 
     async def list_nodes(self, space: str, query: NodeQuery, at: AsOf = NOW) -> Page[Node]:
         """List nodes."""
-        compose = self._engine.composed
-        page = await self._read(space, lambda one: listing.list_nodes(one, compose, query, *one.instants(at)))
+        compose, now = self._engine.composed, at == NOW
+        page = await self._read(space, lambda one: listing.list_nodes(one, compose, query, *one.instants(at), now=now))
         return Page(tuple(as_known(node, at) for node in page.items), page.next)
 
     async def predicates(self, space: str) -> Mapping[str, Predicate]:

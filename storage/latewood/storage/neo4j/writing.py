@@ -175,7 +175,10 @@ class GroupWriter:
         for event in events:
             if event.kind is EventKind.ERASED:
                 self._group.flush()
-                counts = take(self._group.query, self._tenant, space.row.name, space.number, ledger, erasure_of(event))
+                counts = take(
+                    self._group.query, self._tenant, space.row.name, space.number, ledger, erasure_of(event),
+                    space.ledgers[ledger].recorded_at,
+                )  # fmt: skip
                 # What is remembered of the space has the words still.
                 self._group.forget()
                 reach("erase.taken")
@@ -288,6 +291,8 @@ class GroupWriter:
                 self._group.facts[n, event.id] = (row, ref, place)
             image.state = change.state
             image.state.stored = True
+            told = {ledger.place(base_seq + one.ordinal + 1): one for one in events}
+            self._group.note_status(image, told, at)
             if not image.dirty:
                 image.dirty = True
                 self._group.dirty.append(image)
