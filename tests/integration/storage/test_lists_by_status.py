@@ -119,8 +119,7 @@ def _hits(url: str, query: NodeQuery) -> tuple[int, int]:
             text = name if " " in name else engine.composed(name)
             result = session.run(cast("LiteralString", "PROFILE " + text), cast("dict[str, Any]", parameters))
             rows: list[Row] = [record.values() for record in result]
-            profile = result.consume().profile  # pyright: ignore[reportUnknownMemberType]
-            left: list[dict[str, Any]] = [cast("dict[str, Any]", profile)]
+            left: list[dict[str, Any]] = [cast("Any", result.consume()).profile]
             while left:
                 operator = left.pop()
                 count += operator["dbHits"]
