@@ -46,7 +46,7 @@ CRASHES: Final = (
     Crash("group.begin", "write_waves", 1, "nothing"),
     Crash("group.heads_read", "write_waves", 1, "nothing"),
     # Neo4j writes the ledger and the views of a group in one statement, so there is no such place.
-    Crash("group.half_written", "write_waves", 3, "nothing", ("sqlite",)),
+    Crash("group.half_written", "write_waves", 1, "nothing", ("sqlite",)),
     Crash("unit.written", "write_waves", 4, "nothing"),
     Crash("group.written", "write_waves", 1, "nothing"),
     Crash("group.committed", "write_waves", 1, "everything"),
