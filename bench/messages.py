@@ -2,7 +2,7 @@
 
     uv run python bench/messages.py --json                                     # SQLite
     uv run python bench/messages.py --json --neo4j neo4j://neo4j:password@localhost:7687
-    uv run python bench/messages.py --json --pending 1000000                   # and the deep queue, SQLite (minutes)
+    uv run python bench/messages.py --json --pending 1000000                   # and the deep queue, SQLite (10 minutes)
 
 Prints one JSON object as its last line. End to end is: published and durable, received under a lease, acknowledged and
 durable. Bare rows do the same with one small table and one commit each: insert, mark as taken, delete; in SQLite under
@@ -16,6 +16,7 @@ from __future__ import annotations
 
 import argparse
 import asyncio
+import contextlib
 import json
 import os
 import signal
@@ -135,34 +136,52 @@ async def fill(memory: Memory, pending: int) -> None:
         await post.submit(post.unit(commands, body=first))
 
 
-async def deep(folder: Path, pending: int, count: int) -> dict[str, Any]:
-    """What receiving, acknowledging and publishing cost with *pending* that wait; filled in bulk, then timed singly."""
-    url = str(folder / f"deep-{pending}.db")
-    async with Memory.open(url, by="agent:bench", embedder="none") as memory:
-        messages = messages_of(memory)
-        await messages.make_channel("deep", limits=DEEP_LIMITS)
+class Deep:
+    """A file with *pending* messages that wait, filled in bulk, and what one more then costs, timed singly."""
+
+    def __init__(self, memory: Memory, pending: int) -> None:
+        self.memory, self.messages, self.pending = memory, messages_of(memory), pending
+        self.filled_s = 0.0
+        self.took: dict[str, list[float]] = {"publish": [], "receive": [], "ack": []}
+
+    async def fill(self) -> None:
+        await self.messages.make_channel("deep", limits=DEEP_LIMITS)
         began = time.perf_counter()
-        await fill(memory, pending)
-        filled_s = time.perf_counter() - began
-        took: dict[str, list[float]] = {"publish": [], "receive": [], "ack": []}
+        await fill(self.memory, self.pending)
+        self.filled_s = time.perf_counter() - began
+
+    async def one(self) -> None:
+        begins = [time.perf_counter()]
+        await self.messages.publish("deep", DATA)
+        begins.append(time.perf_counter())
+        (received,) = await self.messages.receive("deep")
+        begins.append(time.perf_counter())
+        await self.messages.ack(received)
+        begins.append(time.perf_counter())
+        for place, name in enumerate(self.took):
+            self.took[name].append((begins[place + 1] - begins[place]) * 1e6)
+
+    async def told(self) -> dict[str, Any]:
+        assert (await self.messages.waiting("deep"))["default"] == self.pending
+        median = {name: round(statistics.median(values), 1) for name, values in self.took.items()}
+        return {
+            "pending": self.pending, "fill_per_s": round(self.pending / self.filled_s), "median_us": median,
+            "sum_us": round(sum(median.values()), 1),
+        }  # fmt: skip
+
+
+async def deep(folder: Path, pendings: list[int], count: int) -> list[dict[str, Any]]:
+    """What receiving, acknowledging and publishing cost with each of *pendings* that wait, in turns: one load for all."""
+    async with contextlib.AsyncExitStack() as opened:
+        files: list[Deep] = []
+        for pending in pendings:
+            opening = Memory.open(str(folder / f"deep-{pending}.db"), by="agent:bench", embedder="none")
+            files.append(Deep(await opened.enter_async_context(opening), pending))
+            await files[-1].fill()
         for _ in range(count):
-            begins = [time.perf_counter()]
-            await messages.publish("deep", DATA)
-            begins.append(time.perf_counter())
-            (received,) = await messages.receive("deep")
-            begins.append(time.perf_counter())
-            await messages.ack(received)
-            begins.append(time.perf_counter())
-            for place, name in enumerate(took):
-                took[name].append((begins[place + 1] - begins[place]) * 1e6)
-        median = {name: round(statistics.median(values), 1) for name, values in took.items()}
-        assert (await messages.waiting("deep"))["default"] == pending
-    return {
-        "pending": pending,
-        "fill_per_s": round(pending / filled_s),
-        "median_us": median,
-        "sum_us": round(sum(median.values()), 1),
-    }
+            for one in files:
+                await one.one()
+        return [await one.told() for one in files]
 
 
 async def hold_for_good(url: str) -> None:
@@ -228,10 +247,9 @@ async def measure(args: argparse.Namespace, folder: Path) -> dict[str, Any]:
     found["redelivered"] = {"sqlite": await redelivered(str(folder / "held.db"), args.kills)}
     if args.neo4j:
         found["redelivered"]["neo4j"] = await redelivered(args.neo4j, args.kills)
-    shallow = await deep(folder, 1_000, args.count)
+    shallow, *further = await deep(folder, [1_000, *([args.pending] if args.pending > 1_000 else [])], args.count)
     found["deep"] = {"shallow": shallow}
-    if args.pending > 1_000:
-        full = await deep(folder, args.pending, args.count)
+    for full in further:
         found["deep"] |= {"deep": full, "ratio": round(full["sum_us"] / shallow["sum_us"], 2)}
     return found
 

@@ -114,7 +114,8 @@ def _rows_of(db: Statements, n: int, message: str) -> list[Queued]:
 def _apply(db: Statements, n: int, change: QueueChange) -> None:
     counts: dict[str, list[int]] = {}
     keys: dict[tuple[str, bytes], None] = {}
-    drops = {**change.drops, **dict.fromkeys(change.puts)}
+    # A message that was never there is not looked for.
+    drops = {**change.drops, **(dict.fromkeys(change.puts) if change.again else {})}
     for message in change.gone:
         drops |= dict.fromkeys((row.group, message) for row in _rows_of(db, n, message))
     for group, message in drops:
