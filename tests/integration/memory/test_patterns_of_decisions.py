@@ -7,12 +7,26 @@ from pathlib import Path
 
 import pytest
 
-from latewood.graph_schema.model import DecisionStatus
+from latewood.graph_schema.clock import NOW, AsOf
+from latewood.graph_schema.model import DecisionStatus, Fact, Trust
+from latewood.graph_schema.packs.loader import load_pack
 from latewood.graph_schema.patterns import PatternKind, PatternStatus
 from latewood.memory import Memory
 from latewood.memory.patterns import Pattern, detect, explain, patterns
+from latewood.reasoning.patterns import series
+from latewood.reasoning.patterns.view import View, read_world
+from latewood.storage.port import FactQuery
 
 START = datetime(2026, 1, 5, tzinfo=UTC)
+SITES = """
+name = "sites"
+version = "1"
+title = "Sites"
+description = "Incidents happen side by side."
+[predicates.incident]
+cardinality = "multi"
+description = "What happened at a site."
+"""
 
 
 async def of_kind(memory: Memory, kind: PatternKind) -> list[Pattern]:
@@ -50,6 +64,41 @@ async def test_sources_that_disagree_are_told_until_one_is_taken_back(tmp_path: 
         await memory.retract(other, because="the mail was about another invoice")
         assert (await detect(memory)).ended == (one.key,)
         assert await of_kind(memory, PatternKind.CONTRADICTION) == []
+
+
+async def test_where_sources_disagree_is_looked_up_without_reading_all_that_was_said(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    async with Memory.open("reference:", by="human:ada", packs=[load_pack(SITES)], embedder="none") as memory:
+        for source in ("erp", "mail"):
+            for number in range(40):
+                await memory.observe("site:1", "incident", f"{source} {number}", valid_from=START, source=source)
+            await memory.observe("site:1", "head", f"told by {source}", valid_from=START, source=source)
+            await memory.observe("site:2", "name", f"named by {source}", valid_from=START, source=source)
+        read, given = memory.store.facts, list[str]()
+
+        async def counted(space: str, query: FactQuery, at: AsOf = NOW) -> tuple[Fact, ...]:
+            found = await read(space, query, at)
+            given.extend(fact.predicate for fact in found if query.subjects is not None)
+            return found
+
+        monkeypatch.setattr(memory.store, "facts", counted)
+        view = View(memory.store, memory.space)
+        await view.refresh()
+        told = (await view.world()).disputes
+    assert [one.predicate for one in told] == ["head", "name"]
+    assert sorted(given) == ["head", "name"]
+
+
+async def test_a_value_among_many_is_disputed_by_who_ended_it(monkeypatch: pytest.MonkeyPatch) -> None:
+    async with Memory.open("reference:", by="human:ada", packs=[load_pack(SITES)], embedder="none") as memory:
+        fire = await memory.observe("site:1", "incident", "fire", valid_from=START, source="erp")
+        await memory.observe("site:1", "incident", "flood", valid_from=START, source="mail")
+        await memory.within(trust=Trust.UNTRUSTED).end(fire, at=START + timedelta(days=1), because="so they say")
+        (one,) = (await read_world(memory.store, memory.space)).disputes
+        assert (one.fact, one.predicate) == (fire.id, "incident")
+        monkeypatch.setattr(series, "SERIES_FACTS_MAX", 1)
+        assert (await read_world(memory.store, memory.space)).disputes == ()
 
 
 async def test_decisions_that_keep_ending_badly_are_told_and_chance_is_not(tmp_path: Path) -> None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
-from typing import Final
+from typing import Final, TypeVar
 
 from latewood.graph_schema.clock import to_micros
 from latewood.graph_schema.decisions import OUTCOME
@@ -19,26 +19,35 @@ DECISIONS_LOOKED_AT_MAX: Final = 5_000
 """Most decisions of one look, the latest."""
 _DISPUTED_MAX: Final = 5_000
 _READ_DECISIONS: Final = 200
-_READ_SUBJECTS: Final = 50
+_READ_PLACES: Final = 200
+"""Places of one read: even where each subject has each predicate of them, fewer facts than a read may have."""
+_Part = TypeVar("_Part")
 _ENDED_BADLY: Final = (DecisionStatus.REVERSED, DecisionStatus.WITHDRAWN)
 _NEVER_TAKEN: Final = (DecisionStatus.PROPOSED, DecisionStatus.DEFERRED, DecisionStatus.REJECTED)
 
 
-async def disputes(store: GraphStore, space: str, subjects: Sequence[str]) -> tuple[Dispute, ...]:
-    """Return where sources disagree now about *subjects*, at most `_DISPUTED_MAX` of them."""
+async def disputes(
+    store: GraphStore, space: str, single: Sequence[tuple[str, str]], multi: Sequence[tuple[str, str]] = ()
+) -> tuple[Dispute, ...]:
+    """Return where sources disagree now, of subjects and their predicates, at most `_DISPUTED_MAX` of them.
+
+    Args:
+        single: have one value at a time, so that of each one fact is read, however much was ever said of its subject.
+        multi: have many values; all that hold are read, for each by itself.
+    """
     found: dict[tuple[str, str], Dispute] = {}
-    for part in _parts(sorted(subjects)[:_DISPUTED_MAX], _READ_SUBJECTS):
-        for fact in await store.facts(space, FactQuery(subjects=part)):
+    queries = [
+        FactQuery(subjects=sorted({one[0] for one in part}), predicates=sorted({one[1] for one in part}))
+        for part in _parts(sorted(single)[:_DISPUTED_MAX], _READ_PLACES)
+    ]
+    queries += [FactQuery(subjects=[one[0]], predicates=[one[1]]) for one in sorted(multi)[:_DISPUTED_MAX]]
+    for query in queries:
+        for fact in await store.facts(space, query):
             if fact.conflict is not None:
-                times = (to_micros(fact.valid_from), to_micros(fact.recorded_at))
                 one = Dispute(
-                    fact.subject_id,
-                    fact.predicate,
-                    fact.id,
-                    fact.conflict.challenger_id,
-                    fact.conflict.others,
-                    times[0],
-                )
+                    fact.subject_id, fact.predicate, fact.id, fact.conflict.challenger_id, fact.conflict.others,
+                    to_micros(fact.valid_from),
+                )  # fmt: skip
                 found.setdefault((fact.subject_id, fact.predicate), one)
     return tuple(found[key] for key in sorted(found))
 
@@ -96,5 +105,5 @@ def _shaken(stale: Stale) -> Shaken:
     )  # fmt: skip
 
 
-def _parts(ids: Sequence[str], size: int) -> Iterator[Sequence[str]]:
+def _parts(ids: Sequence[_Part], size: int) -> Iterator[Sequence[_Part]]:
     return (ids[start : start + size] for start in range(0, len(ids), size))

@@ -97,7 +97,9 @@ class View:
         self._multi: frozenset[str] = frozenset()
         self._names: dict[str, str] = {}
         self.facts = 0
-        self._origins: dict[str, set[int]] = {}
+        self._origins: dict[tuple[str, str], int] = {}
+        self._disputed: set[tuple[str, str]] = set()
+        self._denied: set[tuple[str, str]] = set()
         self._decisions: set[str] = set()
         self.seq: int | None = None
         self.news = True
@@ -140,19 +142,25 @@ class View:
             self._built.clear()
             self._multi = multi
         world = world_of(self._told, self._built, multi, self._names, self.memo)
-        doubtful = [subject for subject, origins in self._origins.items() if len(origins) > 1]
+        single = [place for place in self._disputed if place[1] not in multi]
+        # Values that hold side by side are at odds only with who says that one does not hold.
+        several = [place for place in self._disputed & self._denied if place[1] in multi and not self._is_cut(place)]
         taken, shaken = await decisions_taken(self._store, self._space)
         self._decisions |= {one.decision for one in (*taken, *shaken)}
         return replace(
-            world, declared=self._declared, disputes=await disputes(self._store, self._space, doubtful), taken=taken,
-            shaken=shaken,
+            world, declared=self._declared, disputes=await disputes(self._store, self._space, single, several),
+            taken=taken, shaken=shaken,
         )  # fmt: skip
+
+    def _is_cut(self, place: tuple[str, str]) -> bool:
+        """Tell whether so much was said there that only the latest is looked at, which the world says."""
+        return place in self._told and self._told[place].latest()[1] is not None
 
     async def read(self) -> None:
         """Read all, in place of what is held. Raises LimitError."""
         space = next((one for one in await self._store.spaces() if one.name == self._space), None)
         self._told, self._built, self._names, self.facts, self.seq = {}, {}, {}, 0, None
-        self._origins, self.news = {}, True
+        self._origins, self._disputed, self._denied, self.news = {}, set(), set(), True
         # What comes while it is read is read by the next refresh.
         seq = 0 if space is None else space.seq.get(_LEDGER, 0)
         await self._read_entities()
@@ -166,12 +174,21 @@ class View:
             await self._tell([event.id for event in said if event.subject in self._names])
         self.seq = seq
 
+    def _hear(self, facts: Iterable[Fact]) -> None:
+        """Note where more than one source spoke, and where one said that something is not so."""
+        for fact in facts:
+            place = (fact.subject_id, fact.predicate)
+            if fact.source is not None:
+                origin = hash(fact.source.origin)
+                if self._origins.setdefault(place, origin) != origin:
+                    self._disputed.add(place)
+            if fact.absent:
+                self._denied.add(place)
+
     def _keep(self, facts: Iterable[Fact]) -> None:
         """Take in what *facts* say now, or no longer say."""
         for fact in facts:
             told, place = told_of(fact), (fact.subject_id, fact.predicate)
-            if fact.source is not None:
-                self._origins.setdefault(fact.subject_id, set()).add(hash(fact.source.origin))
             self.news |= fact.absent
             held = self._told.get(place, Held())
             before = len(held)
@@ -217,4 +234,5 @@ class View:
         own = core_pack().predicates
         for part in _parts(ids):
             facts = await self._store.facts_by_id(self._space, part)
+            self._hear(facts.values())
             self._keep(fact for fact in facts.values() if fact.predicate not in own)
