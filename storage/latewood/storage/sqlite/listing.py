@@ -25,6 +25,8 @@ _BEGINNING: Final[Micros] = -(2**63)
 _WORD: Final = re.compile(r"\w+")
 _WORDS_MAX: Final = 64
 _SCAN_MAX: Final = 50_000
+_KEYS_FEW: Final = 1_000
+"""Up to so many keys a page of each is read for a page of their timeline; of more, all that comes after is sorted."""
 _HIDDEN: Final = (NodeKind.PREDICATE.value, NodeKind.SOURCE.value)
 # A text, as most are, is read without leaving SQLite: a list that finds little looks at every node of its kind.
 _TEXT: Final = """case when json_extract(f.payload, '$.value.kind') = 'text'
@@ -105,9 +107,11 @@ def timeline(
     check_count(len(subjects))
     start, recorded, ordinal, e = read_cursor(after, "t", 4) or (_BEGINNING, _BEGINNING, -1, -1)
     named = None if predicates is None else json.dumps(list(predicates))
+    asked = (reading.n, hex_list(subjects), named)
+    few = number(reading.db.execute(reading.sql["timeline_keys"], (*asked, _KEYS_FEW + 1))) <= _KEYS_FEW
     rows = reading.db.execute(
-        reading.sql["timeline"],
-        (reading.n, hex_list(subjects), named, known_at, start, recorded, ordinal, e, first + 1),
+        reading.sql["timeline_of_few" if few else "timeline"],
+        (*asked, known_at, start, recorded, ordinal, e, first + 1),
     ).fetchall()
     shown = rows[:first]
     facts = reading.build([shown_row(row) for row in shown], known_at)

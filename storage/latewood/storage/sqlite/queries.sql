@@ -246,6 +246,30 @@ left join event r on r.e = c.retraction
 where (c.valid_from, c.recorded_at, c.ordinal, c.e) > (?5, ?6, ?7, ?8)
 order by c.valid_from, c.recorded_at, c.ordinal, c.e limit ?9;
 
+-- name: timeline_of_few
+-- The same of few keys, a page of each: what comes after it is not read, so that all pages cost what they return.
+select f.e, f.id, f.subject, k.predicate, f.kind, f.trust, f.known, f.valid_from, f.valid_to, f.recorded_at, f.ordinal,
+  f.payload, c.retracted_at, r.payload, f.unit, k.k, k.contested
+from json_each(?2) i
+cross join node n on n.space = ?1 and n.id = unhex(i.value)
+cross join key k on k.subject = n.n and (?3 is null or k.predicate in (select value from json_each(?3)))
+cross join claim c on c.k = k.k and (c.valid_from, c.e) in (
+  select o.valid_from, o.e from claim o
+  where o.k = k.k and o.valid_from >= ?5 and o.recorded_at <= ?4
+    and (o.valid_from, o.recorded_at, o.ordinal, o.e) > (?5, ?6, ?7, ?8)
+  order by o.valid_from, o.recorded_at, o.ordinal, o.e limit ?9)
+cross join event f on f.e = c.e
+left join event r on r.e = c.retraction
+order by c.valid_from, c.recorded_at, c.ordinal, c.e limit ?9;
+
+-- name: timeline_keys
+-- How many keys nodes (a JSON list of hex) have, up to a bound.
+select count(*) from (
+  select 1 from json_each(?2) i
+  cross join node n on n.space = ?1 and n.id = unhex(i.value)
+  cross join key k on k.subject = n.n and (?3 is null or k.predicate in (select value from json_each(?3)))
+  limit ?4);
+
 -- name: seq_recorded
 -- The recorded time of a ledger row.
 select recorded_at from event where space = ? and ledger = ? and seq = ?;
