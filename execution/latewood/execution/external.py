@@ -15,9 +15,10 @@ from typing import Final, NoReturn
 
 from latewood.execution.blobs import Blobs
 from latewood.execution.external_words import Begun, Claimed, Done, Held, StepCall, Trouble
-from latewood.execution.faults import DEFAULT, Action, Fault, FaultClass
+from latewood.execution.faults import DEFAULT, Action, Fault, FaultClass, Policy
 from latewood.execution.logbook import STEPS_MAX, Logbook
 from latewood.execution.pausing import SLEEP_S_MAX, OnTimeout, question_of
+from latewood.execution.policies import kept_with_run, policy_of
 from latewood.execution.showing import progress_of
 from latewood.execution.words import (
     PLACE_PARTS_MAX,
@@ -75,6 +76,7 @@ class Agents:
     async def start(
         self, workflow: str, given: Mapping[str, object] | None = None, *, version: str = "1", owner: str | None = None,
         deadline_s: float = 90 * 86_400.0, runner: Runner = "agent", once: str | None = None,
+        policy: Policy = DEFAULT,
     ) -> Run:  # fmt: skip
         """Start a run that whoever is free takes up.
 
@@ -83,6 +85,7 @@ class Agents:
             owner: who is asked when it cannot go on, such as human:ada.
             runner: *worker* leaves it to the next Python worker that knows the workflow in this version.
             once: the same key and the same words start one run.
+            policy: what is done about each class of trouble, such as `policies.declared_policy` returns.
 
         Raises:
             ConflictError: the key came with other words (``idempotency.conflict``).
@@ -97,12 +100,13 @@ class Agents:
             )
         told, run_id = arguments((), dict(given or {}), workflow), self._book.ids.new()
         spec: dict[str, Json] = {
-            "workflow": workflow, "version": version, "policy": DEFAULT.version, "owner": owner, "input": told,
+            "workflow": workflow, "version": version, **kept_with_run(policy, runner), "owner": owner, "input": told,
             "deadline_at": self._book.clock.now() + round(deadline_s * _SECOND), "runner": runner,
         }  # fmt: skip
         commands = self._write.run(run_id, workflow, spec, parent=None)
         commands += self._write.run_status(run_id, RunStatus.READY)
         body: list[Json] = ["start", workflow, version, told, owner, deadline_s, runner]
+        body += [] if policy == DEFAULT else [policy.version, policy.document()]
         op = None if once is None else f"latewood.start:{self._book.actor}:{once}"
         receipt = await self._book.keep(commands, body=body, op=op)
         if receipt.replayed:
@@ -141,7 +145,7 @@ class Agents:
         running = run.status is RunStatus.RUNNING
         if running and (before.worker, before.fence) == (owner, lease.fence):
             return Claimed(run, lease.fence, until)
-        most = DEFAULT.rule(FaultClass.LOST_WORKER).tries
+        most = policy_of(run).rule(FaultClass.LOST_WORKER).tries
         # One that was escalated over its losses and resumed begins to count anew.
         steps, gone, begun = (before.steps, before.lost if before.lost < most else 0, list[Step]())
         if running:
@@ -238,7 +242,7 @@ class Agents:
                 return []
             step_id = self._book.ids.new() if kept is None else kept.id
             number = 1 if kept is None else kept.attempts + 1
-            attempt = Attempt(number, done.seconds, DEFAULT.version, None, done.usage, done.model)
+            attempt = Attempt(number, done.seconds, policy_of(run).version, None, done.usage, done.model)
             commands = [] if kept is not None else await self._declared(run, step_id, call)
             commands += self._write.attempt(step_id, call.name, attempt)
             if done.usage is not None:
@@ -267,9 +271,10 @@ class Agents:
             ConflictError: it is completed or failed already (``step.settled``); or as `begin` does.
         """
         fault = Fault(trouble.kind, trouble.message, retry_after_s=trouble.retry_after_s)
-        rule = DEFAULT.rule(fault.kind)
 
         async def made(run: Run) -> list[Command]:
+            policy = policy_of(run)
+            rule = policy.rule(fault.kind)
             kept = await self._step(run, held, call)
             if kept is not None and kept.attempts >= number:
                 return []
@@ -278,9 +283,7 @@ class Agents:
             before = [] if kept is None else (await self._book.attempts([kept.id])).get(kept.id, [])
             tried = 1 + sum(one.get("class") == str(fault.kind) for one in before)
             step_id = self._book.ids.new() if kept is None else kept.id
-            attempt = Attempt(
-                len(before) + 1, trouble.seconds, DEFAULT.version, fault, trouble.usage, trouble.model
-            )  # fmt: skip
+            attempt = Attempt(len(before) + 1, trouble.seconds, policy.version, fault, trouble.usage, trouble.model)
             commands = [] if kept is not None else await self._declared(run, step_id, call)
             if tried >= rule.tries:
                 return [
@@ -345,7 +348,7 @@ class Agents:
 
         async def made(run: Run) -> list[Command]:
             if trouble is not None:
-                refused = DEFAULT.rule(FaultClass(trouble.kind)).then is Action.REFUSE
+                refused = policy_of(run).rule(FaultClass(trouble.kind)).then is Action.REFUSE
                 return self._write.ended(run.id, RunStatus.REFUSED if refused else RunStatus.ESCALATED, result)
             (far,) = (await progress_of(self._book, [run.id])).values()
             degraded = any(step.status is StepStatus.DEGRADED for step in far.steps)

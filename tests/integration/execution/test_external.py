@@ -7,10 +7,11 @@ import asyncio
 import pytest
 from integration.execution.acting import ended
 
-from latewood.execution import RunStatus, Step, StepStatus, Workflow, workflow
+from latewood.execution import DEFAULT, Action, FaultClass, Rule, RunStatus, Step, StepStatus, Workflow, workflow
 from latewood.execution.external import Agents
 from latewood.execution.external_words import Claimed, Held, StepCall, call_of, done_of, trouble_of
 from latewood.execution.overdue import Overdue
+from latewood.execution.policies import declared_policy, policy_of
 from latewood.graph_schema.clock import ManualClock
 from latewood.graph_schema.errors import ConflictError, InvalidError, LimitError
 from latewood.memory import Memory
@@ -154,6 +155,38 @@ async def test_tries_follow_the_policy_of_their_class(memory: Memory, clock: Man
     assert (await agents.begin(mine, call(2, "parse"))).again
     refusal = await agents.finish(mine, trouble=trouble_of("permanent", "no such lane"))
     assert refusal.status is RunStatus.REFUSED
+
+
+@EMBEDDED
+async def test_a_run_goes_by_the_policy_that_it_was_started_with(memory: Memory, clock: ManualClock) -> None:
+    agents = agents_of(memory)
+    rules = {FaultClass.TRANSIENT: Rule(1, Action.REFUSE), FaultClass.LOST_WORKER: Rule(1, Action.ESCALATE)}
+    own = declared_policy("strict-1", rules)
+    run = await agents.start("ts.lanes", {"lane": "Lyon"}, owner="human:ada", policy=own, once="one")
+    assert (run.policy, policy_of(run)) == ("strict-1", own)
+    same = await agents.start("ts.lanes", {"lane": "Lyon"}, owner="human:ada", policy=own, once="one")
+    assert same.id == run.id
+    other = await refused(agents.start("ts.lanes", {"lane": "Lyon"}, owner="human:ada", once="one"))
+    assert other.code == "idempotency.conflict"
+
+    mine = held(await agents.claim(run.id, "one"), "one")
+    assert (await agents.fail(mine, call(1), 1, trouble_of("transient", "away"))).step.status is StepStatus.FAILED
+    (tried,) = next(iter((await runs_of(memory).show(run.id)).attempts.values()))
+    assert tried["policy"] == "strict-1"
+    assert (await agents.finish(mine, trouble=trouble_of("transient", "away"))).status is RunStatus.REFUSED
+
+    await runs_of(memory).resume(run.id)
+    await agents.claim(run.id, "two", lease_s=10)
+    clock.advance(seconds=11)
+    assert (await refused(agents.claim(run.id, "three"))).code == "run.ended"
+    assert (await runs_of(memory).run(run.id)).result["class"] == "poison"
+
+
+@pytest.mark.parametrize("rule", [Rule(0, Action.REFUSE), Rule(2, Action.REFUSE, 9, 3), Rule(2, Action.REFUSE, 1, 1e9)])
+def test_a_rule_that_cannot_be_gone_by_is_refused(rule: Rule) -> None:
+    for version in ("mine-1", "", DEFAULT.version):
+        with pytest.raises(InvalidError, match="rule for transient" if version == "mine-1" else "policy of its own"):
+            declared_policy(version, {FaultClass.TRANSIENT: rule})
 
 
 @EMBEDDED

@@ -195,8 +195,9 @@ async def test_an_agent_in_any_language_runs_its_run_over_graphql(served: Any) -
         return (await served.ask(written(verb, select), input=given))["answer"]
 
     start = {"workflow": "ts.lanes", "input": {"lane": "Lyon"}, "owner": "human:ada", "idempotencyKey": "order-17"}
-    run, again = [(await say("startRun", "run { id status runner }", **start))["run"] for _ in range(2)]
-    assert run == again == {"id": run["id"], "status": "READY", "runner": "AGENT"}
+    start |= {"policy": [{"fault": "TRANSIENT", "tries": 3, "then": "REFUSE"}], "policyVersion": "node-1"}
+    run, again = [(await say("startRun", "run { id status runner policy }", **start))["run"] for _ in range(2)]
+    assert run == again == {"id": run["id"], "status": "READY", "runner": "AGENT", "policy": "node-1"}
     claim = await say("claimRun", "fence until run { status }", run=run["id"], worker="node-1", leaseSeconds=30)
     mine = {"run": run["id"], "worker": "node-1", "fence": claim["fence"]}
     fetch = {"place": "1", "name": "fetch", "input": {"lane": "Lyon"}}

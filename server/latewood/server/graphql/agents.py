@@ -12,12 +12,13 @@ from strawberry.scalars import JSON
 from latewood.execution import external_words as told
 from latewood.execution.external import CLAIM_S_MAX, Agents
 from latewood.execution.external_words import call_of, done_of, trouble_of
-from latewood.execution.faults import FaultClass
+from latewood.execution.faults import DEFAULT, FaultClass
 from latewood.execution.words import place_of
 from latewood.graph_schema.clock import from_micros
 from latewood.memory.runs import agents_of
 from latewood.server.graphql.arguments import By, InSpace, described, object_of
 from latewood.server.graphql.context import Info
+from latewood.server.graphql.policies import PolicyRuleInput, policy_from_input
 from latewood.server.graphql.runs import Run, Runner, RunPayload, Step
 from latewood.server.graphql.scalars import BigInt, describe
 
@@ -41,20 +42,6 @@ describe(
         OnTimeout.DENY: "It counts as denied, and the run is refused.",
     },
 )
-describe(
-    FaultClass,
-    "Of which class a trouble is: what is tried how often goes by it.",
-    {
-        FaultClass.TRANSIENT: "It passes: a lost connection, a timeout. Five tries, then escalate.",
-        FaultClass.RATE_LIMIT: "Too much at once. Eight tries, never sooner than asked for, then escalate.",
-        FaultClass.PERMANENT: "It would only fail again. One try, then refuse.",
-        FaultClass.INVALID_TOOL_CALL: "A model called a tool wrongly. One repair, then escalate.",
-        FaultClass.SCHEMA: "An answer is not of the form that was asked for. One repair, then escalate.",
-        FaultClass.AMBIGUOUS: "Nobody knows what came of it, or several things fit. Escalate at once.",
-        FaultClass.POISON: "It takes down whoever tries it. Escalate at once.",
-        FaultClass.LOST_WORKER: "Its worker was lost. Three of them, then escalate.",
-    },
-)
 
 
 @strawberry.input(description="A run that is to start.")
@@ -68,6 +55,10 @@ class StartRunInput(By):
     deadline_seconds: float | None = described("Within how long it ends, one way or another; 90 days.", None)
     runner: Runner | None = described("Who runs it.", Runner.AGENT)
     idempotency_key: str | None = described("The same key and words start one run; other words are refused.", None)
+    policy: list[PolicyRuleInput] | None = described(
+        "For an agent: what differs from the usual, by class of trouble.", None
+    )
+    policy_version: str | None = described("A name for that policy; needed with it.", None)
 
 
 @strawberry.input(description="A run that is to be claimed.")
@@ -247,6 +238,7 @@ class AgentMutation:
         run = await agents.start(
             input.workflow, object_of(input.input, "a run's input"), version=input.version, owner=input.owner,
             deadline_s=deadline_s, runner=(input.runner or Runner.AGENT).value, once=input.idempotency_key,
+            policy=policy_from_input(input.policy, input.policy_version) or DEFAULT,
         )  # fmt: skip
         return RunPayload(run=cast("Run", run))
 

@@ -8,7 +8,7 @@ from typing import Any, cast
 import strawberry
 from strawberry.scalars import JSON
 
-from latewood.execution.faults import DEFAULT, Action, FaultClass, Policy, Rule
+from latewood.execution.faults import FaultClass
 from latewood.execution.messages import LEASE_S, Limits, Messages, words
 from latewood.execution.messages.receiving import LEASE_S_MAX
 from latewood.execution.messages.routing import routes_from
@@ -29,30 +29,13 @@ from latewood.memory.messages import messages_of
 from latewood.server.graphql.arguments import By, InSpace, described, object_of
 from latewood.server.graphql.context import Info
 from latewood.server.graphql.messages import Channel, DeadLetter, Group, Message
-from latewood.server.graphql.scalars import BigInt, describe
+from latewood.server.graphql.policies import PolicyRuleInput, policy_from_input
+from latewood.server.graphql.scalars import BigInt
 from latewood.storage.queueing import TAKEN_MAX
 
 __all__ = ["PostMutation", "handle_of"]
 
-describe(
-    Action,
-    "What becomes of a message when the tries of its class are used up: a dead letter in either case.",
-    {Action.ESCALATE: "Its owner is asked.", Action.REFUSE: "It is given up."},
-)
-
-
 _HOLD = "As receive gave it."
-
-
-@strawberry.input(description="What is done about one class of trouble.")
-class PolicyRuleInput:
-    """What is done about one class of trouble."""
-
-    fault: FaultClass = described("The class.")
-    tries: int = described("In all, the first one counted; of LOST_WORKER how many consumers a message may lose.")
-    then: Action = described("What is done when they are used up.", Action.ESCALATE)
-    first_seconds: float = described("Before the second try; each later wait is twice as long.", 0.5)
-    longest_seconds: float = described("The longest wait.", 60.0)
 
 
 @strawberry.input(description="A channel that is to be made, or changed: what is left out stays as it is.")
@@ -270,21 +253,6 @@ def _messages(info: Info, space: str | None, by: str | None) -> Messages:
     return messages_of(handle_of(info, space, by))
 
 
-def _policy(given: RegisterChannelInput) -> Policy | None:
-    if given.policy is None:
-        return None
-    if not given.policy_version:
-        raise InvalidError("a policy of its own needs policyVersion, a name for it", code="query.invalid")
-    rules = {
-        one.fault: Rule(one.tries, one.then, one.first_seconds, one.longest_seconds) for one in given.policy
-    }  # fmt: skip
-    for kind, rule in rules.items():
-        if rule.tries < 1 or not 0 <= rule.first_s <= rule.longest_s <= LEASE_S_MAX:
-            msg = f"the rule for {kind} has at least one try, and waits of 0 to {LEASE_S_MAX:,.0f} seconds that grow"
-            raise InvalidError(msg, code="query.invalid")
-    return DEFAULT.changed(given.policy_version, rules)
-
-
 async def _limits(messages: Messages, given: RegisterChannelInput) -> Limits | None:
     """Return the limits that are asked for; what is left out stays as it is."""
     if given.pending_max is None and given.bytes_max is None:
@@ -328,7 +296,8 @@ class PostMutation:
         messages = _messages(info, space, input.by)
         channel = await messages.make_channel(
             input.name, schema=object_of(input.schema, "a schema"), owner=input.owner,
-            limits=await _limits(messages, input), policy=_policy(input),
+            limits=await _limits(messages, input),
+            policy=policy_from_input(input.policy, input.policy_version, LEASE_S_MAX),
         )  # fmt: skip
         return ChannelPayload(channel=cast("Channel", channel))
 

@@ -1,0 +1,67 @@
+"""Policies that come as data: declared by whoever starts a run elsewhere, read back from the run that goes by them."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Final
+
+from latewood.execution.faults import DEFAULT, Action, FaultClass, Policy, Rule
+from latewood.execution.words import Run, Runner
+from latewood.graph_schema.errors import InvalidError
+from latewood.graph_schema.values import Json, check_text
+
+__all__ = ["POLICY_TRIES_MAX", "POLICY_WAIT_S_MAX", "declared_policy", "kept_with_run", "policy_of"]
+
+POLICY_TRIES_MAX: Final = 1_000
+"""Most tries of a rule that is declared."""
+POLICY_WAIT_S_MAX: Final = 86_400.0
+"""Longest wait of a rule that is declared."""
+_VERSION_BYTES_MAX: Final = 200
+
+
+def declared_policy(
+    version: str, rules: Mapping[FaultClass, Rule], *, wait_s_max: float = POLICY_WAIT_S_MAX
+) -> Policy:  # fmt: skip
+    """Return the usual policy with *rules* in place of its own, under the name *version*.
+
+    Raises:
+        InvalidError: it has no name of its own, or a rule cannot be gone by (``query.invalid``).
+    """
+    name = check_text(version, "the policy's version", bytes_max=_VERSION_BYTES_MAX).strip()
+    if not name or (name == DEFAULT.version and rules):
+        msg = f"a policy of its own needs a version, a name for it other than {DEFAULT.version}"
+        raise InvalidError(msg, code="query.invalid")
+    for kind, rule in rules.items():
+        grows = 0 <= rule.first_s <= rule.longest_s <= wait_s_max
+        if not grows or not 1 <= rule.tries <= POLICY_TRIES_MAX:
+            msg = (
+                f"the rule for {kind} has 1 to {POLICY_TRIES_MAX:,} tries, and waits of 0 to {wait_s_max:,.0f} seconds "
+                "that grow"
+            )
+            raise InvalidError(msg, code="query.invalid")
+    return DEFAULT.changed(name, rules)
+
+
+def kept_with_run(policy: Policy, runner: Runner) -> dict[str, Json]:
+    """Return what a run keeps of its policy. Raises InvalidError: a worker goes by its workflow's own policy."""
+    if runner == "agent":
+        return {"policy": policy.version, "rules": policy.document()}
+    if policy != DEFAULT:
+        raise InvalidError("a Python worker goes by its workflow's own policy; leave it out", code="query.invalid")
+    return {"policy": policy.version}
+
+
+def policy_of(run: Run) -> Policy:
+    """Return the policy that a run was started with; one that was written without its rules goes by the usual ones."""
+    rules: dict[FaultClass, Rule] = {}
+    known = {str(kind): kind for kind in FaultClass}
+    for name, said in run.rules.items():
+        match said:
+            case {
+                "tries": int() as tries, "then": str() as then,
+                "first_s": int() | float() as first_s, "longest_s": int() | float() as longest_s,
+            } if name in known:  # fmt: skip
+                rules[known[name]] = Rule(tries, Action(then), float(first_s), float(longest_s))
+            case _:
+                continue
+    return DEFAULT.changed(run.policy, rules) if rules else DEFAULT
