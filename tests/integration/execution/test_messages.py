@@ -276,6 +276,23 @@ async def test_a_brief_begins_with_what_waits_for_its_reader(url: str) -> None:
     assert [line.ref for line in after.lines if line.section.value == "yours"] == [hers.lines[0].ref]
 
 
+async def test_who_waits_is_told_of_what_the_same_process_publishes(url: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    # By itself it would not look again before the test is over.
+    monkeypatch.setattr("latewood.execution.messages.receiving._POLL_FIRST_S", 59.0)
+    monkeypatch.setattr("latewood.execution.messages.receiving._POLL_S_MAX", 59.0)
+    async with memory_at(url) as memory:
+        messages = messages_of(memory)
+        await messages.make_channel("orders")
+        await messages.make_channel("others")
+        looking = asyncio.create_task(messages.receive("orders", wait_s=60.0))
+        await asyncio.sleep(0.05)
+        await messages.publish("others", {"amount": 1})
+        sent = await messages.publish("orders", {"amount": 2})
+        (received,) = await asyncio.wait_for(looking, 20)
+
+    assert received.message.id == sent.id
+
+
 async def test_who_was_lost_and_what_expired_ends_as_a_dead_letter(url: str) -> None:
     async with memory_at(url) as memory:
         messages = messages_of(memory)

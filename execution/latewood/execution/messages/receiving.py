@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import random
 import time
 from collections.abc import Mapping, Sequence
@@ -64,17 +63,19 @@ class Receiving:
         # Random, so that a fence that was lost with the machine is never mistaken for a later one.
         owner = f"{cut(consumer or post.book.actor, 200)}/{post.book.ids.new()}"
         give_up, pause_s = time.monotonic() + wait_s, _POLL_FIRST_S
-        while True:
-            (taken,) = await post.queue.take(post.book.space, [Want(own.id, owner, most, lease_s)])
-            if taken:
-                reach("message.taken")
-            found = await self._opened(known, own, taken)
-            left = give_up - time.monotonic()
-            if found or (left <= 0 and not taken):
-                return found
-            if not taken:
-                await asyncio.sleep(min(pause_s, left))
-                pause_s = min(2 * pause_s, _POLL_S_MAX)
+        # What this process publishes is told at once; for what others do, and what comes due, it looks by itself.
+        with post.book.bell.listen({own.id}) as ear:
+            while True:
+                (taken,) = await post.queue.take(post.book.space, [Want(own.id, owner, most, lease_s)])
+                if taken:
+                    reach("message.taken")
+                found = await self._opened(known, own, taken)
+                left = give_up - time.monotonic()
+                if found or (left <= 0 and not taken):
+                    return found
+                if not taken:
+                    await ear.wait(min(pause_s, left))
+                    pause_s = min(2 * pause_s, _POLL_S_MAX)
 
     async def _opened(self, channel: Channel, group: Group, taken: Sequence[Taken]) -> tuple[Received, ...]:
         """Return what was taken with its messages; what nobody may have any more becomes a dead letter."""
