@@ -33,7 +33,7 @@ __all__ = [
 ]
 
 Json: TypeAlias = "bool | int | float | str | list[Json] | dict[str, Json] | None"
-Scalar: TypeAlias = "str | bool | int | float | Decimal | datetime | Mapping[str, object] | list[object]"
+Scalar: TypeAlias = str | bool | int | float | Decimal | datetime | Mapping[str, object] | list[object]
 """What a caller may pass as a value."""
 
 TEXT_BYTES_MAX: Final = 1_000_000

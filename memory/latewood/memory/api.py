@@ -32,6 +32,7 @@ from latewood.graph_schema.decisions import (
 )
 from latewood.graph_schema.errors import ConflictError, InvalidError
 from latewood.graph_schema.events import Receipt
+from latewood.graph_schema.given import checked
 from latewood.graph_schema.ids import IdSource, is_id, normal_id
 from latewood.graph_schema.ledger import body_digest
 from latewood.graph_schema.model import Alternative, DecisionStatus, NodeKind, Trust
@@ -71,6 +72,7 @@ def _shorten(text: str, chars_max: int = 120) -> str:
     return line if len(line) <= chars_max else line[: chars_max - 1] + "…"
 
 
+@checked
 class Memory(Reader):
     """A handle on one space of a tenant, with who writes through it.
 
@@ -92,7 +94,7 @@ class Memory(Reader):
     @classmethod
     def open(
         cls, url: str = "latewood.db", *, space: str = "default", by: str | None = None, session: str | None = None,
-        trust: Trust | None = None, tenant: str = "local", packs: Sequence[Pack] = (), sync: Sync = "full",
+        trust: Trust | None = None, tenant: str = "local", packs: Sequence[Pack | str] = (), sync: Sync = "full",
         clock: Clock | None = None, ids: IdSource | None = None, embedder: str | Embedder | None = None,
     ) -> Opening:  # fmt: skip
         """Open a store for `async with`, or `await` it and `close` it yourself.
@@ -103,6 +105,7 @@ class Memory(Reader):
             by: the actor who writes, such as ``human:ada`` or ``agent:planner``; without one the handle only reads
                 unless a verb is given its own.
             trust: the ceiling of this handle's assertions; human for a human actor, system for a system, else agent.
+            packs: packs, or files of them; without any those of LATEWOOD_PACKS.
             sync: whether a commit waits for the disk (full) or may lose the last ones with the power (normal).
             embedder: what makes the vectors that recall finds by meaning with: ``light``, ``none``,
                 ``sentence-transformers:NAME``, ``openai:MODEL@BASE_URL`` or one of your own; else as

@@ -19,7 +19,7 @@ from latewood.ingestion.embedding.port import Embedder
 from latewood.ingestion.embedding.tolerant import TolerantEmbedder
 from latewood.memory.counting import CountedJournal
 from latewood.memory.embedding import Embedding
-from latewood.memory.settings import Settings, Sync, given_packs
+from latewood.memory.settings import Settings, Sync, given_packs, pack_of
 from latewood.memory.views import Views
 from latewood.storage.journal import GROUP_UNITS_MAX, Journal
 from latewood.storage.port import GraphStore
@@ -138,17 +138,17 @@ def chosen(given: str | None) -> Choice:
 
 
 async def open_engine(
-    url: str, *, tenant: str = "local", packs: Sequence[Pack] = (), sync: Sync = "full",
+    url: str, *, tenant: str = "local", packs: Sequence[Pack | str] = (), sync: Sync = "full",
     clock: Clock | None = None, ids: IdSource | None = None, embedder: str | Embedder | None = None,
 ) -> Engine:  # fmt: skip
     """Open the store at *url*. The embedder is opened when it is first needed. Without *packs* those of the settings.
 
     Raises:
-        InvalidError: code ``store.url_invalid``, ``setting.invalid`` for an embedder that cannot be read.
+        InvalidError: code ``store.url_invalid``, ``setting.invalid`` for an embedder or a pack that cannot be read.
         LatewoodError: whatever the store has to say: a newer schema, no database, no permission.
     """
-    packs = packs or given_packs()
-    clock, ids, words = clock or SystemClock(), ids or RandomIds(), vocabulary(packs)
+    known = tuple(pack_of(one) for one in packs) or given_packs()
+    clock, ids, words = clock or SystemClock(), ids or RandomIds(), vocabulary(known)
     if not url or "\0" in url:
         raise InvalidError(f"no store is named; use {_FORMS}", code="store.url_invalid", url=url)
     embedding = _embedding(embedder)
@@ -166,4 +166,4 @@ async def open_engine(
         from latewood.storage.sqlite.store import SqliteStore
 
         store = await SqliteStore.open(_path(url), tenant=tenant, clock=clock, ids=ids, words=words, sync=sync)
-    return Engine(store, CountedJournal(), clock, ids, embedding, Views(declared_runs(packs)))
+    return Engine(store, CountedJournal(), clock, ids, embedding, Views(declared_runs(known)))

@@ -17,6 +17,7 @@ from latewood.graph_schema.clock import NOW, AsOf
 from latewood.graph_schema.commands import Assert, Expect, Ref
 from latewood.graph_schema.decisions import STATUS
 from latewood.graph_schema.errors import ConflictError, InvalidError, NotFoundError
+from latewood.graph_schema.given import checked
 from latewood.graph_schema.model import NodeKind
 from latewood.graph_schema.patterns import PatternKind, PatternReview, PatternStatus
 from latewood.graph_schema.values import Json, Value
@@ -182,6 +183,7 @@ def _pattern(one: Kept, words: Mapping[str, str], *, whole: bool) -> Pattern:
     )  # fmt: skip
 
 
+@checked
 async def patterns(
     memory: Reader, *, status: Sequence[PatternStatus] = HOLDING,
     kind: PatternKind | None = None, about: Identified | None = None, hidden: bool = False, first: int = 50,
@@ -226,6 +228,7 @@ async def explain(memory: Reader, thing: Identified, *, at: AsOf = NOW) -> Patte
     return found
 
 
+@checked
 async def review(
     memory: Memory, thing: Identified, verdict: PatternReview, *, because: str, by: str | None = None,
     session: str | None = None,

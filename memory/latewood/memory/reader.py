@@ -5,12 +5,13 @@ from __future__ import annotations
 from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime
-from typing import TYPE_CHECKING, Final, TypeAlias
+from typing import TYPE_CHECKING, Final, Protocol, TypeAlias
 
 from latewood.graph_schema.clock import NOW, AsOf, from_micros, iso, to_micros
 from latewood.graph_schema.decisions import ABOUT, STATUS
 from latewood.graph_schema.errors import ConflictError, InvalidError, NotFoundError
 from latewood.graph_schema.events import LedgerEntry, Receipt
+from latewood.graph_schema.given import checked
 from latewood.graph_schema.ids import is_id, normal_id
 from latewood.graph_schema.ledger import Verdict
 from latewood.graph_schema.model import Decision, DecisionStatus, Fact, LedgerName, Node, NodeKind, Trust
@@ -57,7 +58,16 @@ class Entity:
     facts: tuple[Fact, ...]
 
 
-Identified: TypeAlias = "str | Written | Node | Fact | Decision"
+class HasId(Protocol):
+    """A node, a fact, a decision, what a verb wrote: whatever is told by its id."""
+
+    @property
+    def id(self) -> str:
+        """A UUID."""
+        raise NotImplementedError
+
+
+Identified: TypeAlias = str | HasId
 """Whatever names a thing: an id, a key such as ``carrier:A``, or what a verb returned."""
 
 
@@ -66,6 +76,7 @@ def said(thing: Identified) -> str:
     return normal_id(thing) if isinstance(thing, str) else thing.id
 
 
+@checked
 class Reader:
     """Reads one space of a tenant."""
 

@@ -12,7 +12,7 @@ from latewood.graph_schema.errors import InvalidError
 from latewood.graph_schema.packs.loader import Pack, load_pack
 from latewood.ingestion.embedding.choice import Choice
 
-__all__ = ["SETTINGS", "Settings", "Sync", "given_packs"]
+__all__ = ["SETTINGS", "Settings", "Sync", "given_packs", "pack_of"]
 
 Sync: TypeAlias = Literal["full", "normal"]
 
@@ -58,19 +58,27 @@ def given_packs(environment: Mapping[str, str] | None = None) -> tuple[Pack, ...
         InvalidError: code ``setting.invalid`` for a file that cannot be read, ``pack.invalid`` for what is in it.
     """
     given = (os.environ if environment is None else environment).get("LATEWOOD_PACKS", "")
-    packs: list[Pack] = []
-    for name in filter(None, given.split(os.pathsep)):
-        try:
-            with Path(name).open("rb") as file:
-                text = file.read(_PACK_BYTES_MAX + 1)
-        except OSError as error:
-            msg = f"LATEWOOD_PACKS names {name!r}, which cannot be read: {error.strerror}"
-            raise InvalidError(msg, code="setting.invalid", path=name) from error
-        if len(text) > _PACK_BYTES_MAX:
-            msg = f"LATEWOOD_PACKS names {name!r}, which has more than {_PACK_BYTES_MAX:,} bytes"
-            raise InvalidError(msg, code="setting.invalid", path=name)
-        packs.append(load_pack(text.decode("utf-8", errors="replace"), name))
-    return tuple(packs)
+    return tuple(pack_of(name) for name in given.split(os.pathsep) if name)
+
+
+def pack_of(given: Pack | str) -> Pack:
+    """Return a pack, or load the one in the file of that name.
+
+    Raises:
+        InvalidError: code ``setting.invalid`` for a file that cannot be read, ``pack.invalid`` for what is in it.
+    """
+    if isinstance(given, Pack):
+        return given
+    try:
+        with Path(given).open("rb") as file:
+            text = file.read(_PACK_BYTES_MAX + 1)
+    except OSError as error:
+        msg = f"the pack {given!r} cannot be read: {error.strerror}"
+        raise InvalidError(msg, code="setting.invalid", path=given) from error
+    if len(text) > _PACK_BYTES_MAX:
+        msg = f"the pack {given!r} has more than {_PACK_BYTES_MAX:,} bytes"
+        raise InvalidError(msg, code="setting.invalid", path=given)
+    return load_pack(text.decode("utf-8", errors="replace"), given)
 
 
 def _listed(text: str) -> tuple[str, ...]:
