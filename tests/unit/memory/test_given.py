@@ -37,10 +37,10 @@ async def memory() -> AsyncIterator[Any]:
         ("value", lambda m: m.observe("carrier:A", "rate", None)),
         ("valid_from", lambda m: m.observe("carrier:A", "rate", 1, valid_from="2026-03-01")),
         ("status", lambda m: m.decisions(status="accepted")),
-        ("kinds", lambda m: m.recall("x", kinds=["decison"])),
+        ("kinds", lambda m: m.recall("x", kinds=["nope"])),
         ("budget_tokens", lambda m: m.brief(budget_tokens="800")),
         ("at", lambda m: m.entity("carrier:A", at=DAY)),
-        ("axis", lambda m: m.diff(DAY, DAY, axis="knwon")),
+        ("axis", lambda m: m.diff(DAY, DAY, axis="nope")),
         ("status", lambda m: patterns(m, status=["closed"])),
     ],
 )
