@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import traceback
 from collections import deque
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -156,7 +157,8 @@ class Journal:
                     await self._commit([waiting])
                 return
             # Whatever it was, the waiting caller must hear of it: a silent writer would hang it.
-            _log.exception("commit_failed", units=len(part))
+            # As text: a traceback that the log draws shows local variables too, and with them users' words.
+            _log.error("commit_failed", units=len(part), trace=traceback.format_exc())
             answers = (LatewoodError(f"the store failed unexpectedly: {error!r}", code="internal"),)
         for waiting, answer in zip(part, answers, strict=True):
             if isinstance(answer, Receipt) and waiting.unit.rooms:
