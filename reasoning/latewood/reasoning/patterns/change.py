@@ -116,8 +116,9 @@ class _Stats:
     lean: Floats
 
     def row(self, place: int) -> _Stats:
-        """Return one row by itself, holding on to no other."""
-        return _Stats(**{name: getattr(self, name)[place : place + 1].copy() for name in self.__slots__})
+        """Return one row by itself, holding on to no other, and without its season: only resampling asks for that."""
+        parts = {name: getattr(self, name)[place : place + 1].copy() for name in self.__slots__ if name != "seasonal"}
+        return _Stats(**parts, seasonal=np.broadcast_to(np.zeros(1), self.residuals[:1].shape))
 
     @staticmethod
     def joined(rows: Sequence[_Stats]) -> _Stats:
@@ -405,7 +406,7 @@ def _seen(rows: Floats, memo: Memo) -> _Stats:
     for place, row in enumerate(new):
         if stats is not None:
             kept[row] = stats.row(place)
-            memo.put("competition", digests[row], kept[row], 24 * rows.shape[1] + 1_000)
+            memo.put("competition", digests[row], kept[row], 8 * rows.shape[1] + 2_000)
     return _Stats.joined([one for one in kept if one is not None])
 
 
