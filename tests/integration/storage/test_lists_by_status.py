@@ -122,8 +122,8 @@ def _hits(url: str, query: NodeQuery) -> tuple[int, int]:
             left: list[dict[str, Any]] = [cast("Any", result.consume()).profile]
             while left:
                 operator = left.pop()
-                count += operator["dbHits"]
-                left += operator["children"]
+                count += operator.get("dbHits", 0)
+                left += operator.get("children", [])
             return rows
 
         reading = neo4j_reading.Reading(profiled, engine, "local", "default", SystemClock(), vocabulary())

@@ -53,6 +53,28 @@ async def prepared(neo4j_url: str) -> str:
     return neo4j_url
 
 
+def planned(url: str, text: str) -> list[tuple[str, str]]:
+    address = Address.parse(url)
+    driver = GraphDatabase.driver(  # pyright: ignore[reportUnknownMemberType]
+        address.uri, auth=(address.user, address.password)
+    )
+    with driver, driver.session(database=address.database) as session:  # pyright: ignore[reportUnknownMemberType]
+        plan = cast("Any", session.run(cast("LiteralString", "EXPLAIN " + text)).consume()).plan
+    return [(operator.split("@")[0], details) for operator, details in operators(plan)]
+
+
+@pytest.mark.parametrize("order", ["ASC", "DESC"])
+async def test_a_list_walks_its_index_no_farther_than_it_goes(order: str, prepared: str) -> None:
+    engine = Engine(Address.parse(prepared))
+    conditions = "n.kind = $kind AND EXISTS { MATCH (n)-[h:HAS_FACT]->(f) WHERE h.predicate = $p0 AND {visible:h} }"
+    parts = {"source": "MATCH (n:Node)", "beyond": ">" if order == "ASC" else "<", "order": order}
+    listed = planned(prepared, engine.composed("list_nodes", conditions=conditions, **parts))
+    near = planned(prepared, engine.composed("near_keys"))
+    await engine.close()
+
+    assert [operator for operator, _ in (*listed, *near) if operator in ("Sort", "Top", "PartialTop")] == []
+
+
 @pytest.mark.parametrize(("name", "source"), ASKED)
 async def test_a_query_uses_an_index(name: str, source: str, prepared: str) -> None:
     address = Address.parse(prepared)
@@ -61,15 +83,9 @@ async def test_a_query_uses_an_index(name: str, source: str, prepared: str) -> N
         name, source=source, beyond=">", order="ASC", conditions="n.kind = 'entity'", label=GENERATION, filters=FILTERS
     )  # fmt: skip
     await engine.close()
-    driver = GraphDatabase.driver(  # pyright: ignore[reportUnknownMemberType]
-        address.uri, auth=(address.user, address.password)
-    )
-    with driver, driver.session(database=address.database) as session:  # pyright: ignore[reportUnknownMemberType]
-        plan = session.run(cast("LiteralString", "EXPLAIN " + text)).consume().plan
 
-    assert plan is not None
     scans = [
-        (operator, details) for operator, details in operators(plan)
-        if operator.split("@")[0] in SCANS and not any(f":{label}" in details for label in (*SMALL, GENERATION))
+        (operator, details) for operator, details in planned(prepared, text)
+        if operator in SCANS and not any(f":{label}" in details for label in (*SMALL, GENERATION))
     ]  # fmt: skip
     assert scans == []

@@ -381,17 +381,18 @@ ORDER BY e.seq LIMIT $first;
 // Nodes in the order they were recorded, or the other way round; {source}, {beyond}, {conditions} and {order} are the
 // reader's, words of callers are only bound.
 {source} WHERE n.space = $space AND n.born {beyond} $after AND n.recorded_at <= $r AND {conditions}
-RETURN {node:n}, n.born ORDER BY n.born {order} LIMIT $first;
+// In the order of the index, the space too: by `born` alone all that comes after would be sorted.
+RETURN {node:n}, n.born ORDER BY n.space {order}, n.born {order} LIMIT $first;
 
 // name: near_keys
 // Keys that begin like a key, then the latest keys.
 CALL () {
   MATCH (n:Node) WHERE n.space = $space AND n.norm STARTS WITH $prefix
-  RETURN n.key AS key ORDER BY n.norm LIMIT $first
+  RETURN n.key AS key ORDER BY n.space, n.norm LIMIT $first
   UNION ALL
   MATCH (n:Node) WHERE n.space = $space AND n.born > '' AND n.norm IS NOT NULL
     AND n.kind IN ['entity', 'decision', 'actor', 'session']
-  RETURN n.key AS key ORDER BY n.born DESC LIMIT 5000
+  RETURN n.key AS key ORDER BY n.space DESC, n.born DESC LIMIT 5000
 }
 RETURN key;
 
