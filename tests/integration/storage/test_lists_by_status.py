@@ -113,6 +113,8 @@ def _hits(url: str, query: NodeQuery) -> tuple[int, int]:
         address.uri, auth=(address.user, address.password)
     )
     with driver, driver.session(database=address.database) as session:  # pyright: ignore[reportUnknownMemberType]
+        # A plan that was made for an almost empty database is kept for a while.
+        session.run("CALL db.clearQueryCaches()").consume()
 
         def profiled(name: str, /, **parameters: object) -> list[Row]:
             nonlocal count
