@@ -102,12 +102,19 @@ def compare(db: Statements, found: Findings, nodes: Mapping[str, int], *, repair
     ids = {n: one for one, n in nodes.items()}
     # Of a node whose facts differ, what they say is not known before they are repaired.
     told: set[int] = set() if repair else {nodes[one] for one in found.suspects if one in nodes}
-    differing = [n for n in sorted({*wanted, *stored} - told) if wanted.get(n) != stored.get(n)]
+    differing = [n for n in sorted({*wanted, *stored} - told) if not _fits(wanted.get(n), stored.get(n))]
     for n in differing:
         what = "missing" if n not in stored else "extra" if n not in wanted else "different"
         found.add("status", what, ids[n], ids[n])
     if repair and differing:
         _restate(db, differing)
+
+
+def _fits(wanted: tuple[Cell, ...] | None, stored: tuple[Cell, ...] | None) -> bool:
+    """Tell whether a row says what it should. One that says to look at the facts may outlive its reason: a status that
+    was to come holds now, and nothing was written.
+    """
+    return wanted == stored or (wanted is not None and stored == (*wanted[:-1], ""))
 
 
 def _rows(cells: Iterable[Sequence[Cell]]) -> dict[int, tuple[Cell, ...]]:
