@@ -108,7 +108,14 @@ def check_led_to(named: Sequence[str]) -> list[str]:
 
 
 def fault_told(kind: FaultClass | str, words: str, retry_after_s: float | None = None) -> Fault:
-    """Return the trouble that a consumer tells of. Raises InvalidError (``query.invalid``) for a wait without end."""
+    """Return the trouble that a consumer tells of.
+
+    Raises:
+        InvalidError: code ``query.invalid``; it is of no class, or the wait is without end.
+    """
+    if kind not in set(FaultClass):
+        msg = f"{kind[:40]!r} is no class of trouble; they are {', '.join(FaultClass)}"
+        raise InvalidError(msg, code="query.invalid")
     if retry_after_s is not None and not 0 <= retry_after_s <= DELAY_S_MAX:
         msg = f"a message waits 0 to {DELAY_S_MAX:,} seconds for its next try, not {retry_after_s:g}"
         raise InvalidError(msg, code="query.invalid")

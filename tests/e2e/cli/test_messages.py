@@ -10,7 +10,8 @@ from typing import Any
 from typer.testing import CliRunner
 
 from latewood.clients.cli import app
-from latewood.execution import Fault
+from latewood.clients.cli.settling import CLASSES
+from latewood.execution import Fault, FaultClass
 from latewood.execution.messages import Settled
 from latewood.memory import Memory
 from latewood.memory.messages import messages_of
@@ -70,6 +71,7 @@ def test_what_is_unsure_goes_to_an_inbox_and_is_settled_there(tmp_path: Path) ->
     done = run(database, "messages", "ack", again["hold"], "--by", "human:ada")
     twice = run(database, "messages", "ack", again["hold"], "--by", "human:ada")
     (sure,) = run(database, "messages", "receive", "claims", "--by", "agent:payer")
+    odd = run(database, "messages", "nack", sure["hold"], "odd", "no such claim", "--by", "agent:payer", code=2)
     dead = run(database, "messages", "nack", sure["hold"], "permanent", "no such claim", "--by", "agent:payer")
     nothing = run(database, "messages", "receive", "claims")
 
@@ -78,5 +80,7 @@ def test_what_is_unsure_goes_to_an_inbox_and_is_settled_there(tmp_path: Path) ->
         ("yours", "human:ada: claim 12")
     ]
     assert (unsure["message"]["rule"], unsure["message"]["data"]) == ("claims@1/unsure", {"confidence": 0.62})
+    assert odd["error"]["message"] == f"'odd' is no class of trouble; they are {', '.join(FaultClass)}"
+    assert ", ".join(FaultClass) == CLASSES
     assert (back["handedBack"], again["number"], done["outcome"], twice) == (True, 1, "acked", done)
     assert (sure["message"]["subject"], dead["outcome"], nothing) == ("claim 13", "dead", [])

@@ -11,15 +11,16 @@ import typer
 
 from latewood.clients.cli.call import Call, command
 from latewood.clients.cli.groups import messages
-from latewood.execution.faults import FaultClass
 from latewood.graph_schema.clock import iso
 
 if TYPE_CHECKING:
     from latewood.execution.messages import Message, Messages, Received, Settled
 
-__all__: list[str] = []
+__all__ = ["CLASSES"]
 
 _LEASE_S = 900.0
+# Written out: what has them takes long to load.
+CLASSES = "transient, rate-limit, permanent, invalid-tool-call, schema, ambiguous, poison, lost-worker"
 Hold: TypeAlias = Annotated[str, typer.Argument(metavar="HOLD", help="Of the message, as `receive` gave it.")]
 
 
@@ -121,9 +122,7 @@ async def ack(
 @command(messages, "nack", writes=True, show=_show_settled)
 async def nack(
     call: Call, hold: Hold,
-    kind: Annotated[
-        FaultClass, typer.Argument(metavar="CLASS", help=f"Of the trouble: {', '.join(FaultClass)}.")
-    ],
+    kind: Annotated[str, typer.Argument(metavar="CLASS", help=f"Of the trouble: {CLASSES}.")],
     words: Annotated[str, typer.Argument(metavar="WORDS", help="What went wrong.")], *,
     retry_after: Annotated[
         float | None, typer.Option("--retry-after", metavar="SECONDS", help="How long to wait, if told.")

@@ -182,7 +182,7 @@ class Rebuilder:
         else:
             self._keys(rows, gone)
 
-    def _nodes(self, derived: Mapping[str, DerivedNode], told: Mapping[str, str]) -> None:
+    def _nodes(self, derived: Mapping[str, DerivedNode], told: Mapping[str, statuses.Noted]) -> None:
         stored = {cells[0]: cells for cells in self._run("nodes", ids=list(derived))}
         for one, node in derived.items():
             self.found.compared += 1

@@ -11,7 +11,7 @@ catches up.
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from typing import Any, Final
+from typing import Any, Final, NamedTuple
 
 from latewood.graph_schema.clock import FOREVER, Micros
 from latewood.graph_schema.events import Event, EventKind
@@ -23,7 +23,18 @@ from latewood.storage.neo4j.keys import KeyImage
 from latewood.storage.neo4j.pending import pair
 from latewood.storage.port import NodeQuery
 
-__all__ = ["CAUGHT_UP_MAX", "asked_of", "catch_up", "forget_erased", "is_status", "note", "plain", "restate", "wanted"]
+__all__ = [
+    "CAUGHT_UP_MAX",
+    "Noted",
+    "asked_of",
+    "catch_up",
+    "forget_erased",
+    "is_status",
+    "note",
+    "plain",
+    "restate",
+    "wanted",
+]
 
 CAUGHT_UP_MAX: Final = 5_000
 """Most rows of a ledger whose statuses are noted in one transaction."""
@@ -33,6 +44,13 @@ _TEXTS_MAX: Final = 20
 _CHARS_MAX: Final = 100
 """The longest status that is noted as it is; an index takes no long texts."""
 _UNLISTED: Final = (NodeKind.STEP, NodeKind.ATTEMPT)
+
+
+class Noted(NamedTuple):
+    """What a node is noted with: None for no status, and when something of it was last said."""
+
+    status: str | None
+    stated_at: Micros
 
 
 def asked_of(query: NodeQuery) -> list[str] | None:
@@ -98,9 +116,10 @@ def catch_up(engine: Engine) -> None:
 
 def wanted(
     query: Query, space: int, secret: bytes, derived: Mapping[str, DerivedNode], rows: Iterable[Row], gone: Buried
-) -> dict[str, str]:
+) -> dict[str, Noted]:
     """Return the notes that nodes should have by *rows*, all there are about them; empty may stand for any of them."""
     found: dict[str, list[str]] = {}
+    stated: dict[str, Micros] = {}
     last: Micros = query("last_recorded", space=space)[0][0]
     for own in rows_by_key(rows).values():
         node = derived.get(own[0].event.subject)
@@ -110,7 +129,11 @@ def wanted(
         key = derive_key(own, secret, gone, lambda _: None)
         if key.predicate == _STATUS:
             found.setdefault(key.subject, []).extend(_live(key, last))
-    return {one: texts[0] if len(texts) == 1 else "" for one, texts in found.items() if texts}
+            stated[key.subject] = max(stated.get(key.subject, 0), *(row.recorded_at for row in own))
+    return {
+        one: Noted(None if not texts else texts[0] if len(texts) == 1 else "", stated[one])
+        for one, texts in found.items()
+    }
 
 
 def _live(key: DerivedKey, now: Micros) -> list[str]:
@@ -123,11 +146,11 @@ def _live(key: DerivedKey, now: Micros) -> list[str]:
 
 
 def note(
-    properties: dict[str, Any], instants: dict[str, Micros | None], held: Mapping[str, Any], status: str | None
+    properties: dict[str, Any], instants: dict[str, Micros | None], held: Mapping[str, Any], told: Noted | None
 ) -> None:
     """Set the note that a node should have among its *properties* and *instants*, as *held* where that may stand.
 
     An empty note is never wrong: what was to come when it was written may be there by now.
     """
-    properties[_STATUS] = held[_STATUS] if held.get(_STATUS) == "" else status
-    instants["stated_at"] = held.get("stated_at") or (instants["recorded_at"] if properties[_STATUS] else None)
+    properties[_STATUS] = held[_STATUS] if held.get(_STATUS) == "" else None if told is None else told.status
+    instants["stated_at"] = held.get("stated_at") or (None if told is None else told.stated_at)
