@@ -120,7 +120,7 @@ async def test_emptied_tables_come_back_row_by_row(seed: int, limit: int, tmp_pa
         assert after[name] == before[name], f"seed {seed}: {name} differs"
 
 
-@pytest.mark.parametrize("limit", [40, STEP_ROWS])
+@pytest.mark.parametrize("limit", [40, pytest.param(STEP_ROWS, marks=pytest.mark.slow)])
 async def test_an_emptied_graph_comes_back_whole(limit: int, tmp_path: Path, neo4j_url: str) -> None:
     clock = ManualClock(from_micros(START))
     store = await STORES["neo4j"](tmp_path).fresh(clock=clock, ids=SequentialIds(1), words=WORDS)
