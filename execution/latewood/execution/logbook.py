@@ -23,6 +23,8 @@ __all__ = ["STEPS_MAX", "Keeper", "Logbook", "ref"]
 
 STEPS_MAX: Final = 10_000
 """Most steps of one run; a longer one hands over to child workflows."""
+_PAGES_MAX: Final = 20
+"""Most reads for one page of runs."""
 _READ_AT_ONCE: Final = 1_000
 _KEEP_TRIES_MAX: Final = 6
 _KEEP_WAIT_FIRST_S: Final = 0.05
@@ -123,11 +125,18 @@ class Logbook:
         """List runs of workflows; those that imported traces brought are not among them."""
         wanted = frozenset(statuses or RunStatus)
         where = {"status": [str(status) for status in RunStatus if status in wanted]}
-        query = NodeQuery(NodeKind.RUN, type=workflow, where=where, first=first, after=after, newest=newest)
-        page = await self.store.list_nodes(self.space, query)
-        # A run that moved on since it was listed is none of these any more: nobody may take up what has ended.
-        found = await self._runs_of(page.items)
-        return Page(tuple(run for run in found if run.status in wanted), page.next)
+        items: list[Run] = []
+        for _ in range(_PAGES_MAX):
+            left = first - len(items)
+            query = NodeQuery(NodeKind.RUN, type=workflow, where=where, first=left, after=after, newest=newest)
+            page = await self.store.list_nodes(self.space, query)
+            # A run that moved on since it was listed is none of these any more: nobody may take up what has ended.
+            # Others come in its place: a page with nothing in it reads as if there were none.
+            items += [run for run in await self._runs_of(page.items) if run.status in wanted]
+            after = page.next
+            if after is None or len(items) >= first:
+                break
+        return Page(tuple(items), after)
 
     async def runs_by_id(self, ids: Sequence[str]) -> tuple[Run, ...]:
         """Return those of these runs that are there."""

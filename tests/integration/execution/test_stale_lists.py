@@ -52,3 +52,16 @@ async def test_a_run_that_ends_while_it_is_listed_is_not_listed_as_open(memory: 
     assert listed.items == ()
     assert (await runs_of(memory).run(run.id)).status is RunStatus.ESCALATED
     assert [one.id for one in (await book.runs(statuses=[RunStatus.ESCALATED])).items] == [run.id]
+
+
+async def test_another_run_comes_in_the_place_of_one_that_ended_while_it_was_listed(memory: Memory) -> None:
+    waits = await runs_of(memory).start(tearing)
+    ends = await runs_of(memory).start(tearing)
+    book = book_of(memory)
+
+    async def end() -> None:
+        if not (await runs_of(memory).run(ends.id)).ended:
+            await runs_of(memory).cancel(ends.id, "no longer wanted")
+
+    listed = await replace(book, store=Between(book.store, end)).runs(statuses=OPEN, first=1)  # type: ignore[arg-type]
+    assert [one.id for one in listed.items] == [waits.id]
