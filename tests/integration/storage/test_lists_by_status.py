@@ -114,7 +114,7 @@ def _hits(url: str, query: NodeQuery) -> tuple[int, int]:
     )
     with driver, driver.session(database=address.database) as session:  # pyright: ignore[reportUnknownMemberType]
         # A plan that was made for an almost empty database is kept for a while.
-        session.run("CALL db.clearQueryCaches()").consume()
+        session.run("CALL db.prepareForReplanning()").consume()
 
         def profiled(name: str, /, **parameters: object) -> list[Row]:
             nonlocal count
