@@ -29,7 +29,7 @@ from latewood.graph_schema.commands import Assert, Ref
 from latewood.graph_schema.ids import RandomIds
 from latewood.graph_schema.values import Value
 from latewood.memory import Memory
-from latewood.storage.neo4j.database import Address, Engine
+from latewood.storage.neo4j.database import Address, Engine, as_sent
 from latewood.storage.neo4j.store import Neo4jStore
 from latewood.storage.port import FactQuery, GraphStore
 
@@ -157,7 +157,7 @@ def profiled(engine: Engine, driver: neo4j.Driver, node: str, at: AsOf) -> int:
             "most": 50_001,
         }  # fmt: skip
         with driver.session() as session:
-            result = session.run("PROFILE " + engine.composed("holding_of_subjects"), asked)
+            result = session.run("PROFILE " + as_sent(engine.composed("holding_of_subjects")), {"asked": asked})
             rows = [record.values() for record in result]
             found += hits_of(result.consume().profile or {})
         ids = list({one for one in (object_of(row) for row in rows) if one})

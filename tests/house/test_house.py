@@ -107,6 +107,22 @@ def test_every_code_that_is_raised_is_in_the_list() -> None:
     assert raised - set(CODES) == set()
 
 
+def test_messages_name_a_command_only_for_who_runs_the_machine() -> None:
+    # GraphQL and MCP answer with the same words, to callers who have no command line.
+    operators = {"doctor", "extract", "keys", "migrate", "serve"}
+    named = {
+        (path.stem, found)
+        for path in FILES if "clients" not in path.parts
+        for node in ast.walk(ast.parse(path.read_text(encoding="utf-8")))
+        if isinstance(node, ast.Raise | ast.Assign | ast.AugAssign | ast.AnnAssign)
+        for part in ast.walk(node) if isinstance(part, ast.Constant) and isinstance(part.value, str)
+        for found in re.findall(r"`latewood ([a-z-]+)", part.value)
+    }  # fmt: skip
+
+    assert ("writing", "doctor") in named, "the pattern no longer finds commands"
+    assert {(where, found) for where, found in named if found not in operators} == set()
+
+
 def test_nothing_tracked_names_a_place_that_is_not_the_projects() -> None:
     # Written in pieces, so that this file does not name them itself.
     places = [
@@ -166,3 +182,12 @@ def test_links_in_the_documents_lead_somewhere() -> None:
         broken += [f"{name}: {one}" for one in targets if "://" not in one and not (folder / one).exists()]
 
     assert broken == []
+
+
+def test_every_page_of_the_documentation_is_listed() -> None:
+    listed = set(re.findall(r"\]\(([^)#\s]+)", (ROOT / "docs/README.md").read_text(encoding="utf-8")))
+    pages = {
+        f"{folder}/{path.name}" for folder in ("guide", "reference") for path in (ROOT / "docs" / folder).glob("*.md")
+    }
+
+    assert pages - listed == set()

@@ -6,15 +6,21 @@ import pytest
 from conformance.stores import STORES, MakeNeo4j, MakeSqlite
 from properties.histories import BATCH, examples, run_batch, run_many
 
-KEPT = pytest.mark.parametrize("name", [name for name in STORES if name != "reference"])
 KEPT_NEO4J_LATER = pytest.mark.parametrize(
     "name", [pytest.param(name, marks=[pytest.mark.slow] if name == "neo4j" else []) for name in STORES][1:]
 )
 """Neo4j takes half a minute where SQLite takes one second."""
 
 
-@KEPT
-@pytest.mark.parametrize("seed", range(3))
+@pytest.mark.parametrize(
+    ("name", "seed"),
+    [
+        pytest.param(name, seed, marks=[pytest.mark.slow] if name == "neo4j" and seed else [])
+        for name in STORES
+        for seed in range(3)
+        if name != "reference"
+    ],
+)
 async def test_a_store_equals_the_reference(name: str, seed: int, tmp_path: Path) -> None:
     await run_batch(seed, STORES[name](tmp_path))
 

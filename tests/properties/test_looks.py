@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 from hypothesis import Phase, given, settings
 from hypothesis import strategies as st
+from packs import SITES
 
 from latewood.graph_schema.clock import to_micros
 from latewood.graph_schema.commands import Assert, Ref
@@ -23,15 +24,6 @@ from latewood.reasoning.patterns.memo import Memo
 from latewood.reasoning.patterns.view import read_world
 
 START = datetime(2026, 1, 5, tzinfo=UTC)
-PACK = """
-name = "sites"
-version = "1"
-title = "Sites"
-description = "Incidents happen side by side."
-[predicates.incident]
-cardinality = "multi"
-description = "What happened at a site."
-"""
 Said = tuple[str, str, float | str, int]
 
 
@@ -101,7 +93,7 @@ def test_following_finds_what_reading_all_finds(order: Any, cuts: list[int], und
         edges = [0, *sorted(set(cuts)), len(said)]
         ids: list[str] = []
         todo = list(undone)
-        async with Memory.open("reference:", by="human:ada", packs=[load_pack(PACK)], embedder="none") as memory:
+        async with Memory.open("reference:", by="human:ada", packs=[load_pack(SITES)], embedder="none") as memory:
             for begin, end in pairwise(edges):
                 ids += await keep(memory, said[begin:end])
                 if todo and ids:

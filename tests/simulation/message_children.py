@@ -8,7 +8,10 @@ import os
 import signal
 from dataclasses import dataclass
 from multiprocessing.process import BaseProcess
+from multiprocessing.synchronize import Event
 from typing import Final
+
+from simulation.at_work import begin_at_work as started
 
 from latewood.execution import DEFAULT, Action, Fault, FaultClass, Rule, step, workflow
 from latewood.execution.messages.flows import receive
@@ -76,9 +79,11 @@ def _die_at(point: str, hit: int) -> None:
     install(hook)
 
 
-async def _work(labour: Labour) -> None:
+async def _work(labour: Labour, at_work: Event | None) -> None:
     async with Memory.open(labour.url, by="agent:child", embedder="none") as memory:
         messages = messages_of(memory)
+        if at_work is not None:
+            at_work.set()
         if labour.point is not None:
             _die_at(labour.point, labour.hit)
         for number in range(labour.count):
@@ -112,8 +117,8 @@ async def _run_all(shift: Shift) -> None:
                 await asyncio.sleep(0.05)
 
 
-def _run(labour: Labour | Shift) -> None:
-    asyncio.run(_run_all(labour) if isinstance(labour, Shift) else _work(labour))
+def _run(labour: Labour | Shift, at_work: Event | None = None) -> None:
+    asyncio.run(_run_all(labour) if isinstance(labour, Shift) else _work(labour, at_work))
 
 
 def begin(labour: Labour | Shift) -> BaseProcess:
@@ -121,3 +126,8 @@ def begin(labour: Labour | Shift) -> BaseProcess:
     child = _CONTEXT.Process(target=_run, args=(labour,), daemon=True)
     child.start()
     return child
+
+
+def begin_at_work(labour: Labour) -> BaseProcess:
+    """Start a child, and return it once it has opened the store."""
+    return started(_CONTEXT, _run, labour)

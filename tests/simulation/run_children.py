@@ -9,8 +9,11 @@ import signal
 import time
 from dataclasses import dataclass
 from multiprocessing.process import BaseProcess
+from multiprocessing.synchronize import Event
 from pathlib import Path
 from typing import Final
+
+from simulation.at_work import begin_at_work as started
 
 from latewood.execution import (
     DEFAULT,
@@ -154,11 +157,13 @@ async def _answer_all(memory: Memory) -> bool:
     return not left
 
 
-async def _work(labour: Labour) -> None:
+async def _work(labour: Labour, at_work: Event | None) -> None:
     memory = await Memory.open(labour.url, by="agent:w", clock=Ahead(labour.ahead_s), sync="normal", embedder="none")
     async with memory, worker_of(memory, errand, half, lease_s=30, poll_s=0.01) as worker:
         for number in range(labour.begins):
             await worker.start(errand, 100 + number)
+        if at_work is not None:
+            at_work.set()
         end, ended = time.monotonic() + _END_S_MAX, 0
         # Twice in a row: one look may pass over a run that changes its status meanwhile.
         while ended < _LOOKS:
@@ -167,7 +172,7 @@ async def _work(labour: Labour) -> None:
             await asyncio.sleep(0.01 if not ended else 0.2)
 
 
-def _child(labour: Labour) -> None:
+def _child(labour: Labour, at_work: Event | None = None) -> None:
     global _EFFECTS  # noqa: PLW0603 - one process has one file
     _EFFECTS = Path(labour.effects)
     hits = 0
@@ -181,7 +186,7 @@ def _child(labour: Labour) -> None:
                 os.kill(os.getpid(), signal.SIGKILL)
 
     install(hook)
-    asyncio.run(_work(labour))
+    asyncio.run(_work(labour, at_work))
 
 
 def begin(labour: Labour) -> BaseProcess:
@@ -189,6 +194,11 @@ def begin(labour: Labour) -> BaseProcess:
     process = _CONTEXT.Process(target=_child, args=(labour,))
     process.start()
     return process
+
+
+def begin_at_work(labour: Labour) -> BaseProcess:
+    """Start a worker, and return it once it has begun its runs."""
+    return started(_CONTEXT, _child, labour)
 
 
 def finish(process: BaseProcess) -> int:

@@ -99,7 +99,7 @@ def _ops(number: int) -> set[str]:
 @pytest.mark.parametrize(
     "kills",
     [
-        pytest.param(20, marks=pytest.mark.timeout(600)),
+        pytest.param(14, marks=pytest.mark.timeout(600)),
         pytest.param(
             int(os.environ.get("LATEWOOD_KILLS", "300")),
             marks=[pytest.mark.slow, pytest.mark.timeout(7_200)],

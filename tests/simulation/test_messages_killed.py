@@ -12,7 +12,7 @@ from pathlib import Path
 
 import pytest
 from simulation.deaths import DEATHS_OF_MESSAGES, Death
-from simulation.message_children import POLICY, Labour, Shift, awaits, begin
+from simulation.message_children import POLICY, Labour, Shift, awaits, begin, begin_at_work
 
 from latewood.execution.words import RunStatus
 from latewood.memory import Memory
@@ -134,11 +134,12 @@ async def _killed_until_done(url: str, chance: random.Random, seed: int) -> int:
 
         empty_neo4j(url)
     await _make(url)
-    count, kills, end = 60 if url.startswith("neo4j") else 300, 0, time.monotonic() + _END_S
+    neo4j = url.startswith("neo4j")
+    count, longest_s, kills, end = 30 if neo4j else 300, 3.0 if neo4j else 0.9, 0, time.monotonic() + _END_S
     while time.monotonic() < end:
-        child = begin(Labour(url, count))
+        child = begin_at_work(Labour(url, count))
         # The first dies before any machine could be through.
-        child.join(chance.uniform(0.3, 1.2) if kills else 0.15)
+        child.join(chance.uniform(0.0, longest_s) if kills else 0.05)
         if child.exitcode == 0:
             break
         child.kill()

@@ -8,19 +8,20 @@ import random
 import signal
 import time
 from collections import Counter
-from collections.abc import Awaitable, Callable
 from contextlib import AsyncExitStack
 from pathlib import Path
 
 import pytest
 from simulation.deaths import DEATHS_OF_RUNS, Death
-from simulation.run_children import Ahead, Labour, begin, errand, expected, finish
+from simulation.run_children import Ahead, Labour, begin, begin_at_work, errand, expected, finish
+from waiting import until
 
 from latewood.execution import DEFAULT, Action, FaultClass, Rule, RunStatus, step, workflow
 from latewood.graph_schema.clock import ManualClock
+from latewood.graph_schema.errors import UnavailableError
 from latewood.memory import Memory
 from latewood.memory.runs import runs_of, worker_of
-from latewood.storage.port import PAGE_MAX
+from latewood.storage.port import PAGE_MAX, Lease
 
 _AGO_S = 3_600.0
 
@@ -40,15 +41,6 @@ async def _begin_runs(url: str, numbers: range) -> None:
     async with Memory.open(url, by="agent:caller", clock=Ahead(-_AGO_S), embedder="none") as memory:
         for number in numbers:
             await runs_of(memory).start(errand, number)
-
-
-async def until(done: Callable[[], Awaitable[bool]]) -> None:
-    """Wait for what a worker does beside the test."""
-    for _ in range(3_000):
-        if await done():
-            return
-        await asyncio.sleep(0.01)
-    pytest.fail("it never happened")
 
 
 async def check(url: str, effects: Path, least: int, deaths: int) -> None:
@@ -124,15 +116,19 @@ def test_random_kills_lose_nothing_and_double_nothing(url: str, tmp_path: Path) 
     rng, effects = random.Random(seed), tmp_path / "effects"
     kills = int(os.environ.get("LATEWOOD_KILLS", "20"))
     asyncio.run(_begin_runs(url, range(1, 9)))
+    struck = 0
     for number in range(kills):
-        child = begin(Labour(url, str(effects), number * 100.0, begins=1))
-        time.sleep(0.2 + rng.random() * 0.4)
-        # One that ended all runs in that time has gone by itself.
+        labour = Labour(url, str(effects), number * 100.0, begins=1)
+        # One in five dies wherever it is on its way in, the others at work.
+        child = begin_at_work(labour) if number % 5 else begin(labour)
+        time.sleep(rng.random() * 0.4)
         child.kill()
-        finish(child)
+        # One that ended all runs in that time has gone by itself.
+        struck += finish(child) == -signal.SIGKILL and bool(number % 5)
     assert finish(begin(Labour(url, str(effects), kills * 100.0))) == 0
 
     asyncio.run(check(url, effects, 8, kills))
+    assert struck >= kills // 2, "too few died at work for this to say anything"
 
 
 async def test_a_late_write_of_a_lost_worker_is_refused(tmp_path: Path) -> None:
@@ -177,6 +173,94 @@ async def test_a_late_write_of_a_lost_worker_is_refused(tmp_path: Path) -> None:
 
     assert (shown.run.status, shown.run.output, calls["slow"]) == (RunStatus.DONE, "in time", 2)
     assert [(one.output, one.attempts) for one in shown.steps] == [("in time", 1)]
+
+
+async def test_who_waits_for_a_run_waits_on_when_its_worker_loses_its_lease(tmp_path: Path) -> None:
+    clock, calls, gate = ManualClock(), Counter[str](), asyncio.Event()
+
+    @step()
+    async def held() -> str:
+        calls["held"] += 1
+        if calls["held"] == 1:
+            await gate.wait()
+        return f"call {calls['held']}"
+
+    @workflow()
+    async def flow() -> str:
+        return await held()
+
+    path = str(tmp_path / "runs.db")
+
+    async def called() -> bool:
+        return calls["held"] == 1
+
+    async with (
+        Memory.open(path, by="agent:w", clock=clock) as one,
+        Memory.open(path, by="agent:w", clock=clock) as two,
+        # By the clock of the wall it renews ten times a second; by the store's its lease has run out.
+        worker_of(one, flow, lease_s=0.3, poll_s=0.02) as first,
+    ):
+        waiting = asyncio.create_task(first.run(flow))
+        await until(called)
+        clock.advance(seconds=1)
+        async with worker_of(two, flow, lease_s=600, poll_s=0.02):
+            run = await asyncio.wait_for(waiting, 20)
+
+    assert (run.status, run.output, calls["held"]) == (RunStatus.DONE, "call 2", 2)
+
+
+async def test_a_run_begins_while_its_worker_takes_a_lease_anew(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:  # fmt: skip
+    clock, asked, gate = ManualClock(), asyncio.Event(), asyncio.Event()
+
+    @workflow()
+    async def flow() -> str:
+        return "done"
+
+    async with (
+        Memory.open(str(tmp_path / "runs.db"), by="agent:w", clock=clock) as memory,
+        worker_of(memory, flow, lease_s=0.3) as worker,
+    ):
+        acquire = memory.store.acquire
+
+        async def slowly(space: str, name: str, owner: str, ttl_s: float) -> Lease | None:
+            asked.set()
+            await gate.wait()
+            return await acquire(space, name, owner, ttl_s)
+
+        monkeypatch.setattr(memory.store, "acquire", slowly)
+        clock.advance(seconds=1)
+        await asked.wait()
+        running = asyncio.create_task(worker.run(flow))
+        await asyncio.sleep(0)
+        gate.set()
+        run = await running
+
+    assert (run.status, run.output) == (RunStatus.DONE, "done")
+
+
+async def test_who_waits_for_a_run_of_a_worker_that_is_closed_is_told(tmp_path: Path) -> None:
+    calls = asyncio.Event()
+
+    @step()
+    async def held() -> None:
+        calls.set()
+        await asyncio.sleep(3_600)
+
+    @workflow()
+    async def flow() -> None:
+        await held()
+
+    async with Memory.open(str(tmp_path / "runs.db"), by="agent:w") as memory:
+        async with worker_of(memory, flow) as worker:
+            waiting = asyncio.create_task(worker.run(flow))
+            await calls.wait()
+        with pytest.raises(UnavailableError) as caught:
+            await waiting
+        (left,) = (await runs_of(memory).list()).items
+
+    assert (caught.value.code, left.status) == ("worker.closed", RunStatus.READY)
 
 
 async def test_a_run_that_loses_worker_after_worker_at_one_place_is_poison(tmp_path: Path) -> None:

@@ -13,6 +13,7 @@ from latewood.execution.erasing import ErasedRun, erase_run
 from latewood.execution.governing import ModelPolicy, keep_policy, policy_of
 from latewood.execution.logbook import Logbook
 from latewood.execution.showing import Progress, next_command
+from latewood.execution.standing import waits_for
 from latewood.execution.words import Run, RunStatus, Step, StepStatus, place_of, place_text
 from latewood.execution.workflow import Workflow, arguments, taken_in
 from latewood.execution.writing import Writing, checked_json
@@ -20,6 +21,7 @@ from latewood.graph_schema.clock import from_micros
 from latewood.graph_schema.commands import Command, Expect, Ref
 from latewood.graph_schema.errors import ConflictError, ForbiddenError, InvalidError, LimitError, NotFoundError
 from latewood.graph_schema.events import Receipt
+from latewood.graph_schema.given import checked
 from latewood.graph_schema.model import Trust
 from latewood.graph_schema.values import Json, check_text
 from latewood.storage.port import Page
@@ -42,6 +44,7 @@ class Shown:
         attempts: of each step, by its id, what is known of its tries.
         saves: steps that a resumed run does not run again, *tokens* what they had used and *saved* what that cost.
         next: what to do, as a command; None when nothing is left to do.
+        waits: what has to come before it goes on; None of a run that is in hand, or has ended.
         calls: what each try at asking a model used, and *stages* their sums, the costliest first.
     """
 
@@ -54,8 +57,10 @@ class Shown:
     calls: tuple[Call, ...] = ()
     stages: tuple[Stage, ...] = ()
     saved: Saved = field(default_factory=Saved)
+    waits: str | None = None
 
 
+@checked
 class Runs:
     """The runs of a space, seen from outside of them."""
 
@@ -99,7 +104,7 @@ class Runs:
         calls = calls_of(steps, attempts)
         return Shown(
             run, steps, attempts, far.done, far.tokens, next_command(run, steps), calls, stages_of(steps, calls),
-            saved_by(steps, calls),
+            saved_by(steps, calls), waits_for(run, steps, attempts),
         )  # fmt: skip
 
     async def set_policy(self, policy: ModelPolicy, *, valid_from: datetime | None = None) -> Receipt:
@@ -349,7 +354,7 @@ class Runs:
             steps = list(await self._book.steps_by_id([name]))
             run = await self._book.run(await self._book.run_of(name)) if steps else None
         if not steps or run is None or steps[0].asked is None:
-            raise NotFoundError(f"{name!r:.80} is no question of a run; `latewood run show` lists them")
+            raise NotFoundError(f"{name!r:.80} is no question of a run; a run's steps have its questions")
         for _ in range(_DEPTH_MAX):
             if run.parent is None:
                 break

@@ -11,7 +11,7 @@ from latewood.execution.faults import Action, Fault, FaultClass
 from latewood.execution.running import Execution, NondeterministicError, StepFailedError, SuspendedError, here
 from latewood.execution.schemas import misfit
 from latewood.execution.tracing import run_span
-from latewood.execution.words import Place, Run, RunStatus, Step, StepStatus, place_text
+from latewood.execution.words import LATE, Place, Run, RunStatus, Step, StepStatus, place_text
 from latewood.execution.workflow import HERE, Scope, Workflow, digest_of, taken_in
 from latewood.execution.writing import checked_json
 from latewood.graph_schema.commands import Command, Expect, Ref
@@ -64,7 +64,7 @@ async def _called(execution: Execution, flow: Workflow[..., Any]) -> _End:
     deadline_at = execution.run.deadline_at
     left_s = None if deadline_at is None else (deadline_at - execution.book.clock.now()) / _SECOND
     if left_s is not None and left_s <= 0:
-        return _trouble(RunStatus.ESCALATED, "deadline", "the run did not end within its deadline")
+        return _trouble(RunStatus.ESCALATED, "deadline", LATE)
     if (unfit := _unfit(execution, flow)) is not None:
         return unfit
     token, deadline = HERE.set((execution, Scope())), asyncio.timeout(left_s)
@@ -83,7 +83,7 @@ async def _called(execution: Execution, flow: Workflow[..., Any]) -> _End:
         return _trouble(RunStatus.ESCALATED, "nondeterministic", str(error))
     except TimeoutError as error:
         if deadline.expired():
-            return _trouble(RunStatus.ESCALATED, "deadline", f"the run did not end within its deadline: {error}")
+            return _trouble(RunStatus.ESCALATED, "deadline", LATE)
         return _trouble(RunStatus.ESCALATED, "workflow", f"the workflow's own code raised TimeoutError: {error}")
     except Exception as error:  # noqa: BLE001 - a bug in a workflow ends its run, not its worker
         words = error.message if isinstance(error, LatewoodError) else f"{type(error).__name__}: {error}"

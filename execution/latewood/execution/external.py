@@ -21,6 +21,7 @@ from latewood.execution.pausing import SLEEP_S_MAX, OnTimeout, question_of
 from latewood.execution.policies import kept_with_run, policy_of
 from latewood.execution.showing import progress_of
 from latewood.execution.words import (
+    LATE,
     PLACE_PARTS_MAX,
     Claim,
     Run,
@@ -35,6 +36,7 @@ from latewood.execution.writing import Attempt, Writing, checked_json
 from latewood.graph_schema.clock import Micros, from_micros
 from latewood.graph_schema.commands import Command, Declare, Expect, Guard, Ref
 from latewood.graph_schema.errors import ConflictError, InvalidError, LimitError
+from latewood.graph_schema.given import checked
 from latewood.graph_schema.model import NodeKind
 from latewood.graph_schema.values import Json, check_text
 from latewood.storage.port import Lease
@@ -49,7 +51,6 @@ _WAIT_S: Final = 0.005
 _NAME_BYTES_MAX: Final = 200
 _SECOND: Final = 1_000_000
 _MESSAGE_CHARS_MAX: Final = 1_000
-_DEADLINE: Final = "the run did not end within its deadline"
 
 
 def lease_name(run_id: str) -> str:
@@ -65,6 +66,7 @@ async def lost_claim(book: Logbook, run: Run) -> tuple[int, int, list[Step]]:
     return far.done, gone, [step for step in far.steps if step.status is StepStatus.STARTED]
 
 
+@checked
 class Agents:
     """The runs of a space, for the agents that run them elsewhere."""
 
@@ -95,9 +97,7 @@ class Agents:
             if not check_text(text, where, bytes_max=_NAME_BYTES_MAX).strip():
                 raise InvalidError(f"{where} is empty", code="query.invalid")
         if not 1 <= deadline_s <= SLEEP_S_MAX:
-            raise InvalidError(
-                f"a run ends within 1 to {SLEEP_S_MAX:,} seconds, not {deadline_s}", code="query.invalid"
-            )
+            raise InvalidError(f"a run ends in 1 to {SLEEP_S_MAX:,} seconds, not {deadline_s}", code="query.invalid")
         told, run_id = arguments((), dict(given or {}), workflow), self._book.ids.new()
         spec: dict[str, Json] = {
             "workflow": workflow, "version": version, **kept_with_run(policy, runner), "owner": owner, "input": told,
@@ -381,7 +381,7 @@ class Agents:
             msg = f"run {run.id} is of the workflow {run.workflow!r} in Python; its workers run it"
             raise ConflictError(msg, code="run.runner", run=run.id)
         if not run.ended and run.deadline_at is not None and self._book.clock.now() >= run.deadline_at:
-            result: dict[str, Json] = {"class": "deadline", "message": _DEADLINE}
+            result: dict[str, Json] = {"class": "deadline", "message": LATE}
             commands = self._write.ended(run.id, RunStatus.ESCALATED, result)
             await self._kept(run, None, commands, ["ended", run.id, "deadline"])
             run = await self._book.run(run.id)

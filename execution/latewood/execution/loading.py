@@ -5,6 +5,7 @@ from __future__ import annotations
 import importlib
 import os
 import sys
+import traceback
 from collections.abc import Sequence
 from typing import Any
 
@@ -18,10 +19,17 @@ def workflows_in(modules: Sequence[str]) -> tuple[Workflow[..., Any], ...]:
     """Return the workflows of *modules*, looked for from the working directory on.
 
     Raises:
-        InvalidError: one is no name of a module, such as a path (``query.invalid``).
+        InvalidError: one is no name of a module, such as a path (``query.invalid``), or its own code raises when it is
+            loaded (``run.workflow_unknown``).
         NotFoundError: there is no such module, or it has no workflow (``run.workflow_unknown``).
     """
     return tuple(flow for module in modules for flow in parts_of(module)[0])
+
+
+def _where(error: Exception) -> str:
+    """Return the file and the line that raised *error*, followed by a colon."""
+    last = traceback.extract_tb(error.__traceback__)[-1:]
+    return "".join(f"{one.filename}, line {one.lineno}: " for one in last if not one.filename.startswith("<"))
 
 
 def parts_of(module: str) -> tuple[tuple[Workflow[..., Any], ...], tuple[StepOf[..., Any], ...]]:
@@ -33,7 +41,12 @@ def parts_of(module: str) -> tuple[tuple[Workflow[..., Any], ...], tuple[StepOf[
         sys.path.insert(0, os.getcwd())  # noqa: PTH109
     try:
         loaded = importlib.import_module(module)
-    except ModuleNotFoundError as error:
+    except Exception as error:
+        sought = isinstance(error, ModuleNotFoundError) and f"{module}.".startswith(f"{error.name}.")
+        if not sought:
+            # Its own trouble, a module that it misses among others.
+            msg = f"the module {module[:80]!r} cannot be loaded: {_where(error)}{type(error).__name__}: {error}"
+            raise InvalidError(msg, code="run.workflow_unknown", module=module[:80]) from error
         msg = f"there is no module {module[:80]!r} to load workflows from: {error}; run this where it can be imported"
         raise NotFoundError(msg, code="run.workflow_unknown", module=module[:80]) from error
     named: dict[str, Any] = vars(loaded)

@@ -36,6 +36,7 @@ _RUN_FACTS: Final = (
     "run.result",
     "run.cancel",
     "run.version",
+    "run.terms",
     "run.deadline",
     "part_of",
     "forked_from",
@@ -88,7 +89,7 @@ class Logbook:
             UnavailableError: the store stayed away.
         """
         if not self.actor:
-            msg = "a write needs an actor: open the memory with by='human:you'"
+            msg = "a write needs an actor: say `by` whom, such as human:you"
             raise InvalidError(msg, code="actor.missing")
         unit_id = self.ids.new()
         unit = Unit(
@@ -114,7 +115,9 @@ class Logbook:
         found = await self.store.nodes(self.space, ids=[] if keys else [name], keys=keys)
         runs = await self._runs_of([node for node in found.values() if node.kind is NodeKind.RUN][:1])
         if not runs:
-            msg = f"space {self.space!r} has no run {name[:80]!r} of a workflow; `latewood runs` lists them"
+            msg = f"space {self.space!r} has no run {name[:80]!r} of a workflow; `runs` lists them"
+            if any(node.kind is NodeKind.RUN for node in found.values()):
+                msg = f"run {name[:80]!r} was taken from a trace or a transcript: look at it as an entity"
             raise NotFoundError(msg, code="run.unknown", run=name[:80])
         return runs[0]
 
@@ -264,11 +267,12 @@ def _awaits(fact: Fact | None) -> dict[str, float]:
 def _run(node: Node, facts: Sequence[Fact]) -> Run:
     said = {fact.predicate: fact for fact in facts}
     spec, claim = node.attributes, _document(said.get("run.claim"))
+    terms = {**spec, **(_document(said.get("run.terms")) or {})}
     parent, forked, written = said.get("part_of"), said.get("forked_from"), _words(said.get("status"))
     return Run(
         id=node.id, workflow=str(spec["workflow"]), version=_words(said.get("run.version")) or str(spec["version"]),
-        policy=str(spec.get("policy", "")), status=RunStatus(written) if written else RunStatus.REFUSED,
-        owner=_text(spec.get("owner")), input=_object(spec.get("input")) or {}, started_at=node.recorded_at,
+        policy=str(terms.get("policy", "")), status=RunStatus(written) if written else RunStatus.REFUSED,
+        owner=_text(terms.get("owner")), input=_object(spec.get("input")) or {}, started_at=node.recorded_at,
         deadline_at=_instant(said.get("run.deadline")) or _int(spec.get("deadline_at")),
         wake_at=_instant(said.get("run.wake")), awaits=_awaits(said.get("run.awaits")),
         claim=None if not claim else Claim(
@@ -278,7 +282,7 @@ def _run(node: Node, facts: Sequence[Fact]) -> Run:
         result=_document(said.get("run.result")) or {}, cancel=_document(said.get("run.cancel")) or None,
         parent=None if parent is None else parent.object_id,
         forked_from=None if forked is None else forked.object_id, amends=_text(spec.get("amends")),
-        rules=_object(spec.get("rules")) or {},
+        rules=_object(terms.get("rules")) or {},
         runner="agent" if spec.get("runner") == "agent" else "worker", node_version=node.version,
     )  # fmt: skip
 
@@ -300,7 +304,7 @@ def _step(node: Node, facts: Sequence[Fact]) -> Step:
         error=None if words is None else {"class": kind, "message": message},
         usage=_document(said.get("usage")), wake_at=wake_at, asked=_object(spec.get("asked")),
         answer=_document(said.get("step.answer")), child=_text(spec.get("child")),
-        node_version=node.version,
+        awaits=_object(spec.get("awaits")), node_version=node.version,
     )  # fmt: skip
 
 

@@ -109,7 +109,13 @@ async def _ask(asking: _Asking, model: Model, said: Asked) -> dict[str, Json]:
         return _read(asking, model, await model.endpoint.chat(asked))
     execution = here[0]
     assert isinstance(execution, Execution)  # noqa: S101 - there is no other
-    held = await _govern(asking, model, execution, trying, asked)
+    try:
+        held = await _govern(asking, model, execution, trying, asked)
+    except Exception:
+        # It was never sent: what it used is known, and must not make the sums unknown.
+        trying.usage = {INPUT: 0, OUTPUT: 0}
+        _priced(asking, model, trying)
+        raise
     try:
         answer = await model.endpoint.chat(asked)
         trying.usage = usage_of(answer)
@@ -117,12 +123,18 @@ async def _ask(asking: _Asking, model: Model, said: Asked) -> dict[str, Json]:
         trying.usage = {INPUT: 0, OUTPUT: 0}
         raise
     finally:
-        cost = asking.prices.cost(model.name, trying.usage or {})
-        if cost is not None:
-            trying.about |= {"cost": str(cost), "currency": asking.prices.currency, "prices": asking.prices.version}
+        cost = _priced(asking, model, trying)
         if held is not None:
             await settle(held, tokens_in(trying.usage), cost)
     return _read(asking, model, answer)
+
+
+def _priced(asking: _Asking, model: Model, trying: Trying) -> Decimal | None:
+    """Say with the try what it cost, and return that; None where nobody knows."""
+    cost = asking.prices.cost(model.name, trying.usage or {})
+    if cost is not None:
+        trying.about |= {"cost": str(cost), "currency": asking.prices.currency, "prices": asking.prices.version}
+    return cost
 
 
 async def _govern(

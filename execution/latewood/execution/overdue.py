@@ -12,10 +12,11 @@ from typing import Final
 import structlog
 
 from latewood.execution.external import lease_name, lost_claim
-from latewood.execution.faults import DEFAULT, FaultClass
+from latewood.execution.faults import FaultClass
 from latewood.execution.logbook import Logbook
+from latewood.execution.policies import policy_of
 from latewood.execution.showing import Progress, is_overdue, progress_of
-from latewood.execution.words import OPEN, Claim, Run, RunStatus, Step, place_text
+from latewood.execution.words import LATE, OPEN, Claim, Run, RunStatus, Step, place_text
 from latewood.execution.writing import Writing
 from latewood.graph_schema.clock import from_micros
 from latewood.graph_schema.commands import Command, Expect, Ref
@@ -29,7 +30,6 @@ LOOK_MAX: Final = 10_000
 """Most open runs that one look goes through, the oldest first."""
 _LEASE_S: Final = 5.0
 _DEPTH_MAX: Final = 16
-_DEADLINE: Final = "the run did not end within its deadline"
 _log = structlog.get_logger(__name__)
 
 
@@ -64,7 +64,7 @@ class Overdue:
         if not late or (run.status is RunStatus.RUNNING and await self._take(f"worker:{_worker(run)}") is None):
             # Whoever has it and is alive ends it itself.
             return False
-        return await self._end(run, RunStatus.ESCALATED, "deadline", _DEADLINE)
+        return await self._end(run, RunStatus.ESCALATED, "deadline", LATE)
 
     async def _child(self, run: Run, *, late: bool) -> bool:
         """End a child whose time is over, or whose parent has ended without it."""
@@ -80,12 +80,12 @@ class Overdue:
             return False
         # Its parent waits for it and knows of no instant: it is woken to see.
         wake = self._write.fact(root.id, "run.wake", from_micros(self._book.clock.now()))
-        return await self._end(run, RunStatus.ESCALATED, "deadline", _DEADLINE, also=[wake])
+        return await self._end(run, RunStatus.ESCALATED, "deadline", LATE, also=[wake])
 
     async def _agents(self, run: Run, *, late: bool) -> bool:
         if late:
             # Without a look at its lease: what its agent writes expects the run as it was.
-            return await self._end(run, RunStatus.ESCALATED, "deadline", _DEADLINE)
+            return await self._end(run, RunStatus.ESCALATED, "deadline", LATE)
         if run.status is RunStatus.WAITING:
             return await self._unanswered(run)
         if run.status is not RunStatus.RUNNING or (lease := await self._take(lease_name(run.id))) is None:
@@ -99,9 +99,9 @@ class Overdue:
         return await self._book.store.acquire(self._book.space, lease, self._name, _LEASE_S)
 
     async def _let_go(self, run: Run) -> bool:
-        """Let the next agent claim the run of one that fell silent; the third in a row at one place asks its owner."""
+        """Let the next agent claim the run of one that fell silent, or ask its owner after one too many."""
         steps, gone, begun = await lost_claim(self._book, run)
-        if gone >= DEFAULT.rule(FaultClass.LOST_WORKER).tries:
+        if gone >= policy_of(run).rule(FaultClass.LOST_WORKER).tries:
             words = f"{gone} workers were lost one after another after {steps} steps"
             return await self._end(run, RunStatus.ESCALATED, str(FaultClass.POISON), words)
         before = run.claim or Claim("", 0)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Final
 
 from latewood.execution.faults import DEFAULT, Action, FaultClass, Policy, Rule
@@ -10,7 +10,7 @@ from latewood.execution.words import Run, Runner
 from latewood.graph_schema.errors import InvalidError
 from latewood.graph_schema.values import Json, check_text
 
-__all__ = ["POLICY_TRIES_MAX", "POLICY_WAIT_S_MAX", "declared_policy", "kept_with_run", "policy_of"]
+__all__ = ["POLICY_TRIES_MAX", "POLICY_WAIT_S_MAX", "declared_policy", "kept_with_run", "policy_of", "told_policy"]
 
 POLICY_TRIES_MAX: Final = 1_000
 """Most tries of a rule that is declared."""
@@ -40,6 +40,28 @@ def declared_policy(
             )
             raise InvalidError(msg, code="query.invalid")
     return DEFAULT.changed(name, rules)
+
+
+def told_policy(
+    rules: Sequence[tuple[FaultClass, Rule]] | None, version: str | None, *, wait_s_max: float = POLICY_WAIT_S_MAX
+) -> Policy | None:  # fmt: skip
+    """Return the policy that a caller elsewhere names by its rules and its version; None where it names none.
+
+    Raises:
+        InvalidError: rules without a version or the other way round, two rules for one class, or a rule that cannot
+            be gone by (``query.invalid``).
+    """
+    if rules is None and version is None:
+        return None
+    if rules is None or not version:
+        msg = "a policy of its own needs its rules and its version, a name for it"
+        raise InvalidError(msg, code="query.invalid")
+    told: dict[FaultClass, Rule] = {}
+    for kind, rule in rules:
+        if kind in told:
+            raise InvalidError(f"the policy has two rules for {kind}; leave one of them out", code="query.invalid")
+        told[kind] = rule
+    return declared_policy(version, told, wait_s_max=wait_s_max)
 
 
 def kept_with_run(policy: Policy, runner: Runner) -> dict[str, Json]:

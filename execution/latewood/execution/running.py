@@ -14,6 +14,7 @@ from typing import Any, Final
 from latewood.execution.blobs import Blobs, Transcript
 from latewood.execution.faults import Action, Fault, FaultClass, Policy, fault_of
 from latewood.execution.logbook import STEPS_MAX, Logbook
+from latewood.execution.messages.words import Channel
 from latewood.execution.showing import tokens_used
 from latewood.execution.tracing import try_span
 from latewood.execution.words import PLACE_PARTS_MAX, Place, Run, Step, StepStatus, place_text
@@ -71,9 +72,7 @@ class StepFailedError(RefusedError):
         super().__init__(
             f"step {where} ({name}) failed, {fault.kind}: {fault.message}", step=where, kind=str(fault.kind)
         )
-        self.fault = fault
-        self.action = action
-        self.place = place
+        self.fault, self.action, self.place = fault, action, place
 
 
 @dataclass(slots=True)
@@ -133,6 +132,7 @@ class Execution:
         replayed: steps that were not run again, and *tokens* what they had used.
         earlier: the steps of the run that this one amends, once they are read.
         handed: messages that were taken for this go at the run, by their groups.
+        channels: those that it has met, by their names: a unit that goes by one expects it to be so still.
     """
 
     book: Logbook
@@ -149,6 +149,7 @@ class Execution:
     blobs: Blobs = field(init=False)
     earlier: dict[Place, Step] | None = None
     handed: dict[str, Taken] = field(default_factory=dict[str, Taken])
+    channels: dict[str, Channel] = field(default_factory=dict[str, Channel])
 
     def __post_init__(self) -> None:
         """Begin without any blob."""
@@ -346,8 +347,7 @@ class _Going:
         """
         if self.kept is not None:
             return []
-        spec, commands = self.took
-        spec = {**spec, **ended}
+        spec, commands = {**self.took[0], **ended}, self.took[1]
         if self.made.policy is not None:
             spec = {**spec, "policy": self.made.policy.version, "rules": self.made.policy.document()}
         step = self.of.write.step(

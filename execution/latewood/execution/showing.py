@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from typing import Literal
 
 from latewood.execution.booking import Saved, calls_of, saved_by
 from latewood.execution.logbook import Logbook
@@ -13,15 +14,26 @@ from latewood.graph_schema.clock import Micros
 from latewood.graph_schema.values import Json
 
 __all__ = [
+    "NextAct",
     "Progress",
     "asks_model",
     "is_open_question",
     "is_overdue",
+    "next_act",
     "next_command",
     "progress_of",
     "saved_of",
     "tokens_used",
 ]
+
+
+@dataclass(frozen=True, slots=True)
+class NextAct:
+    """What to do about a run: to which question, run or part of it, and from which place."""
+
+    verb: Literal["answer", "resume", "fork", "show"]
+    name: str
+    place: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,14 +75,33 @@ def is_overdue(step: Step, now: Micros) -> bool:
     return is_open_question(step) and step.wake_at is not None and now >= step.wake_at
 
 
+def next_act(run: Run, steps: Sequence[Step]) -> NextAct | None:
+    """Return what to do about a run; None when nothing is left to do."""
+    for step in steps:
+        place = place_text(step.place)
+        if step.sort != "question" or (run.ended and run.result.get("step") != place):
+            continue
+        if is_open_question(step):
+            # Of an escalated one too: resumed without an answer it would only escalate again.
+            return NextAct("answer", f"{run.id}/{place}")
+        if run.ended and step.status is StepStatus.FAILED:
+            # It was denied, and stays so in this run.
+            return NextAct("fork", run.id, str(step.place[0]))
+    if run.status in (RunStatus.ESCALATED, RunStatus.REFUSED):
+        return NextAct("resume", run.id) if run.parent is None else NextAct("show", run.parent)
+    for step in steps:
+        if step.child is not None and step.status is StepStatus.WAITING and not run.ended:
+            return NextAct("show", step.child)
+    return None
+
+
 def next_command(run: Run, steps: Sequence[Step]) -> str | None:
     """Return what to do about a run, as a command; None when nothing is left to do."""
-    for step in steps:
-        if is_open_question(step) and not run.ended:
-            return f"latewood run answer {run.id}/{place_text(step.place)} CHOICE"
-    if run.status in (RunStatus.ESCALATED, RunStatus.REFUSED):
-        return f"latewood run resume {run.id}"
-    return None
+    act = next_act(run, steps)
+    if act is None:
+        return None
+    last = "CHOICE" if act.verb == "answer" else act.place
+    return " ".join(filter(None, ("latewood run", act.verb, act.name, last)))
 
 
 async def progress_of(book: Logbook, run_ids: Sequence[str]) -> dict[str, Progress]:

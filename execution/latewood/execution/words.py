@@ -18,7 +18,7 @@ from latewood.graph_schema.errors import InvalidError
 from latewood.graph_schema.values import Json
 
 __all__ = [
-    "ENDED", "OPEN", "PLACE_PARTS_MAX", "Claim", "Place", "Run", "RunStatus", "Runner", "Step", "StepStatus",
+    "ENDED", "LATE", "OPEN", "PLACE_PARTS_MAX", "Claim", "Place", "Run", "RunStatus", "Runner", "Step", "StepStatus",
     "place_of", "place_text",
 ]  # fmt: skip
 
@@ -44,6 +44,10 @@ OPEN: Final = (RunStatus.READY, RunStatus.RUNNING, RunStatus.WAITING)
 """What a run is while it has not ended."""
 ENDED: Final = (RunStatus.DONE, RunStatus.DEGRADED, RunStatus.ESCALATED, RunStatus.REFUSED)
 """How a run ends; an escalated one goes on when somebody resumes it."""
+
+
+LATE: Final = "the run did not end within its deadline"
+"""The words of a run that its deadline ended, whoever saw to that."""
 
 
 class StepStatus(StrEnum):
@@ -141,6 +145,7 @@ class Step:
         asked: of a question its words, owner, choices and deadline.
         answer: of a question what was answered, and by whom.
         child: of a child workflow the id of its run.
+        awaits: of a step that waits for a message its channel and its group.
     """
 
     id: str
@@ -159,6 +164,7 @@ class Step:
     asked: Mapping[str, Json] | None = None
     answer: Mapping[str, Json] | None = None
     child: str | None = None
+    awaits: Mapping[str, Json] | None = None
     node_version: int = 0
 
     @property
@@ -176,6 +182,6 @@ def place_of(text: str) -> Place:
     """Read a place. Raises InvalidError (``query.invalid``)."""
     parts = text.split(".")
     if len(parts) > PLACE_PARTS_MAX or not all(part.isdecimal() and len(part) <= 9 for part in parts):  # noqa: PLR2004
-        msg = f"{text[:40]!r} is no place of a step; write it as in `latewood run show`: 3, or 3.2.1"
+        msg = f"{text[:40]!r} is no place of a step; write it as a run's steps are shown: 3, or 3.2.1"
         raise InvalidError(msg, code="query.invalid")
     return tuple(map(int, parts))

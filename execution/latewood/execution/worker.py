@@ -16,6 +16,7 @@ from typing import Any, Final, ParamSpec, Self
 
 import structlog
 
+from latewood.execution.adopting import adopted
 from latewood.execution.driving import CANCELLED, drive, finish, spec_of
 from latewood.execution.faults import FaultClass
 from latewood.execution.logbook import Logbook
@@ -48,6 +49,11 @@ P = ParamSpec("P")
 _log = structlog.get_logger(__name__)
 
 
+def _closed() -> UnavailableError:
+    msg = "the worker was closed before the run ended; it goes on with the next worker that knows its workflow"
+    return UnavailableError(msg, code="worker.closed")
+
+
 class Worker:
     """Runs workflows, its own and those that are open in its space, while it is entered.
 
@@ -70,6 +76,7 @@ class Worker:
         self._at_once = at_once
         self._poll_s = poll_s
         self._lease: Lease | None = None
+        self._enlisting = asyncio.Lock()
         self._going: dict[str, asyncio.Task[Run | None]] = {}
         self._executions: dict[str, Execution] = {}
         self._cancelling: dict[str, str] = {}
@@ -121,34 +128,51 @@ class Worker:
             task.cancel()
         await asyncio.gather(*self._tasks, *going, return_exceptions=True)
         for future in self._awaited.values():
-            future.cancel()
+            if not future.done():
+                future.set_exception(_closed())
+                # Whoever waited may have gone; nobody need ask for it.
+                future.exception()
         if self._lease is not None:
             with contextlib.suppress(LatewoodError):
                 await self._book.store.release(self._lease)
             self._lease = None
 
     async def _enlist(self) -> None:
-        name = self._book.ids.new()
-        self._lease = await self._book.store.acquire(self._book.space, f"worker:{name}", name, self._lease_s)
+        """Take a lease under a new name, unless there is one."""
+        async with self._enlisting:
+            if self._lease is None:
+                name = self._book.ids.new()
+                self._lease = await self._book.store.acquire(self._book.space, f"worker:{name}", name, self._lease_s)
+
+    async def _enlist_again(self) -> None:
+        """Take a lease in place of one that was lost; who never entered, or leaves, has none to lose."""
+        if self._tasks and not self._closing:
+            await self._enlist()
 
     async def run(self, flow: Workflow[P, Any], *args: P.args, **kwargs: P.kwargs) -> Run:
         """Start a run here and return it when it has ended, however long that takes.
 
         Raises:
             InvalidError: what it is called with cannot be kept.
-            UnavailableError: the store stayed away, or the worker has lost its lease.
+            UnavailableError: the store stayed away, the worker has no lease to begin with, or it was closed
+                (``worker.closed``): the run goes on with another one.
         """
         run = await self.start(flow, *args, **kwargs)
         task = self._going.get(run.id)
-        ended = await asyncio.shield(task) if task is not None else None
-        if ended is not None and ended.ended:
-            return ended
+        if task is not None:
+            # Only waited for: a worker that loses its lease cancels what it has in hand, and not those who wait for it.
+            await asyncio.wait([task])
+            if not task.cancelled() and (ended := task.result()) is not None and ended.ended:
+                return ended
+        if self._closing:
+            raise _closed()
         future = self._awaited.setdefault(run.id, asyncio.get_running_loop().create_future())
         return await asyncio.shield(future)
 
     async def start(self, flow: Workflow[P, Any], *args: P.args, **kwargs: P.kwargs) -> Run:
         """Start a run here, under one commit, and return it while it goes. Raises as `run` does."""
         self.registry.add(flow)
+        await self._enlist_again()
         book, write = self._book, Writing(self._book.ids)
         given, run_id, lease = taken_in(flow, args, kwargs), book.ids.new(), self._held
         spec = spec_of(flow, given, book.clock.now())
@@ -178,8 +202,6 @@ class Worker:
     ) -> Run | None:  # fmt: skip
         """Drive one run; None when it is not this worker's any more."""
         book = self._book
-        # Whoever started it elsewhere did not know whom the workflow asks.
-        run = replace(run, owner=run.owner or flow.owner)
         execution = Execution(book, self.registry, run, self._guard, flow.policy, handed=handed)
         self._executions[run.id] = execution
         try:
@@ -301,7 +323,7 @@ class Worker:
         try:
             for run, taken in given:
                 flow = self.registry.find(run.workflow, run.version)
-                if flow is None or run.id in self._going or (fresh := await self._claim(run, lost=False)) is None:
+                if flow is None or run.id in self._going or (fresh := await self._claim(run, flow, lost=False)) is None:
                     continue
                 if run.id not in self._going:
                     reach("run.claimed")
@@ -320,6 +342,7 @@ class Worker:
 
     async def look(self) -> None:
         """Look for open runs once, now, those of other workers that are overdue among them."""
+        await self._enlist_again()
         await self._look(over=True)
 
     async def _look(self, *, over: bool) -> None:
@@ -367,7 +390,7 @@ class Worker:
             if not dead[claim.worker]:
                 return
             lost = True
-        fresh = await self._claim(run, lost=lost)
+        fresh = await self._claim(run, flow, lost=lost)
         if fresh is not None and run.id not in self._going:
             reach("run.claimed")
             self._spawn(fresh, flow)
@@ -379,7 +402,7 @@ class Worker:
             reach("worker.over")
         return lease is not None
 
-    async def _claim(self, run: Run, *, lost: bool) -> Run | None:
+    async def _claim(self, run: Run, flow: Workflow[..., Any], *, lost: bool) -> Run | None:
         """Make *run* this worker's; None when it moved in between."""
         before = run.claim or Claim("", 0)
         steps, gone = before.steps, 0
@@ -390,10 +413,11 @@ class Worker:
         claim = Claim(lease.owner, lease.fence, steps, gone)
         expects: Sequence[Expect] = [Expect(Ref(id=run.id), run.node_version)]
         body: Json = ["claim", run.id, claim.worker, claim.fence, claim.lost]
+        write = Writing(self._book.ids)
+        run, terms = adopted(write, run, flow, self._book.clock.now())
+        commands = [*write.claim(run.id, claim), *terms]
         try:
-            await self._book.keep(
-                Writing(self._book.ids).claim(run.id, claim), body=body, guard=self._guard, expects=expects
-            )
+            await self._book.keep(commands, body=body, guard=self._guard, expects=expects)
         except ConflictError:
             return None
         return replace(run, status=RunStatus.RUNNING, claim=claim)

@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Final, cast
 
-from latewood.execution.faults import Fault
+from latewood.execution.faults import Fault, Policy
 from latewood.execution.words import Claim, Place, RunStatus, StepStatus, place_text
 from latewood.graph_schema.clock import Micros, from_micros
 from latewood.graph_schema.commands import Assert, Command, Declare, Ref
@@ -109,6 +109,11 @@ class Writing:
             "worker": claim.worker, "fence": claim.fence, "steps": claim.steps, "lost": claim.lost
         }  # fmt: skip
         return [self.fact(run_id, "run.claim", said), *self.run_status(run_id, RunStatus.RUNNING)]
+
+    def terms(self, run_id: str, owner: str | None, policy: Policy) -> Assert:
+        """Say whom a run asks and by which policy it goes, where its start did not."""
+        said: dict[str, object] = {"policy": policy.version, "rules": policy.document()}
+        return self.fact(run_id, "run.terms", said if owner is None else {**said, "owner": owner})
 
     def let_go(self, run_id: str, claim: Claim, begun: Sequence[str]) -> list[Command]:
         """Say that nobody has a run any more, and of the steps in *begun* that they may have happened."""

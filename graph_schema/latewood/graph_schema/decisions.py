@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Final, cast
+from typing import Final
 
 from latewood.graph_schema.clock import Micros, from_micros, iso
 from latewood.graph_schema.commands import Assert, Command, Declare, Ref
@@ -108,10 +108,10 @@ def _text(document: Mapping[str, Json], key: str) -> str | None:
 def read_document(document: Mapping[str, Json]) -> DecisionText:
     """Read a document back; `decided_at` is left to the reader of the fact."""
     confidence = document.get("confidence")
-    listed = cast("list[Json]", document.get("alternatives") or [])
+    listed = document.get("alternatives")
     alternatives = [
         Alternative(_text(item, "title") or "", _text(item, "rejected_because"))
-        for item in listed
+        for item in (listed if isinstance(listed, list) else [])
         if isinstance(item, dict)
     ]
     extra = document.get("extra")

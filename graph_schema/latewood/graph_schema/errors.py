@@ -33,9 +33,9 @@ __all__ = [
 ]
 
 CODES: Final[Mapping[str, str]] = {
-    "actor.missing": "The handle has no actor, so it may read but not write. Open it with by='human:you' or pass by=.",
+    "actor.missing": "The handle has no actor, so it may read but not write. Say `by` whom, such as human:you.",
     "channel.full": "The channel has as many messages pending as it may; the error says how many. Try again later.",
-    "channel.unknown": "No channel or group of this name in this space; `latewood messages channels` lists them.",
+    "channel.unknown": "No channel or group of this name in this space; the list of channels has those there are.",
     "content.erased": "What was named was erased already; only its tombstone is left. Write under a new key.",
     "credential.actor": "A credential writes in the name of its own actor, to its own tenant; leave both out.",
     "credential.expired": "The key or token has expired or was revoked. Ask whoever made it for another.",
@@ -65,7 +65,7 @@ CODES: Final[Mapping[str, str]] = {
     "file.unreadable": "A file or folder could not be read or written: see the message.",
     "generation.current": "The generation answers searches now; switch to another one before it is dropped.",
     "generation.exists": "A generation of this name holds vectors of another model or length. Choose another name.",
-    "generation.unknown": "The space has no generation of vectors of this name; `latewood reindex` makes one.",
+    "generation.unknown": "The space has no generation of vectors of this name; `reindex` makes one.",
     "idempotency.conflict": "The same idempotency key came with another payload. Use a new key.",
     "import.differs": "What was imported answers otherwise than where it came from; nothing of it should be trusted.",
     "import.malformed": "A line or document of an import is malformed; it is named with its place.",
@@ -110,12 +110,12 @@ CODES: Final[Mapping[str, str]] = {
     "request.timeout": "The request, or the answer to it, took too long. Ask for the receipt before you write again.",
     "run.claimed": "Another worker has the run, and is heard of. Claim it once it has been silent for long enough.",
     "run.input": "The input does not fit the workflow's input_schema; the details name the path. No run was begun.",
-    "run.ended": "The run is at an end, or not at one, that allows this; `latewood run show` tells where it stands.",
+    "run.ended": "The run is at an end, or not at one, that allows this; its status says where it stands.",
     "run.nondeterministic": "Another step, or other arguments, are kept at this place of the run; fork it from there.",
     "run.outside": "This works within a workflow's run alone; start one with a worker.",
     "run.runner": "The run is a Python workflow's, whose workers run it; agents claim those started for them.",
     "run.step_failed": "A step of a workflow failed for good, after all that its policy allows.",
-    "run.unknown": "No run or step of a workflow with this id or key in this space; `latewood runs` lists the runs.",
+    "run.unknown": "No run or step of a workflow with this id or key in this space; `runs` lists the runs.",
     "run.workflow_unknown": "The worker knows no workflow of this name, or two of one name and version.",
     "schema.breaking": "The new schema would break consumers of the channel; the error names them and what breaks.",
     "schema.invalid": "This is no JSON Schema 2020-12 that stands alone, or it is too large; the error says where.",
@@ -125,8 +125,8 @@ CODES: Final[Mapping[str, str]] = {
     "space.exists": "The space exists already.",
     "space.filling": "The space is being filled by another history; let that end, or name another space.",
     "space.name_invalid": "A space name is 1-64 of a-z, 0-9, '.', '_', '-', and starts with a letter or a digit.",
-    "space.unknown": "No such space; spaces are made on purpose with `latewood spaces create`.",
-    "step.settled": "Something else is kept of the step already; read it with `latewood run show`.",
+    "space.unknown": "No such space; spaces are made on purpose, never by writing to one.",
+    "step.settled": "Something else is kept of the step already; read the run's steps again.",
     "store.busy": "Another process held the store for too long. Try again.",
     "store.closed": "The store is closed.",
     "store.login": "The database refused the user or the password.",
@@ -145,7 +145,8 @@ CODES: Final[Mapping[str, str]] = {
     "vector.invalid": "A vector is not of the generation's length, not of length 1, or of a fact that it cannot be of.",
     "version.conflict": "The node changed since the version you expected; read it again.",
     "webhook.target": "A webhook is called by https, at a public address; LATEWOOD_WEBHOOK_NETWORKS names others.",
-    "webhook.unknown": "No webhook of this name in this space; `latewood webhooks list` lists them.",
+    "webhook.unknown": "No webhook of this name in this space; the list of webhooks has those there are.",
+    "worker.closed": "The worker was closed while a run of it was waited for; another worker goes on with the run.",
 }
 """Every stable code with one sentence on what it means and what to do."""
 

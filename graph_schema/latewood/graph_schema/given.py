@@ -12,6 +12,7 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from datetime import datetime
 from enum import Enum
 from functools import wraps
+from itertools import chain, repeat
 from numbers import Integral, Real
 from types import NoneType, SimpleNamespace, UnionType
 from typing import (
@@ -40,6 +41,7 @@ Kind: TypeAlias = "tuple[Callable[[Any], Taken], str] | None"
 """How a value is told to be of a kind, and the kind in words; None where everything is taken."""
 
 _SHOWN_CHARS: Final = 60
+_PLACED: Final = (inspect.Parameter.POSITIONAL_ONLY, inspect.Parameter.POSITIONAL_OR_KEYWORD)
 _NUMBERS: Final[Mapping[type, tuple[type, str]]] = {int: (Integral, "a whole number"), float: (Real, "a number")}
 _WORDS: Final[Mapping[type, str]] = {
     str: "text", bool: "true or false", datetime: "a datetime", NoneType: "None", dict: "a mapping",
@@ -66,18 +68,19 @@ def checked(owner: T) -> T:
 def _guarded(method: Callable[..., Any]) -> Callable[..., Any]:
     kinds: dict[str, Kind] = {}
     places: list[str] = []
+    rest: list[str] = []
 
     def looked_at(args: tuple[Any, ...], given: dict[str, Any]) -> tuple[tuple[Any, ...], dict[str, Any]]:
         if not places:
             # At the first call: by then all that annotations name is there.
             kinds.update(_kinds(method))
-            places.extend(
-                one.name for one in inspect.signature(method).parameters.values()
-                if one.kind is not inspect.Parameter.KEYWORD_ONLY
-            )  # fmt: skip
-        first = (args[0], *(_take(kinds, name, one) for name, one in zip(places[1:], args[1:], strict=False)))
-        # More than it has places for is left to Python to refuse.
-        return (*first, *args[len(places) :]), {name: _take(kinds, name, one) for name, one in given.items()}
+            known = inspect.signature(method).parameters.values()
+            rest.extend(one.name for one in known if one.kind is inspect.Parameter.VAR_POSITIONAL)
+            places.extend(one.name for one in known if one.kind in _PLACED)
+        # More than it has places for is left to Python to refuse, unless it takes any number.
+        names = chain(places[1:], repeat(rest[0] if rest else ""))
+        held = (args[0], *(_take(kinds, name, one) for name, one in zip(names, args[1:], strict=False)))
+        return held, {name: _take(kinds, name, one) for name, one in given.items()}
 
     if inspect.iscoroutinefunction(method):
 
@@ -140,7 +143,7 @@ def _of(origin: type[object], inner: tuple[Any, ...]) -> Kind:
         return _instance(cast("type[object]", Mapping), "a mapping")
     if issubclass(origin, Iterable):
         return _several(_kind(inner[0]), ordered=issubclass(origin, list))
-    return None
+    return None if getattr(origin, "_is_protocol", False) else _instance(origin, origin.__name__)
 
 
 def _plain(hint: type[object]) -> Kind:

@@ -204,7 +204,7 @@ class Memory(Reader):
         """
         actor = by or self._by
         if actor is None:
-            msg = "a write needs an actor: open the memory with by='human:you' or pass by= to the verb"
+            msg = "a write needs an actor: say `by` whom, such as human:you, with it or when the memory is opened"
             raise InvalidError(msg, code="actor.missing")
         spec = SourceSpec(origin=source) if isinstance(source, str) else source or SourceSpec()
         return Unit(

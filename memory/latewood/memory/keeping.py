@@ -94,6 +94,11 @@ def _document(finding: Finding) -> dict[str, Json]:
     }
 
 
+def _over(detail: object) -> bool:
+    """Tell whether a finding is of something that came to its end: found still, and true of the past alone."""
+    return isinstance(detail, Mapping) and cast("Mapping[str, Json]", detail).get("going_on") is False
+
+
 def _same(kept: Mapping[str, Json], new: Mapping[str, Json]) -> bool:
     """Tell whether two documents say the same: the onset, the rounded size. New evidence alone is no news."""
     old, now = kept.get("effect"), new.get("effect")
@@ -167,7 +172,9 @@ class Writing:
         fading = {_key(one) for one in self._look.fading}
         broken = {kind.value for one in self._look.failed for kind in one.kinds}
         for key, one in sorted(self._kept.items()):
-            live = one.status in (PatternStatus.OPEN, PatternStatus.FADING)
+            # What is over was true all the same, until something under it is taken back.
+            over = one.status == PatternStatus.ENDED and _over(one.document.get("detail"))
+            live = over or one.status in (PatternStatus.OPEN, PatternStatus.FADING)
             if live and key not in there and str(one.document.get("kind")) not in broken:
                 await self._gone(key, one, fading=key in fading)
         if self._units:
@@ -204,10 +211,11 @@ class Writing:
         name = f"{finding.kind.value} of {finding.predicate}"[:200]
         own = Ref(key=key, kind=NodeKind.PATTERN, type=finding.kind.value, name=name)
         commands: list[Command] = []
-        back = kept is None or kept.status != PatternStatus.OPEN
+        status = PatternStatus.ENDED if _over(finding.detail) else PatternStatus.OPEN
+        stands = None if kept is None else kept.status
         news = kept is None or not _same(kept.document, document)
-        if back:
-            commands.append(self._assert(own, STATUS, PatternStatus.OPEN.value))
+        if stands != status:
+            commands.append(self._assert(own, STATUS, status.value))
         if news:
             more: Mapping[str, Json] = {} if finding.more is None else finding.more()
             document["detail"] = {**finding.detail, **more}
@@ -224,7 +232,10 @@ class Writing:
         commands += [
             edge(ids, own, ABOUT, Ref(id=one), valid_from=None) for one in finding.subjects if one not in about
         ]
-        self._told("opened" if back else "changed" if news else "kept", finding.statement)
+        if status is PatternStatus.ENDED and stands in (PatternStatus.OPEN, PatternStatus.FADING):
+            self._told(status.value, key)
+        else:
+            self._told("opened" if stands != status else "changed" if news else "kept", finding.statement)
         after = {**linked, **{fact: one.id for fact, one in new.items()}}
         self._add(key, kept, commands, {fact: told for fact, told in after.items() if fact not in gone})
 
@@ -243,6 +254,7 @@ class Writing:
         if kept.document.get("kind") in _OF_TROUBLE:
             # What was taken back under it is what settled it.
             taken = []
+        fading = fading and kept.status != PatternStatus.ENDED
         status = PatternStatus.WITHDRAWN if taken else PatternStatus.FADING if fading else PatternStatus.ENDED
         if status.value == kept.status:
             return

@@ -250,7 +250,7 @@ class Keys:
     async def _own(self, key_id: str, tenant: str) -> _Kept:
         kept = await self._read(key_id) if _ID.fullmatch(key_id) else None
         if kept is None or kept.shown.tenant != tenant:
-            msg = f"no key has the id {key_id[:40]!r}; `latewood keys list` shows them"
+            msg = f"no key has the id {key_id[:40]!r}; the list of keys has them"
             raise NotFoundError(msg, code="credential.unknown", key=key_id[:40])
         return kept
 

@@ -223,7 +223,7 @@ async def explain(memory: Reader, thing: Identified, *, at: AsOf = NOW) -> Patte
     await link(memory, kept, {}, at)
     found = next(iter(await _patterns(memory, kept.values(), at, whole=True)), None)
     if found is None:
-        msg = f"{node.key or node.id} is no pattern; `latewood patterns list` shows those there are"
+        msg = f"{node.key or node.id} is no pattern; `patterns` lists those there are"
         raise NotFoundError(msg, id=node.id)
     return found
 

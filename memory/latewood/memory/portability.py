@@ -169,7 +169,7 @@ async def export_space(memory: Memory, path: Path | None, *, overwrite: bool = F
     store, space = memory.store, memory.space
     image = await store.image(space)
     if not image.heads:
-        msg = f"space {space!r} has no rows, so there is nothing to export; `latewood spaces list` says what has"
+        msg = f"space {space!r} has no rows, so there is nothing to export; `spaces` says which has"
         raise NotFoundError(msg, code="export.empty", space=space)
     if path is not None and not overwrite and await asyncio.to_thread(path.exists):
         raise ConflictError(f"{path} is there already; name another file", code="file.exists", path=str(path))

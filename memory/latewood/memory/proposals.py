@@ -178,7 +178,7 @@ async def waiting(memory: Memory, thing: Identified) -> Proposal:
     node = await memory.node(thing)
     found = await _read(memory, [node], NOW) if node.type == PROPOSAL else []
     if not found:
-        raise NotFoundError(f"{node.key or node.id} is no proposal; `latewood proposals list` shows them", id=node.id)
+        raise NotFoundError(f"{node.key or node.id} is no proposal; `proposals` lists them", id=node.id)
     if found[0].status is not DecisionStatus.PROPOSED:
         msg = f"{node.key} was {found[0].status.value} already; write what you hold true instead"
         raise ConflictError(msg, code="proposal.settled", id=node.id, status=found[0].status.value)

@@ -165,7 +165,8 @@ class Reader:
             msg = f"the decision {node.id} was erased; `timeline` shows what is left of it"
             raise NotFoundError(msg, code="content.erased", id=node.id)
         if node.id not in found:
-            raise NotFoundError(f"{said(thing)!r} is no decision that was known then", id=node.id)
+            way = "" if node.kind is NodeKind.DECISION else "; ask about it: why, or decisions, with `about`"
+            raise NotFoundError(f"{said(thing)!r} is no decision that was known then{way}", id=node.id)
         return found[node.id]
 
     async def decisions_by_id(self, ids: Sequence[str], at: AsOf = NOW) -> dict[str, Decision]:

@@ -87,7 +87,7 @@ def _check(upload: Upload) -> None:
         raise LimitError(msg, limit="UPLOAD_FILES_MAX", maximum=UPLOAD_FILES_MAX)
     size = sum(len(one.text.encode(errors="replace")) for one in upload.files)
     if size > UPLOAD_BYTES_MAX:
-        msg = f"the upload has {size:,} bytes, more than {UPLOAD_BYTES_MAX:,}; send several, or run `latewood ingest`"
+        msg = f"the upload has {size:,} bytes, more than {UPLOAD_BYTES_MAX:,}; send several, or ingest beside the store"
         raise LimitError(msg, limit="UPLOAD_BYTES_MAX", maximum=UPLOAD_BYTES_MAX)
     names = [upload.name, *(one.name for one in upload.files)]
     for name in names:

@@ -18,7 +18,7 @@ from latewood.reasoning.decisions import decisions_by_id
 from latewood.reasoning.patterns.told import ToldPattern, holding_patterns
 from latewood.reasoning.stale import GONE, STANDING, Moved, Stale, stale_among
 from latewood.reasoning.tokens import tokens_of
-from latewood.reasoning.unsettled import Unsettled, Waiting, inbox_of, unsettled_of
+from latewood.reasoning.unsettled import Unsettled, Waiting, by_cause, inbox_of, unsettled_of
 from latewood.storage.port import PAGE_MAX, FactQuery, GraphStore, NodeQuery
 
 __all__ = ["BUDGET_MAX", "BUDGET_MIN", "SINCE_DEFAULT", "Brief", "BriefLine", "BriefSection", "brief", "compose"]
@@ -65,7 +65,7 @@ class BriefLine:
     """One line of a brief.
 
     Attributes:
-        ref: the id of the decision, dead letter, message, fact or pattern that it is about.
+        ref: the id of the decision, dead letter, message, fact or pattern that it is about; of several the latest's.
         at: when it was decided, or became known.
     """
 
@@ -280,8 +280,8 @@ async def _messages(
     mine = [one for one in unsettled if nodes is None and one.owner is not None and one.owner == reader]
     others = [one for one in unsettled if one not in mine]
     return [
-        *_latest(_unsettled_line(BriefSection.YOURS, one) for one in mine),
-        *_latest(_unsettled_line(BriefSection.UNSETTLED, one) for one in others),
+        *_latest(_unsettled_line(BriefSection.YOURS, alike) for alike in by_cause(mine)),
+        *_latest(_unsettled_line(BriefSection.UNSETTLED, alike) for alike in by_cause(others)),
         *(_waiting_line(own, one) for one in waiting),
     ], unseen or more
 
@@ -291,10 +291,17 @@ def _waiting_line(section: BriefSection, one: Waiting) -> BriefLine:
     return BriefLine(section, _short(words), one.id, one.recorded_at)
 
 
-def _unsettled_line(section: BriefSection, one: Unsettled) -> BriefLine:
-    asked = "nobody owns it" if one.owner is None else f"it waits for {one.owner}"
-    tries = "1 try" if one.tries == 1 else f"{one.tries} tries"
-    words = f"{_day(one.recorded_at)} {one.channel}: {one.fault} after {tries}; {asked}: {_short(one.reason, 100)}"
+def _unsettled_line(section: BriefSection, alike: Sequence[Unsettled]) -> BriefLine:
+    """Tell of the dead letters of one cause, the newest first: all of them in one line, so that others have room."""
+    one, tries = alike[0], "1 try" if alike[0].tries == 1 else f"{alike[0].tries} tries"
+    if len(alike) == 1:
+        asked = "nobody owns it" if one.owner is None else f"it waits for {one.owner}"
+        what = f"{one.fault} after {tries}; {asked}"
+    else:
+        asked = "nobody owns them" if one.owner is None else f"they wait for {one.owner}"
+        since = _day(alike[-1].recorded_at)
+        what = f"{len(alike)} dead letters since {since}, {one.fault}; {asked}, `dead_letters` lists them; the latest"
+    words = f"{_day(one.recorded_at)} {one.channel}: {what}: {_short(one.reason, 100)}"
     return BriefLine(section, _short(words), one.id, one.recorded_at)
 
 

@@ -29,6 +29,7 @@ from latewood.graph_schema.decisions import (
 from latewood.graph_schema.errors import InvalidError
 from latewood.graph_schema.model import DecisionStatus, Fact, Node, NodeKind
 from latewood.reasoning.fusion import Candidate, Fusion, Signal
+from latewood.reasoning.patterns.wording import fill, filled, slots_in
 from latewood.reasoning.querywords import WORDS_MAX, content_words, tokens
 from latewood.reasoning.recalled import TEXT_CHARS_MAX, Recall, Recalled, compose, words_of
 from latewood.reasoning.timewords import Times, times_of
@@ -144,7 +145,7 @@ class _Search:
         await self._carry_on()
         weighed = await self._weigh()
         kept, past = await self._in_force(weighed)
-        hits = self._hits(kept)
+        hits = await self._hits(kept)
         return compose(
             self._question.text, hits, budget_tokens=self._question.budget_tokens, ranked=len(self._fusion.found),
             hidden=max(said.hidden, meant.hidden) + past, notes=self._notes,
@@ -355,22 +356,33 @@ class _Search:
         kept = [one for one in weighed if self._facts[one.fact].subject_id not in out]
         return kept, len(weighed) - len(kept)
 
-    def _hits(self, ordered: Sequence[Candidate]) -> list[Recalled]:
+    async def _hits(self, ordered: Sequence[Candidate]) -> list[Recalled]:
         """Show the best with what they are of, and who said them."""
         best, nodes = ordered[: self._question.limit], self._nodes
+        said = {one.fact: self._statement(self._facts[one.fact]) for one in best}
+        words = await fill(self._store, self._space, slots_in(list(said.values())), self._at)
         hits: list[Recalled] = []
         for one in best:
             fact = self._facts[one.fact]
             subject = nodes.get(fact.subject_id)
             if subject is None or fact.erased:
                 continue
-            text = words_of(fact)
+            statement = said[one.fact]
+            text = words_of(fact) if statement is None else str(filled(statement, words))
             actor = nodes.get(fact.source.actor_id) if fact.source is not None else None
             clues = sorted(one.clues.values(), key=lambda clue: (-clue.share, clue.signal))
             cut = len(text) > TEXT_CHARS_MAX
             shown = text[:TEXT_CHARS_MAX] + "…" if cut else text
             hits.append(Recalled(fact, subject, actor, shown, cut, round(one.score, 6), tuple(clues)))
         return hits
+
+    def _statement(self, fact: Fact) -> str | None:
+        """Return what a pattern says, with its slots; None for a memory that is no pattern's words."""
+        subject = self._nodes.get(fact.subject_id)
+        if subject is None or subject.kind is not NodeKind.PATTERN or fact.value is None:
+            return None
+        said = fact.value.data.get("statement") if isinstance(fact.value.data, dict) else None
+        return said if isinstance(said, str) else None
 
 
 def _candidate(fact: Fact) -> Candidate:

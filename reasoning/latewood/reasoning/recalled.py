@@ -7,10 +7,11 @@ from dataclasses import dataclass
 from typing import Final
 
 from latewood.graph_schema.clock import iso
-from latewood.graph_schema.model import Fact, Node
+from latewood.graph_schema.decisions import RECORD, DecisionText, read_document
+from latewood.graph_schema.model import Alternative, Fact, Node
 from latewood.reasoning.fusion import Clue
 from latewood.reasoning.tokens import tokens_of
-from latewood.storage.searching import text_of
+from latewood.storage.searching import text_of, texts_in
 
 __all__ = ["TEXT_CHARS_MAX", "Recall", "Recalled", "compose", "words_of"]
 
@@ -65,22 +66,30 @@ class Recall:
 
 
 def words_of(fact: Fact) -> str:
-    """Return the words of a memory in the order of reading: the title of a document comes first."""
+    """Return the words of a memory in the order of reading, the title first; a decision says which are its reasons."""
     data = fact.value.data if fact.value is not None else None
-    if isinstance(data, dict):
-        title = data.get("title")
-        if isinstance(title, str):
-            rest = _rest(fact, title)
-            return f"{title}\n{rest}" if rest else title
-    return text_of(fact.value) or ""
-
-
-def _rest(fact: Fact, title: str) -> str:
-    """Return the words of a document but its *title*, which may be any of its lines."""
+    title = data.get("title") if isinstance(data, dict) else None
+    if not isinstance(data, dict) or not isinstance(title, str):
+        return text_of(fact.value) or ""
+    if fact.predicate == RECORD:
+        return "\n".join(_told(read_document(data)))
     lines = (text_of(fact.value) or "").split("\n")
-    if title in lines:
-        lines.remove(title)
-    return "\n".join(lines)
+    return "\n".join([title, *(line for at, line in enumerate(lines) if line != title or title in lines[:at])])
+
+
+def _told(record: DecisionText) -> list[str]:
+    """Return the lines of a decision: each part once, a rejected alternative never as if it had been chosen."""
+    parts = (
+        ("question: ", record.question), ("", record.choice), ("because ", record.rationale),
+        *(("rejected: ", _rejected(one)) for one in record.alternatives),
+        ("consequences: ", record.consequences), ("expected: ", record.expected_outcome),
+        *(("", one) for one in texts_in(dict(record.extra))),
+    )  # fmt: skip
+    return [record.title, *(f"{lead}{words}" for lead, words in parts if words and words != record.title)]
+
+
+def _rejected(one: Alternative) -> str:
+    return f"{one.title}, because {one.rejected_because}" if one.rejected_because else one.title
 
 
 def _line(hit: Recalled) -> str:

@@ -5,7 +5,8 @@ A channel that has an actor's key for its name is that actor's inbox: rules send
 
 from __future__ import annotations
 
-from collections.abc import Collection
+import re
+from collections.abc import Collection, Iterable
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Final
@@ -15,7 +16,7 @@ from latewood.graph_schema.model import Node, NodeKind
 from latewood.storage.port import FactQuery, GraphStore, NodeQuery
 from latewood.storage.queueing import queue_of
 
-__all__ = ["INBOX_MAX", "UNSETTLED_MAX", "Unsettled", "Waiting", "inbox_of", "unsettled_of"]
+__all__ = ["INBOX_MAX", "UNSETTLED_MAX", "Unsettled", "Waiting", "by_cause", "inbox_of", "unsettled_of"]
 
 UNSETTLED_MAX: Final = 500
 """Most dead letters that are looked at, the newest first."""
@@ -23,6 +24,8 @@ INBOX_MAX: Final = 20
 """Most messages of each inbox that are told of, those that came first."""
 _OPEN: Final = "open"
 _HAS_GROUP: Final = "has_group"
+_NAMING: Final = re.compile(r"\b[0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12}\b|[0-9]+")
+"""What tells apart two of one cause: the number or the id of what could not be settled."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,6 +57,14 @@ async def unsettled_of(
     page = await store.list_nodes(space, query, at)
     found = [_unsettled(node) for node in page.items]
     return [one for one in found if owners is None or one.owner in owners], page.next is not None
+
+
+def by_cause(unsettled: Iterable[Unsettled]) -> list[list[Unsettled]]:
+    """Put together those of one channel, class and owner whose reasons differ in numbers and ids at most, in order."""
+    found: dict[tuple[str, str, str | None, str], list[Unsettled]] = {}
+    for one in unsettled:
+        found.setdefault((one.channel, one.fault, one.owner, _NAMING.sub("#", one.reason)), []).append(one)
+    return list(found.values())
 
 
 @dataclass(frozen=True, slots=True)

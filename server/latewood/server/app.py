@@ -8,7 +8,7 @@ from importlib.metadata import version
 from typing import Any, Final, cast
 
 from fastapi import FastAPI
-from fastapi.responses import JSONResponse
+from fastapi.responses import JSONResponse, RedirectResponse
 from mcp.server import MCPServer
 from mcp.server.transport_security import TransportSecuritySettings
 from starlette.middleware.cors import CORSMiddleware
@@ -159,6 +159,11 @@ def _add_pages(app: FastAPI, memory: Memory, callers: Callers, metrics: Metrics,
             found["authorization_servers"] = [set_up.issuer]
         return JSONResponse(found)
 
+    async def show_the_way() -> Response:
+        # Relative, so that it leads to the same place behind a proxy that puts a prefix before it.
+        return RedirectResponse("graphql")
+
+    app.add_api_route("/", show_the_way, methods=["GET"])
     for path in (METADATA_PATH, f"{METADATA_PATH}/mcp"):
         app.add_api_route(path, show_metadata, methods=["GET"])
     app.add_route("/events", EventsIn(callers).__call__, methods=["POST"])

@@ -23,7 +23,7 @@ METADATA_PATH: Final = "/.well-known/oauth-protected-resource"
 SEEN: Final = "latewood.credential"
 """Where a request's scope has the credential, for what stands further out."""
 _TOKEN_CHARS_MAX: Final = 8_000
-_OPEN: Final = ("/health", METADATA_PATH, f"{METADATA_PATH}/mcp")
+_OPEN: Final = ("/", "/health", METADATA_PATH, f"{METADATA_PATH}/mcp")
 """What is answered without a credential; `health` then says less."""
 
 
@@ -111,7 +111,7 @@ class Callers:
         """Return the memory of the request that is being answered. Raises ForbiddenError (``credential.missing``)."""
         found = self.open_memory()
         if found is None:
-            msg = "this server asks for a credential: send `Authorization: Bearer` with a key (`latewood keys create`)"
+            msg = "this server asks for a credential: send `Authorization: Bearer` with a key of whoever runs it"
             raise ForbiddenError(msg, code="credential.missing")
         return found
 

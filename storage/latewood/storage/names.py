@@ -41,7 +41,7 @@ def check_space_name(name: str) -> str:
 def unknown_space(name: str, names: Sequence[str]) -> NotFoundError:
     """Say that there is no such space, with near names."""
     near = difflib.get_close_matches(name, names, n=3, cutoff=0.5) or sorted(names)[:3]
-    msg = f"there is no space {name!r}; near: {', '.join(near)}. Make it with `latewood spaces create {name}`"
+    msg = f"there is no space {name!r}; near: {', '.join(near)}. Spaces are made on purpose: create {name} first"
     return NotFoundError(msg, code="space.unknown", space=name, suggestions=list(near))
 
 

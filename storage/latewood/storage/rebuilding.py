@@ -12,12 +12,12 @@ import json
 import re
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
-from typing import Final, Literal, TypeAlias
+from typing import Final, Literal, TypeAlias, cast
 
 from latewood.graph_schema.errors import CorruptError, InvalidError, LimitError
 from latewood.graph_schema.ids import is_id
 from latewood.graph_schema.ledger import Verdict
-from latewood.graph_schema.model import LedgerName
+from latewood.graph_schema.model import LEDGERS, LedgerName
 
 __all__ = [
     "FINDINGS_MAX",
@@ -30,6 +30,8 @@ __all__ = [
     "What",
     "check_limit",
     "check_sound",
+    "ledger_at",
+    "next_in_ledgers",
     "next_phase",
     "read_place",
     "subjects_within",
@@ -189,6 +191,22 @@ def next_phase(phase: str, phases: tuple[str, ...]) -> Place | None:
     return Place(phases[place]) if place < len(phases) else None
 
 
+def ledger_at(place: Place) -> tuple[LedgerName, int]:
+    """Return the ledger that a step over rows begins in, and after which seq."""
+    name, seq = place.after.split(":") if place.after else (LEDGERS[0], "0")
+    return cast("LedgerName", name), int(seq)
+
+
+def next_in_ledgers(place: Place, ledger: LedgerName, last: int | None, phases: tuple[str, ...]) -> Place | None:
+    """Return where the step over rows after *place* begins: *last* is the seq it came to, None at the ledger's end."""
+    if last is not None:
+        return Place(place.phase, f"{ledger}:{last}")
+    following = LEDGERS.index(ledger) + 1
+    if following < len(LEDGERS):
+        return Place(place.phase, f"{LEDGERS[following]}:0")
+    return next_phase(place.phase, phases)
+
+
 def subjects_within(weights: Iterator[tuple[str, int]], phase: str, limit: int) -> tuple[list[str], bool]:
     """Take subjects with the weight of their rows until *limit* is met; tell whether more are left.
 
@@ -204,7 +222,7 @@ def subjects_within(weights: Iterator[tuple[str, int]], phase: str, limit: int) 
             behind = write_place(Place(phase, subject))
             msg = (
                 f"the ledgers have {weight:,} rows (or KB) about {subject}, a step holds {STEP_ROWS_MAX:,}; "
-                f"go on behind it with `latewood rebuild --after {behind}`"
+                f"go on behind it: rebuild after {behind}"
             )
             raise LimitError(msg, limit="STEP_ROWS_MAX", maximum=STEP_ROWS_MAX, after=behind)
         taken.append(subject)

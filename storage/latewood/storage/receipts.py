@@ -6,11 +6,12 @@ import json
 from typing import cast
 
 from latewood.graph_schema.clock import from_micros, to_micros
+from latewood.graph_schema.errors import NotFoundError
 from latewood.graph_schema.events import NotHolding, Receipt
 from latewood.graph_schema.model import LedgerName
 from latewood.graph_schema.values import Json, canonical_json
 
-__all__ = ["receipt_from_json", "receipt_to_json"]
+__all__ = ["no_receipt", "receipt_as_kept", "receipt_from_json", "receipt_to_json"]
 
 
 def receipt_to_json(receipt: Receipt) -> str:
@@ -59,3 +60,19 @@ def receipt_from_json(text: str, *, replayed: bool = False) -> Receipt:
         ),
         replayed=replayed, late=document["late"], erased=document.get("erased", {}),
     )  # fmt: skip
+
+
+def receipt_as_kept(text: object) -> Receipt | None:
+    """Read a receipt that may have been spoiled where it is kept; None for what is none."""
+    if not isinstance(text, str):
+        return None
+    try:
+        return receipt_from_json(text)
+    except (ValueError, LookupError, TypeError, AttributeError):
+        return None
+
+
+def no_receipt(receipt_id: str, most: int) -> NotFoundError:
+    """Say that no write has a receipt; a store keeps its last *most* refusals."""
+    asked = receipt_id[:80]
+    return NotFoundError(f"no write has the receipt {asked!r}; refusals are kept for the last {most:,}", id=asked)

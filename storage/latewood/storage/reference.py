@@ -6,28 +6,27 @@ wrong: no stretches, no stamps, no index that decides anything.
 
 from __future__ import annotations
 
-import asyncio
 import os
-import time
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from typing import Final
 
 from latewood.graph_schema.clock import NOW, AsOf, Clock, Micros, SystemClock, from_micros, to_micros
 from latewood.graph_schema.commands import Unit
-from latewood.graph_schema.errors import ConflictError, LimitError, NotFoundError, RefusedError, UnavailableError
+from latewood.graph_schema.errors import ConflictError, LimitError, RefusedError, UnavailableError
 from latewood.graph_schema.events import LedgerEntry, Receipt
 from latewood.graph_schema.ids import IdSource, RandomIds
 from latewood.graph_schema.ledger import GENESIS, Verdict, Verifier
 from latewood.graph_schema.model import LEDGERS, Fact, LedgerName, Node, NodeKind, Predicate
 from latewood.graph_schema.packs.loader import Vocabulary, vocabulary
 from latewood.graph_schema.values import normal_key
+from latewood.storage.bounds import check_count
 from latewood.storage.cursors import check_first, near, read_cursor, write_cursor
 from latewood.storage.erasing import check_alone
 from latewood.storage.fences import LeaseRow, check_lease
+from latewood.storage.heads import wait_past
 from latewood.storage.names import check_space_name, unknown_space
 from latewood.storage.port import (
-    IDS_MAX,
     PAGE_MAX,
     Axis,
     Change,
@@ -44,6 +43,7 @@ from latewood.storage.port import (
     StoreInfo,
 )
 from latewood.storage.rebuilding import STEP_ROWS, RebuildStep, check_limit, check_sound, read_place
+from latewood.storage.receipts import no_receipt
 from latewood.storage.reference_erasing import forget
 from latewood.storage.reference_handing import Handing
 from latewood.storage.reference_listing import HIDDEN, changes, facts, search_text
@@ -76,12 +76,6 @@ class _Door:
 
     def __init__(self) -> None:
         self.closed = False
-
-
-def _check_count(count: int) -> None:
-    if count > IDS_MAX:
-        msg = f"{count:,} ids in one read, more than {IDS_MAX:,}; page them"
-        raise LimitError(msg, limit="IDS_MAX", maximum=IDS_MAX)
 
 
 class ReferenceStore(MemorySearch, Handing):
@@ -227,7 +221,7 @@ class ReferenceStore(MemorySearch, Handing):
     ) -> dict[str, Node]:
         """Return the nodes that exist at `known_at`, by the id or key as asked."""
         log = self._space(space)
-        _check_count(len(ids) + len(keys))
+        check_count(len(ids) + len(keys))
         _, known_at = self._instants(log, at)
         asked = {one: one for one in ids} | {key: log.by_key.get(normal_key(key), "") for key in keys}
         rows = {name: log.nodes[one] for name, one in asked.items() if one in log.nodes}
@@ -281,14 +275,14 @@ class ReferenceStore(MemorySearch, Handing):
     async def facts(self, space: str, query: FactQuery, at: AsOf = NOW) -> tuple[Fact, ...]:
         """Return the facts that hold at *at*."""
         log = self._space(space)
-        _check_count(len(query.subjects if query.subjects is not None else query.objects or ()))
+        check_count(len(query.subjects if query.subjects is not None else query.objects or ()))
         valid_at, known_at = self._instants(log, at)
         return facts(log, query, self._words, valid_at, known_at)
 
     async def facts_by_id(self, space: str, ids: Sequence[str], *, known_at: Micros | None = None) -> dict[str, Fact]:
         """Return assertions by id."""
         log = self._space(space)
-        _check_count(len(ids))
+        check_count(len(ids))
         known = NO_BOUND if known_at is None else known_at
         entries = (log.log[log.places[one]] for one in ids if one in log.places)
         return {entry.event.id: log.fact(entry, known) for entry in entries if entry.recorded_at <= known}
@@ -296,7 +290,7 @@ class ReferenceStore(MemorySearch, Handing):
     async def held(self, space: str, points: Sequence[Point]) -> tuple[Fact | None, ...]:
         """Return, for each point, the fact that holds for its key."""
         log = self._space(space)
-        _check_count(len(points))
+        check_count(len(points))
         return tuple(self._held(log, point) for point in points)
 
     def _held(self, log: SpaceLog, point: Point) -> Fact | None:
@@ -314,7 +308,7 @@ class ReferenceStore(MemorySearch, Handing):
         """Return every assertion about *subjects* that was known at *known_at*."""
         log = self._space(space)
         check_first(first)
-        _check_count(len(subjects))
+        check_count(len(subjects))
         place = read_cursor(after, "t", 4)
         known = NO_BOUND if known_at is None else known_at
         claims = [
@@ -336,7 +330,7 @@ class ReferenceStore(MemorySearch, Handing):
         first: int = 100, after: str | None = None,
     ) -> Page[Change]:  # fmt: skip
         """Return what was asserted, ended and retracted in (since, until]."""
-        _check_count(len(subjects or ()))
+        check_count(len(subjects or ()))
         return changes(self._space(space), since, until, axis, subjects, first, after)
 
     async def search_text(
@@ -355,13 +349,11 @@ class ReferenceStore(MemorySearch, Handing):
 
     async def wait(self, space: str, ledger: LedgerName, after_seq: int, seconds_max: float) -> bool:
         """Return True as soon as the ledger has rows after *after_seq*."""
-        end = time.monotonic() + seconds_max
-        while len(self._space(space).ledgers[ledger]) <= after_seq:
-            left = end - time.monotonic()
-            if left <= 0:
-                return False
-            await asyncio.sleep(min(_POLL_S, left))
-        return True
+
+        async def head() -> int:
+            return len(self._space(space).ledgers[ledger])
+
+        return await wait_past(head, after_seq, seconds_max, poll_s=_POLL_S)
 
     async def receipt(self, receipt_id: str) -> Receipt:
         """Return a receipt, of a refused write too."""
@@ -371,8 +363,7 @@ class ReferenceStore(MemorySearch, Handing):
             return found
         tenant, refusal, at = self._data.refusals.get(receipt_id, ("", None, 0))
         if refusal is None or tenant != self._tenant:
-            msg = f"no write has the receipt {receipt_id[:80]!r}; refusals are kept for the last {REFUSALS_MAX:,}"
-            raise NotFoundError(msg, id=receipt_id[:80])
+            raise no_receipt(receipt_id, REFUSALS_MAX)
         return Receipt(
             receipt_id, refusal.space, "failed", "knowledge", 0, from_micros(at), code=refusal.code,
             message=refusal.message,

@@ -8,12 +8,12 @@ from dataclasses import replace
 from typing import Final, cast
 
 from latewood.graph_schema.clock import AsOf, Micros
-from latewood.graph_schema.errors import LimitError
 from latewood.graph_schema.events import EventKind, LedgerEntry
 from latewood.graph_schema.model import Fact, NodeKind
 from latewood.graph_schema.packs.loader import Vocabulary
+from latewood.storage.bounds import check_facts
 from latewood.storage.cursors import check_first, read_cursor, write_cursor
-from latewood.storage.port import FACTS_MAX, Axis, Change, FactQuery, Hit, Page
+from latewood.storage.port import Axis, Change, FactQuery, Hit, Page
 from latewood.storage.reference_space import NO_BOUND, SpaceLog
 from latewood.storage.rows import as_known, has_words
 from latewood.storage.searching import texts_in
@@ -72,9 +72,7 @@ def facts(
         found = [(entry, key) for entry, key in found if entry.event.payload.get("object") in objects]
     if query.predicates is not None:
         found = [(entry, key) for entry, key in found if log.predicate(entry.event) in query.predicates]
-    if len(found) > FACTS_MAX:
-        msg = f"more than {FACTS_MAX:,} facts in one read; ask for fewer ids or predicates"
-        raise LimitError(msg, limit="FACTS_MAX", maximum=FACTS_MAX)
+    check_facts(len(found))
     found.sort(key=lambda one: (
         one[0].event.subject, log.predicate(one[0].event), cast("int", one[0].event.valid_from),
         one[0].recorded_at, one[0].event.ordinal,

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
 from latewood.graph_schema.errors import ConflictError, CorruptError, InvalidError
@@ -87,6 +87,13 @@ class ReplayedUnit:
         said = (row.entry.event.payload for row in self.rows)
         found = (one.get("source") for one in said if CARRIED not in one)
         return next((one for one in found if isinstance(one, str)), None)
+
+    def origin(self, said_by: Callable[[str], str]) -> str:
+        """Return the origin of what the unit says: that of its source, by its declaration in it or by *said_by*."""
+        for node in self.plan.declared:
+            if node.id == self.source:
+                return str(node.attributes.get("origin", ""))
+        return "" if self.source is None else said_by(self.source)
 
     @property
     def carried(self) -> Mapping[str, str]:

@@ -13,6 +13,7 @@ import pytest
 from typer.main import get_command
 
 from latewood.clients.cli import app, main
+from latewood.clients.cli.call import COMMANDS
 from latewood.graph_schema.errors import CODES
 from latewood.memory import Memory
 
@@ -62,6 +63,14 @@ def test_bad_input_is_refused_by_name(seeded: Any, words: tuple[str, ...], code:
 def test_near_names_are_suggested(seeded: Any) -> None:
     assert "carrier:A" in seeded.refused("entity", "carrier:AA", exit_code=3)["details"]["suggestions"]
     assert "default" in seeded.refused("decisions", "--space", "default1", exit_code=3)["message"]
+
+
+def test_messages_name_verbs_and_the_command_line_says_what_they_are_called_here(seeded: Any) -> None:
+    assert "latewood" not in seeded.refused("messages", "pending", "nowhere", exit_code=3)["message"]
+    assert "here: `latewood messages channels`" in seeded.run("messages", "pending", "nowhere").stderr
+    for code, words in COMMANDS.items():
+        assert code in CODES
+        assert seeded.run(*words.split(), "--help").exit_code == 0
 
 
 def test_a_refused_write_has_a_receipt(seeded: Any) -> None:

@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 import subprocess
 from pathlib import Path
 from typing import Any
 
 import pytest
+
+from latewood.memory import Memory
+from latewood.memory.runs import agents_of
 
 
 def turn(n: int, sort: str, text: str) -> str:
@@ -124,3 +128,13 @@ def test_traces_notes_commits_and_a_memory_come_in(cli: Any, tmp_path: Path) -> 
     assert cli.json("entity", "note:lanes.md#lyon")["node"]["type"] == "note_section"
     usage = [one for one in cli.json("entity", f"step:{10:x}/{11:x}")["facts"] if one["predicate"] == "usage"]
     assert usage[0]["value"]["data"] == {"input_tokens": 5}
+
+    async def begin() -> str:
+        async with Memory.open(str(cli.db), by="agent:ts", embedder="none") as opened:
+            return (await agents_of(opened).start("ts.lanes")).id
+
+    assert "`latewood entities --kind run`" in cli.ok("runs")
+    assert "taken from a trace" in cli.refused("run", "show", "run:trace:a", exit_code=3)["message"]
+    run = asyncio.run(begin())
+    assert [one["id"] for one in cli.json("runs")["items"]] == [run]
+    assert "`latewood entities --kind run`" in cli.run("runs").stderr

@@ -14,18 +14,12 @@ from typing import Any
 
 import httpx
 import pytest
-from e2e.cli.test_processes import document, run, start
+from e2e.cli.test_processes import document, start
 
 from latewood.memory import Memory
 
 SPACES = {"query": "{ spaces { name } }"}
 OBSERVE = 'mutation($n: JSON!, $key: String!) { observe(input: {subject: "carrier:A", predicate: "seen", value: $n, idempotencyKey: $key}) { id } }'
-
-
-def said(*words: str, cwd: Path, code: int = 0) -> Any:
-    spoken = run(*words, "--json", "--db", "t.db", cwd=cwd)
-    assert spoken.returncode == code, spoken.stdout + spoken.stderr
-    return json.loads(spoken.stdout)
 
 
 CREATE = ("keys", "create", "ci", "--actor", "agent:ci", "--scope", "read", "--scope", "write")
@@ -75,8 +69,8 @@ def test_what_makes_no_sense_is_refused(cli: Any, words: list[str], code: int, e
     assert cli.refused("keys", *words, exit_code=code)["code"] == error
 
 
-def test_a_server_that_asks_takes_keys_until_they_are_revoked_elsewhere(tmp_path: Path) -> None:
-    made = said(*CREATE, cwd=tmp_path)
+def test_a_server_that_asks_takes_keys_until_they_are_revoked_elsewhere(tmp_path: Path, cli: Any) -> None:
+    made = cli.json(*CREATE)
     process = start("serve", "--auth", "--port", "0", "--json", "--db", "t.db", cwd=tmp_path)
     try:
         url = document(process)["graphql"]
@@ -85,7 +79,7 @@ def test_a_server_that_asks_takes_keys_until_they_are_revoked_elsewhere(tmp_path
         assert httpx.post(url, json=SPACES, headers=headers, timeout=20).json() == {
             "data": {"spaces": [{"name": "default"}]}
         }
-        said("keys", "revoke", made["key"]["id"], cwd=tmp_path)
+        cli.json("keys", "revoke", made["key"]["id"])
         time.sleep(1.1)
         refused = httpx.post(url, json=SPACES, headers=headers, timeout=20)
         assert refused.json()["errors"][0]["extensions"]["code"] == "credential.expired"

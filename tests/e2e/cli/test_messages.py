@@ -60,7 +60,11 @@ def test_what_is_unsure_goes_to_an_inbox_and_is_settled_there(tmp_path: Path) ->
     rules.write_text(
         '[{"name": "unsure", "when": [{"path": "$.confidence", "op": "<", "value": 0.7}], "to": "human:ada"}]'
     )
+    broken = tmp_path / "broken.json"
+    broken.write_text('[{"name": "unsure", "to": "human:ada"}]')
     run(database, "messages", "channel", "human:ada")
+    refused = run(database, "messages", "channel", "claims", "--rules", str(broken), code=2)
+    made = run(database, "messages", "channels")["items"]
     routed = run(database, "messages", "channel", "claims", "--rules", str(rules))
     run(database, "messages", "send", "claims", '{"confidence": 0.62}', "--subject", "claim 12")
     run(database, "messages", "send", "claims", '{"confidence": 0.93}', "--subject", "claim 13")
@@ -75,6 +79,8 @@ def test_what_is_unsure_goes_to_an_inbox_and_is_settled_there(tmp_path: Path) ->
     dead = run(database, "messages", "nack", sure["hold"], "permanent", "no such claim", "--by", "agent:payer")
     nothing = run(database, "messages", "receive", "claims")
 
+    assert refused["error"]["code"] == "query.invalid"
+    assert [one["name"] for one in made] == ["human:ada"]
     assert routed["routes"]["rules"][0]["name"] == "unsure"
     assert [(line["section"], line["text"].partition(" ")[2].partition(",")[0]) for line in told] == [
         ("yours", "human:ada: claim 12")

@@ -120,6 +120,20 @@ async def test_a_made_workflow_runs_and_holds_to_its_schemas(cli: Any, folder: P
     )  # fmt: skip
 
 
+@pytest.mark.parametrize(
+    ("text", "words"),
+    [
+        ("1 / 0", "broken.py, line 1: ZeroDivisionError"), ("import no_such_one", "No module named 'no_such_one'"),
+        ("def x(:", "SyntaxError"),
+    ],
+)  # fmt: skip
+def test_a_module_that_cannot_be_loaded_says_why_and_where(folder: Path, text: str, words: str) -> None:
+    (folder / "broken.py").write_text(text, encoding="utf-8")
+    with pytest.raises(InvalidError, match="the module 'broken' cannot be loaded") as caught:
+        parts_of("broken")
+    assert words in caught.value.message
+
+
 @pytest.mark.parametrize("name", [".", "flows/lane_plan.py", "lane_plan.py", ""])
 def test_what_is_no_module_is_refused_with_how_it_is_written(name: str) -> None:
     with pytest.raises(InvalidError, match="as Python imports it: lane_plan"):

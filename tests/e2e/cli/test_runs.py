@@ -89,6 +89,22 @@ def test_what_escalated_is_resumed_and_cancelled_and_forked(cli: Any, flows: str
     assert (fork["status"], fork["forkedFrom"]) == ("ready", run)
 
 
+def test_a_run_is_started_without_its_code(cli: Any, flows: str) -> None:
+    once = ("--idempotency-key", "one")
+    run = cli.json("run", "start", "plan", '{"lane": "Lyon"}', "--owner", "human:ada", *once)
+    assert cli.json("run", "start", "plan", '{"lane": "Lyon"}', "--owner", "human:ada", *once)["id"] == run["id"]
+    assert "a worker that knows plan 1" in cli.ok("run", "show", run["id"])
+    cli.ok("worker", flows, "--until-idle")
+    assert "waits for the answer" not in (told := cli.ok("run", "show", run["id"]))
+    assert "waits for: the answer of human:ada" in told
+
+    agents = cli.json("run", "start", "elsewhere", "--agent", "--tries", "transient=2")
+    assert (agents["runner"], agents["policy"]) == ("agent", "transient=2")
+    assert agents["rules"]["transient"]["tries"] == 2
+    for wrong in (("[1]",), ("--tries", "transient=2"), ("--agent", "--tries", "x=1"), ("--deadline", "0")):
+        assert cli.refused("run", "start", "plan", *wrong)["code"] == "query.invalid"
+
+
 def test_what_is_not_there_is_named(cli: Any, flows: str) -> None:
     cli.ok("observe", "a:1", "x", "1")
 

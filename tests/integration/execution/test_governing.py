@@ -82,7 +82,7 @@ async def test_a_model_that_is_not_allowed_is_never_asked_and_the_try_names_the_
     assert [one["model"] for one in server.asked] == ["small"]
     ((attempt,),) = (await runs_of(near).show(bad.id)).attempts.values()
     assert (attempt["model_policy"], attempt["model"], attempt["data"]) == ("1", "cheaper", "phi")
-    assert "usage" not in attempt
+    assert attempt["usage"] == {"input_tokens": 0, "output_tokens": 0}
 
 
 async def test_the_policy_of_a_day_can_be_asked_later(near: Memory, server: ChatServer, clock: ManualClock) -> None:
@@ -166,6 +166,9 @@ async def test_a_budget_stops_before_the_call_that_would_exceed_it_and_nothing_i
         await runs_of(near).resume(run.id)
         over = await ended(near, run.id)
 
+    (stage,) = (await runs_of(near).show(run.id)).stages
+    assert (stage.calls, stage.tokens) == (6, 5 * 120), "the call that was not sent used nothing"
+    assert stage.cost is not None
     assert (run.status, run.result["class"]) == (RunStatus.ESCALATED, "permanent")
     assert named in str(run.result["message"])
     assert "Raise it in the policy, then resume" in str(run.result["message"])

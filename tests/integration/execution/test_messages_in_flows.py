@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import asyncio
 from pathlib import Path
-from typing import cast
+from typing import Any, cast
 
 import pytest
 
-from latewood.execution import step, workflow
+from latewood.execution import gather, step, workflow
 from latewood.execution.messages.flows import receive, send
 from latewood.execution.words import RunStatus
 from latewood.graph_schema.errors import InvalidError
@@ -62,6 +62,36 @@ async def test_one_workflow_hands_over_to_another(url: str) -> None:
     assert (asked.output, answered.output, again.output) == (message.id, {"n": 42}, None)
     assert left == {"default": 0}
     assert [(one.name, one.sort) for one in steps] == [("doubled", "step"), ("send", "message")]
+
+
+@workflow(version="1")
+async def keeps_asking(times: int) -> None:
+    await gather(*(send("questions", {"n": number}) for number in range(times)))
+    for _ in range(times):
+        await receive("questions", deadline_s=0)
+
+
+async def test_a_go_at_a_run_looks_a_channel_up_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    async with Memory.open("reference:", by="agent:planner", embedder="none") as memory:
+        await messages_of(memory).make_channel("questions")
+        looked, store = [0], type(memory.store)
+        nodes = store.nodes
+
+        async def counted(self: Any, space: str, **given: Any) -> Any:
+            looked[0] += "channel:questions" in given.get("keys", ())
+            return await nodes(self, space, **given)
+
+        monkeypatch.setattr(store, "nodes", counted)
+        async with worker_of(memory, keeps_asking) as worker:
+            counts: list[int] = []
+            for times in (1, 6):
+                before = looked[0]
+                assert (await worker.run(keeps_asking, times)).status is RunStatus.DONE
+                counts.append(looked[0] - before)
+
+    # The branches of the fan-out may all begin to look before the first has found it.
+    assert counts[0] == 1
+    assert counts[1] <= 6
 
 
 async def test_why_walks_back_from_hand_to_hand(url: str) -> None:

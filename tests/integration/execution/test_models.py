@@ -451,8 +451,9 @@ async def test_an_edited_policy_holds_for_the_next_tries_and_both_are_shown(near
         anew = await worker.run(second)
 
     assert (run.status, over.status, len(tries)) == (RunStatus.ESCALATED, RunStatus.REFUSED, 3 + 5 + 5)
-    ((*_, last),) = (await runs_of(near).show(run.id)).attempts.values()
-    assert (over.policy, last["policy"], anew.policy) == ("quick-1", "patient-2", "patient-2")
+    ((one, *_, last),) = (await runs_of(near).show(run.id)).attempts.values()
+    assert (one["policy"], last["policy"]) == ("quick-1", "patient-2")
+    assert (run.policy, over.policy, anew.policy) == ("quick-1", "patient-2", "patient-2")
     assert (await runs_of(near).run(anew.id)).rules["transient"] == {
         "tries": 5, "then": "refuse", "first_s": 0.001, "longest_s": 60.0,
     }  # fmt: skip

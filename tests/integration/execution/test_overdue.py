@@ -5,8 +5,9 @@ from __future__ import annotations
 import pytest
 from integration.execution.acting import until
 
-from latewood.execution import Fault, RunStatus, child, gather, sleep, step, workflow
+from latewood.execution import Action, Fault, FaultClass, Rule, RunStatus, child, gather, sleep, step, workflow
 from latewood.execution.overdue import Overdue
+from latewood.execution.policies import declared_policy
 from latewood.execution.words import Claim
 from latewood.execution.writing import Writing
 from latewood.graph_schema.clock import ManualClock
@@ -56,6 +57,18 @@ async def test_a_child_past_its_deadline_wakes_the_parent_that_waits_for_it(memo
     async with worker_of(memory, waits, long, poll_s=0.05):
         ended = await until(memory, run.id, RunStatus.ESCALATED)
     assert "did not end within its deadline" in str(ended.result["message"])
+
+
+async def test_an_agent_that_fell_silent_is_counted_by_its_runs_own_policy(memory: Memory, clock: ManualClock) -> None:
+    for most, status in ((1, RunStatus.ESCALATED), (5, RunStatus.READY)):
+        own = declared_policy(f"lost-{most}", {FaultClass.LOST_WORKER: Rule(most, Action.ESCALATE)})
+        run = await agents_of(memory).start("silent", policy=own)
+        for _ in range(4):
+            if (await runs_of(memory).run(run.id)).status is RunStatus.READY:
+                await agents_of(memory).claim(run.id, "one", lease_s=10)
+            clock.advance(seconds=11)
+            await Overdue(book_of(memory)).look()
+        assert (await runs_of(memory).run(run.id)).status is status
 
 
 async def test_a_lost_workers_run_ends_at_its_deadline_and_a_live_ones_is_left_to_it(

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import asyncio
 from collections import Counter
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator
 from pathlib import Path
 from typing import cast
 
 import pytest
 from neo4j_server import NEO4J
+from waiting import until
 
 from latewood.execution import gather, step, workflow
 from latewood.execution.messages.flows import receive
@@ -60,15 +61,6 @@ async def memory(request: pytest.FixtureRequest, tmp_path: Path) -> AsyncIterato
         await messages_of(within).make_channel("work")
         await messages_of(within).make_channel("other")
         yield within
-
-
-async def until(done: Callable[[], Awaitable[bool]]) -> None:
-    """Wait for what a worker does beside the test."""
-    for _ in range(3_000):
-        if await done():
-            return
-        await asyncio.sleep(0.01)
-    pytest.fail("it never happened")
 
 
 async def in_status(memory: Memory, status: RunStatus) -> int:

@@ -211,10 +211,18 @@ async def test_what_is_missing_and_who_stood_in_is_said_at_the_head(clinic: Memo
     assert "complete" not in str(head.value and head.value.data)
 
 
-async def test_the_example_runs_as_it_is(capsys: pytest.CaptureFixture[str]) -> None:
-    await main()
+async def test_the_example_runs_as_it_is_and_goes_on_with_what_is_kept(
+    capsys: pytest.CaptureFixture[str], tmp_path: Path
+) -> None:
+    kept = str(tmp_path / "clinic.db")
+    async with Memory.open(kept, by="agent:scribe", embedder="none") as memory:
+        await begin_recording(memory)
+        flow = pipeline(memory, Endpoint("http://127.0.0.1:9/v1"))
+        begun = await runs_of(memory).start(flow, RECORDING, iso(await memory.now()))
+    await main([kept])
 
     said = capsys.readouterr().out
+    assert f"goes on with run {begun.id}: 0 steps" in said
     assert "11 calls" in said
     assert "13 calls" in said
     assert "rests on slice:visit-1/10, seconds 540 to 600" in said

@@ -6,7 +6,7 @@ import asyncio
 import hashlib
 import json
 import socket
-from collections.abc import AsyncGenerator, Awaitable, Callable
+from collections.abc import AsyncGenerator, Awaitable
 from contextlib import asynccontextmanager, suppress
 from pathlib import Path
 from typing import Any, Final
@@ -15,6 +15,7 @@ import pytest
 from integration.execution.hook_server import Hook, hooked
 from standardwebhooks import Webhook as Verifier
 from standardwebhooks import WebhookVerificationError
+from waiting import until
 
 from latewood.execution.faults import Action, FaultClass, Rule
 from latewood.execution.messages import Messages
@@ -49,13 +50,6 @@ async def delivering(memory: Memory, targets: Targets = HERE) -> AsyncGenerator[
         task.cancel()
         with suppress(asyncio.CancelledError):
             await task
-
-
-async def until(told: Callable[[], Awaitable[Any]]) -> Any:
-    """Wait for *told* to have something to say; the test's own time limit ends what never comes."""
-    while not (found := await told()):  # noqa: ASYNC110 - what it waits for is in the store
-        await asyncio.sleep(0.02)
-    return found
 
 
 async def receipts_of(webhooks: Webhooks, calls: int, name: str = "erp") -> list[WebhookReceipt]:

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import pytest
 
-from latewood.graph_schema.clock import to_micros
+from latewood.graph_schema.clock import AsOf, to_micros
 from latewood.graph_schema.commands import Assert, Ref
 from latewood.graph_schema.errors import InvalidError
 from latewood.graph_schema.packs.loader import declared_runs, load_pack
@@ -49,7 +49,7 @@ async def keep(memory: Memory, key: str, values: dict[int, float]) -> None:
 
 
 async def found(memory: Memory) -> dict[str, Pattern]:
-    return {one.statement.split(" ")[2]: one for one in (await patterns(memory)).items}
+    return {one.statement.split(" ")[2]: one for one in (await patterns(memory, status=())).items}
 
 
 async def test_a_run_is_found_goes_on_and_is_over(tmp_path: Path) -> None:
@@ -76,14 +76,25 @@ async def test_a_run_is_found_goes_on_and_is_over(tmp_path: Path) -> None:
         )
         assert (one.q, one.effect, len(one.evidence), one.family) == (None, 3.0, 3, "declarations")
         assert "was below -20 2 periods running" in first["dept:4"].statement
+        assert [first[dept].status for dept in ("dept:1", "dept:4")] == [PatternStatus.OPEN, PatternStatus.ENDED]
+        assert [two.id for two in (await patterns(memory)).items] == [one.id]
 
         # One more quarter is told, one that is not over it ends the run, and a correction unmakes it.
         await keep(memory, "dept:1", {4: 9.0})
         assert len((await detect(memory)).changed) == 1
         assert (await found(memory))["dept:1"].effect == 4.0
         await keep(memory, "dept:1", {5: 0.0})
-        assert len((await detect(memory)).changed) == 1
-        assert "was above 5 4 periods" in (await found(memory))["dept:1"].statement
+        assert (await detect(memory)).ended == (one.key,)
+        over = (await found(memory))["dept:1"]
+        assert ("was above 5 4 periods" in over.statement, over.status) == (True, PatternStatus.ENDED)
+        then = AsOf(known_at=over.recorded_at - timedelta(microseconds=1))
+        assert (await explain(memory, one.id, at=then)).status is PatternStatus.OPEN
+        assert (await detect(memory)).facts == 0
+        # Another one begins, and is over.
+        await keep(memory, "dept:4", {4: -30.0, 5: -31.0})
+        assert [two.split(" ")[2] for two in (await detect(memory)).opened] == ["dept:4"]
+        await keep(memory, "dept:4", {6: 0.0})
+        assert (await detect(memory)).ended == (first["dept:4"].key,)
         rows = (await memory.timeline("dept:1", predicates=["deviation"])).items
         await memory.correct(rows[2].id, 4.0)
         assert (await detect(memory)).withdrawn == (one.key,)

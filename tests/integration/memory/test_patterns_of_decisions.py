@@ -6,6 +6,7 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import pytest
+from packs import SITES
 
 from latewood.graph_schema.clock import NOW, AsOf
 from latewood.graph_schema.model import DecisionStatus, Fact, Trust
@@ -18,15 +19,6 @@ from latewood.reasoning.patterns.view import View, read_world
 from latewood.storage.port import FactQuery
 
 START = datetime(2026, 1, 5, tzinfo=UTC)
-SITES = """
-name = "sites"
-version = "1"
-title = "Sites"
-description = "Incidents happen side by side."
-[predicates.incident]
-cardinality = "multi"
-description = "What happened at a site."
-"""
 
 
 async def of_kind(memory: Memory, kind: PatternKind) -> list[Pattern]:

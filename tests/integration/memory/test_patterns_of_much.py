@@ -8,6 +8,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from packs import SITES
 
 from latewood.graph_schema.clock import Micros, to_micros
 from latewood.graph_schema.commands import Assert, Ref, Unit
@@ -21,15 +22,6 @@ from latewood.reasoning.patterns.view import View, read_world
 
 START = to_micros(datetime(2026, 1, 5, tzinfo=UTC))
 MINUTE = 60_000_000
-PACK = """
-name = "sites"
-version = "1"
-title = "Sites"
-description = "Incidents happen side by side."
-[predicates.incident]
-cardinality = "multi"
-description = "What happened at a site."
-"""
 Said = tuple[str, str, float | str, Micros]
 
 
@@ -69,7 +61,7 @@ async def test_which_facts_are_the_latest_is_the_same_in_any_order_of_arrival(
     rows += [("project:1", "vendor", "AB"[n % 2], START + n * MINUTE) for n in range(12)]
     mixed = [rows[int(place)] for place in np.random.default_rng(4).permutation(len(rows))]
     url = str(request.getfixturevalue("neo4j_url")) if store == "neo4j" else "reference:"
-    async with Memory.open(url, by="human:ada", packs=[load_pack(PACK)], embedder="none") as memory:
+    async with Memory.open(url, by="human:ada", packs=[load_pack(SITES)], embedder="none") as memory:
         view = View(memory.store, memory.space)
         ids: list[str] = []
         for start in range(0, len(mixed), 37):

@@ -16,7 +16,8 @@ from latewood.graph_schema.commands import Assert, Ref, SourceSpec
 from latewood.graph_schema.errors import InvalidError, NotFoundError
 from latewood.graph_schema.model import NodeKind, Trust
 from latewood.graph_schema.values import Value
-from latewood.memory import DecisionStatus, Memory, Recall, Signal
+from latewood.memory import Alternative, DecisionStatus, Memory, Recall, Signal
+from latewood.memory.patterns import detect
 from latewood.reasoning.recall import Question, recall
 from latewood.reasoning.tokens import tokens_of
 
@@ -310,6 +311,29 @@ async def test_precedents_come_with_their_outcome_first(memory: Memory) -> None:
     assert second.score > first.score
     with pytest.raises(InvalidError):
         await memory.precedents("x", first=0)
+
+
+async def test_decisions_and_patterns_are_recalled_in_words_that_read() -> None:
+    async with Memory.open("reference:", by="human:ada", clock=ManualClock(START), embedder="none") as memory:
+        rate = await memory.observe("carrier:A", "on_time_rate", 0.8)
+        await memory.decide(
+            "Move the lane to B", title="Lyon", question="Who drives?", because="A is late", evidence=[rate],
+            alternatives=[Alternative("keep A", rejected_because="fines did not help"), Alternative("wait")],
+        )  # fmt: skip
+        await memory.correct(rate, 0.9)
+        await detect(memory)
+        # A document of anybody's, whose parts are not what they are of a decision.
+        await memory.observe("note:odd", "record", {"title": "Lyon, a note", "alternatives": 5, "choice": ["none"]})
+        found = await memory.recall("Lyon evidence corrected")
+
+    told = {hit.subject.kind if hit.subject.key is None else hit.subject.key: hit.text for hit in found.hits}
+    assert told[NodeKind.DECISION].split("\n") == [
+        "Lyon", "question: Who drives?", "Move the lane to B", "because A is late",
+        "rejected: keep A, because fines did not help", "rejected: wait",
+    ]  # fmt: skip
+    assert told["note:odd"] == "Lyon, a note"
+    assert "Lyon stands, and a piece of its evidence was corrected" in told.values()
+    assert "<<" not in found.text
 
 
 async def test_a_memory_with_its_default_embedder_finds_by_meaning(tmp_path: Path) -> None:

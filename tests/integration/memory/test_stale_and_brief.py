@@ -9,8 +9,10 @@ from pathlib import Path
 import pytest
 from conformance.stores import empty_neo4j
 
+from latewood.execution import Fault
 from latewood.graph_schema.clock import AsOf, ManualClock
 from latewood.memory import BriefSection, DecisionStatus, Memory
+from latewood.memory.messages import messages_of
 
 START = datetime(2026, 3, 2, 9, tzinfo=UTC)
 
@@ -142,3 +144,30 @@ async def test_a_brief_of_one_thing_leaves_the_rest_out(memory: Memory, clock_an
     assert {one.section for one in found.lines} == {BriefSection.STALE, BriefSection.IN_FORCE}
     assert all("Trust corrected" in one.text for one in found.lines)
     assert found.text.startswith("# Brief: carrier:corrected, since ")
+
+
+async def test_dead_letters_of_one_cause_are_one_line() -> None:
+    clock = ManualClock(START)
+    async with Memory.open("reference:", by="agent:books", clock=clock, embedder="none") as memory:
+        messages = messages_of(memory)
+        for channel, whose in (("orders", "human:ada"), ("claims", None)):
+            await messages.make_channel(channel, owner=whose)
+        for number in range(12):
+            clock.set(START + timedelta(days=number))
+            await messages.publish("orders", {"order": number})
+            (taken,) = await messages.receive("orders")
+            await messages.nack(taken, Fault("permanent", f"no order {number} of {taken.message.id}"))
+        for reason in ("no such claim", "no such clerk"):
+            await messages.publish("claims", {})
+            (taken,) = await messages.receive("claims")
+            await messages.nack(taken, Fault("permanent", reason))
+        letters = (await messages.dead_letters()).items
+        whole, hers = await memory.brief(), await memory.within(by="human:ada").brief()
+
+    told = [one.text for one in whole.lines]
+    assert told[:2] == [
+        f"2026-03-13 claims: permanent after 1 try; nobody owns it: no such {one}" for one in ("clerk", "claim")
+    ]
+    all_of_them = "2026-03-13 orders: 12 dead letters since 2026-03-02, permanent; they wait for human:ada, "
+    assert told[2:] == [f"{all_of_them}`dead_letters` lists them; the latest: {letters[2].reason}"]
+    assert [one.ref for one in hers.lines if one.section is BriefSection.YOURS] == [letters[2].id]

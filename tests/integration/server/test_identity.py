@@ -76,6 +76,8 @@ async def test_nobody_comes_in_without_a_credential(asked: Guarded) -> None:
         assert response.status_code == 401, path
         assert response.json()["errors"][0]["extensions"]["code"] == "credential.missing"
         assert response.headers["www-authenticate"].startswith('Bearer realm="latewood", resource_metadata="http://127.0.0.1:')  # fmt: skip
+    first = await asked.served.client.get("/", headers={"accept": "text/html"})
+    assert (first.status_code, first.headers["location"]) == (307, "graphql")
     page = await asked.served.client.get("/graphql", headers={"accept": "text/html"})
     assert (page.status_code, "GraphiQL" in page.text) == (200, True)
     assert (await asked.served.client.get("/graphql", params={"query": SPACES}, headers={"accept": "text/html"})).status_code == 401  # fmt: skip

@@ -20,6 +20,22 @@ async def act(client: Any, action: str, **given: Any) -> dict[str, Any]:
     return (await call(client, "run", action=action, **given))["answer"]
 
 
+async def test_an_agent_starts_its_run_with_a_policy_of_its_own(served: Any) -> None:
+    start = {"workflow": "mcp.strict", "policy_version": "strict-1"}
+    rule = {"error_class": "transient", "tries": 1, "then": "refuse"}
+    async with client_of(served, "auto") as client:
+        run = await act(client, "start", **start, policy=[rule])
+        assert (run["policy"], (await runs_of(served.memory).run(run["run"])).policy) == ("strict-1", "strict-1")
+        claim = await act(client, "claim", run=run["run"], worker="p1")
+        mine = {"run": run["run"], "worker": "p1", "fence": claim["fence"], "place": "1", "step": "fetch", "input": {}}
+        await act(client, "begin", **mine)
+        failed = await act(client, "fail", **mine, attempt=1, error_class="transient", error="504")
+        assert (failed["step"]["status"], failed["step"]["error_class"]) == ("failed", "transient")
+        for wrong in (start, {**start, "policy": [rule, rule]}, {**start, "policy": [rule], "runner": "worker"},
+                      {**start, "policy": [{**rule, "tries": 0}]}, {"workflow": "x", "policy": [rule]}):  # fmt: skip
+            assert json.loads(await refused(client, "run", action="start", **wrong))["code"] == "query.invalid"
+
+
 async def test_an_agent_works_on_a_run_through_the_tool(served: Any) -> None:
     async with client_of(served, "auto") as client:
         started = await act(client, "start", workflow="mcp.lanes", input={"lane": "Lyon"}, idempotency_key="k1")
@@ -43,7 +59,8 @@ async def test_an_agent_works_on_a_run_through_the_tool(served: Any) -> None:
 
         shown = await call(client, "status", run=started["run"])
         assert (shown["status"], shown["progress"], shown["tokens"]) == ("waiting", "1 of 2 steps done", 15)
-        assert shown["next"] == f"latewood run answer {started['run']}/2 CHOICE"
+        assert shown["next"] == f"run action=answer question={started['run']}/2 answer=CHOICE"
+        assert shown["waits_for"].startswith("the answer of agent:test, until 20")
         assert [one["question"] for one in shown["open_questions"]] == [f"{started['run']}/2"]
         assert [one["place"] for one in shown["items"]] == ["1", "2"]
 

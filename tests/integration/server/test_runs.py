@@ -20,7 +20,7 @@ from latewood.server.options import ServerOptions
 
 QUICK = DEFAULT.changed("quick-1", {FaultClass.TRANSIENT: Rule(2, Action.ESCALATE, first_s=0.001)})
 BROKEN: set[str] = set()
-WHOLE = """id workflow version policy status owner input startedAt deadlineAt wakeAt claim { worker fence lost } output errorClass
+WHOLE = """id waits workflow version policy status owner input startedAt deadlineAt wakeAt claim { worker fence lost } output errorClass
   error failedStep cancelling parent forkedFrom amends replayed tokensSaved stepCount stepsDone tokens next
   questions { id question owner choices context onTimeout deadlineAt overdue answer answeredBy }
   steps { edges { node { id place name sort status digest output errorClass error usage wakeAt tries child input reads
@@ -195,7 +195,8 @@ async def test_an_agent_in_any_language_runs_its_run_over_graphql(served: Any) -
         return (await served.ask(written(verb, select), input=given))["answer"]
 
     start = {"workflow": "ts.lanes", "input": {"lane": "Lyon"}, "owner": "human:ada", "idempotencyKey": "order-17"}
-    start |= {"policy": [{"fault": "TRANSIENT", "tries": 3, "then": "REFUSE"}], "policyVersion": "node-1"}
+    rule = {"fault": "TRANSIENT", "tries": 3, "then": "REFUSE", "firstSeconds": 60, "longestSeconds": 60}
+    start |= {"policy": [rule], "policyVersion": "node-1"}
     run, again = [(await say("startRun", "run { id status runner policy }", **start))["run"] for _ in range(2)]
     assert run == again == {"id": run["id"], "status": "READY", "runner": "AGENT", "policy": "node-1"}
     claim = await say("claimRun", "fence until run { status }", run=run["id"], worker="node-1", leaseSeconds=30)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import random
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any, LiteralString, cast
+from typing import Any, cast
 
 import apsw
 import pytest
@@ -21,7 +21,7 @@ from latewood.graph_schema.packs.loader import vocabulary
 from latewood.graph_schema.values import Value
 from latewood.storage.neo4j import listing as neo4j_listing
 from latewood.storage.neo4j import reading as neo4j_reading
-from latewood.storage.neo4j.database import Address, Engine, Row
+from latewood.storage.neo4j.database import Address, Engine, Row, as_sent
 from latewood.storage.neo4j.store import Neo4jStore
 from latewood.storage.port import PAGE_MAX, GraphStore, NodeQuery
 from latewood.storage.queries import load_queries
@@ -119,7 +119,7 @@ def _hits(url: str, query: NodeQuery) -> tuple[int, int]:
         def profiled(name: str, /, **parameters: object) -> list[Row]:
             nonlocal count
             text = name if " " in name else engine.composed(name)
-            result = session.run(cast("LiteralString", "PROFILE " + text), cast("dict[str, Any]", parameters))
+            result = session.run("PROFILE " + as_sent(text), {"asked": parameters})
             rows: list[Row] = [record.values() for record in result]
             left: list[dict[str, Any]] = [cast("Any", result.consume()).profile]
             while left:

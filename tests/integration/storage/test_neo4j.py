@@ -46,7 +46,7 @@ def run(url: str, text: str) -> list[list[Any]]:
         engine.shut()
 
 
-@pytest.mark.parametrize("seed", [5, 6])
+@pytest.mark.parametrize("seed", [5, pytest.param(6, marks=pytest.mark.slow)])
 async def test_a_long_key_is_settled_window_by_window(
     seed: int, url: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

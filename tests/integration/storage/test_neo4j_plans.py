@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from typing import Any, LiteralString, cast
+from typing import Any, cast
 
 import pytest
 from conformance.stores import empty_neo4j
 from neo4j import GraphDatabase
 
-from latewood.storage.neo4j.database import Address, Engine
+from latewood.storage.neo4j.database import Address, Engine, as_sent
 from latewood.storage.neo4j.store import Neo4jStore
 from latewood.storage.queries import load_queries
 
@@ -59,7 +59,7 @@ def planned(url: str, text: str) -> list[tuple[str, str]]:
         address.uri, auth=(address.user, address.password)
     )
     with driver, driver.session(database=address.database) as session:  # pyright: ignore[reportUnknownMemberType]
-        plan = cast("Any", session.run(cast("LiteralString", "EXPLAIN " + text)).consume()).plan
+        plan = cast("Any", session.run("EXPLAIN " + as_sent(text)).consume()).plan
     return [(operator.split("@")[0], details) for operator, details in operators(plan)]
 
 

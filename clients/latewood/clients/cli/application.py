@@ -26,6 +26,7 @@ for _part in (
     "proposing",
     "patterns",
     "running",
+    "starting",
     "paving",
     "models",
     "portability",

@@ -42,6 +42,7 @@ if TYPE_CHECKING:
     from latewood.memory.settings import Settings
 
 __all__ = [
+    "COMMANDS",
     "EXIT_CORRUPT",
     "EXIT_INTERNAL",
     "EXIT_NOT_FOUND",
@@ -59,6 +60,18 @@ __all__ = [
 P = ParamSpec("P")
 R = TypeVar("R")
 
+COMMANDS: Final[Mapping[str, str]] = {
+    "channel.unknown": "messages channels",
+    "credential.unknown": "keys list",
+    "export.empty": "spaces list",
+    "generation.unknown": "reindex",
+    "message.unknown": "messages list",
+    "run.ended": "run show",
+    "run.unknown": "runs",
+    "space.unknown": "spaces create",
+    "webhook.unknown": "webhooks list",
+}
+"""What an error's way out is called here: messages name verbs, since GraphQL and MCP answer with the same ones."""
 EXIT_OK: Final = 0
 EXIT_INTERNAL: Final = 1
 EXIT_REFUSED: Final = 2
@@ -280,6 +293,8 @@ def _report(call: Call, error: LatewoodError) -> None:
     hints: list[str] = []
     if receipt := error.details.get("receipt"):
         hints.append(f"receipt {receipt}: `latewood receipt {receipt}` shows it again")
+    if (known := COMMANDS.get(error.code)) is not None:
+        hints.append(f"here: `latewood {known}`")
     if error.branch == "corrupt":
         hints.append("stop writing to it, keep a copy, and run `latewood doctor`")
     call.screen.error(error.message, error.code, hints)

@@ -59,7 +59,7 @@ new: Final = _group("Begin something from a template.")
 neo4j: Final = _group("Run a Neo4j of your own, without Docker.")
 patterns: Final = _group("What recurs, drifts, shifts, flips back or follows across sessions.")
 proposals: Final = _group("Settle what a model proposed.")
-run: Final = _group("Look at a run of a workflow, and settle what becomes of it.")
+run: Final = _group("Start a run of a workflow, look at it, and settle what becomes of it.")
 spaces: Final = _group("List and make spaces.")
 webhooks: Final = _group("Addresses elsewhere that get the messages of a channel, signed.")
 

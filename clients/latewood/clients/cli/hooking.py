@@ -8,7 +8,7 @@ import typer
 
 from latewood.clients.cli.call import Call, command
 from latewood.clients.cli.groups import webhooks
-from latewood.clients.cli.options import After
+from latewood.clients.cli.options import After, First
 
 if TYPE_CHECKING:
     from latewood.execution.webhooks import NewSecret, Webhook, WebhookReceipt, Webhooks
@@ -151,7 +151,7 @@ async def remove(call: Call, name: Name) -> dict[str, int]:
 @command(webhooks, show=_show_receipts)
 async def receipts(
     call: Call, name: Name, after: After = None,
-    first: Annotated[int, typer.Option("--first", metavar="N", help="How many at most.")] = 20,
+    first: First = 20,
 ) -> Page[WebhookReceipt]:  # fmt: skip
     """List what a webhook answered to each call, the newest first.
 

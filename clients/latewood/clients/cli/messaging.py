@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, TypeAlias
 
@@ -11,29 +10,29 @@ import typer
 
 from latewood.clients.cli.call import Call, command
 from latewood.clients.cli.groups import dead_letters, messages
-from latewood.clients.cli.options import After, IdempotencyKey, instant
+from latewood.clients.cli.options import After, First, IdempotencyKey, instant
+from latewood.clients.cli.tries import with_tries
 from latewood.graph_schema.clock import iso
 from latewood.graph_schema.errors import InvalidError, NotFoundError
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from latewood.execution import Policy, Rule
+    from latewood.execution import Policy
     from latewood.execution.messages import Channel, DeadLetter, Delivery, Message, Messages, Published
     from latewood.graph_schema.values import Json
     from latewood.storage.port import Page
 
-__all__: list[str] = []
+__all__ = ["ChannelName", "Group", "messages_called"]
 
 _MORE_CHARS = 60
-_TRIES_MAX = 1_000
-First: TypeAlias = Annotated[int, typer.Option("--first", metavar="N", help="How many at most.")]
 ChannelName: TypeAlias = Annotated[str, typer.Argument(metavar="CHANNEL", help="The name of a channel.")]
 Group: TypeAlias = Annotated[str, typer.Option("--group", metavar="NAME", help="Which group of consumers.")]
 LetterName: TypeAlias = Annotated[str, typer.Argument(metavar="DEAD-LETTER", help="The id of a dead letter.")]
 
 
-def _messages(call: Call) -> Messages:
+def messages_called(call: Call) -> Messages:
+    """Return the messages of the space that a command is about."""
     from latewood.memory.messages import messages_of
 
     return messages_of(call.memory)
@@ -55,20 +54,13 @@ def _read_file(path: Path) -> Json:
 
 async def _tried(own: Messages, name: str, tries: Sequence[str]) -> Policy:
     """Return the policy of a channel, or the usual one, with other numbers of tries. Raises InvalidError."""
-    from latewood.execution import DEFAULT, FaultClass
+    from latewood.execution import DEFAULT
 
     try:
         policy = (await own.channel(name)).policy
     except NotFoundError:
         policy = DEFAULT
-    changed: dict[FaultClass, Rule] = {}
-    for one in tries:
-        kind, _, number = one.partition("=")
-        if kind not in set(FaultClass) or not number.isdecimal() or not 1 <= int(number) <= _TRIES_MAX:
-            msg = f"--tries takes CLASS=N as in transient=3, N from 1 to {_TRIES_MAX}, not {one[:80]!r}"
-            raise InvalidError(f"{msg}; the classes are {', '.join(FaultClass)}", code="query.invalid")
-        changed[FaultClass(kind)] = replace(policy.rule(FaultClass(kind)), tries=int(number))
-    return policy.changed(" ".join(f"{kind}={rule.tries}" for kind, rule in changed.items()), changed)
+    return with_tries(policy, tries)
 
 
 def _short(data: Json) -> str:
@@ -190,7 +182,7 @@ async def channels(call: Call, *, first: First = 50, after: After = None) -> Pag
 
     Example: `latewood messages channels`
     """
-    return await _messages(call).channels(first=first, after=after)
+    return await messages_called(call).channels(first=first, after=after)
 
 
 @command(messages, "channel", writes=True, show=_show_channel)
@@ -228,13 +220,14 @@ async def channel(
         raise InvalidError(f"{rules} holds no JSON list of rules", code="query.invalid")
     from latewood.execution.messages.routing import routes_from
 
-    own = _messages(call)
+    # Before anything is written: rules that cannot be gone by leave no channel behind.
+    routes = routes_from({"rules": listed}) if isinstance(listed, list) else None
+    own = messages_called(call)
     policy = None if not tries else await _tried(own, name, tries)
     await own.make_channel(name, schema=document, owner=owner, policy=policy)
     for one in group or ():
         await own.subscribe(name, one)
     if isinstance(listed, list):
-        routes = routes_from({"rules": listed})
         await own.route(name, () if routes is None else routes.rules)
     return await own.channel(name)
 
@@ -258,7 +251,7 @@ async def send(
 
     Example: `latewood messages send orders '{"amount": 3}' --subject "order 7" --idempotency-key order-7`
     """
-    return await _messages(call).publish(
+    return await messages_called(call).publish(
         name, _read(data, "the message"), subject=subject, ordering_key=ordering_key, priority=priority,
         delay_s=delay, expires_s=expires, idempotency_key=idempotency_key,
     )  # fmt: skip
@@ -270,7 +263,7 @@ async def list_messages(call: Call, *, first: First = 50, after: After = None) -
 
     Example: `latewood messages list --first 10`
     """
-    return await _messages(call).messages(first=first, after=after)
+    return await messages_called(call).messages(first=first, after=after)
 
 
 @command(messages, "pending", show=_show_pending)
@@ -281,7 +274,7 @@ async def pending(
 
     Example: `latewood messages pending orders --group audit`
     """
-    return await _messages(call).pending(name, group=group, first=first, after=after)
+    return await messages_called(call).pending(name, group=group, first=first, after=after)
 
 
 @command(messages, "tries", show=_show_tries)
@@ -292,7 +285,7 @@ async def tries(
 
     Example: `latewood messages tries 019a...`
     """
-    return await _messages(call).deliveries(message)
+    return await messages_called(call).deliveries(message)
 
 
 @command(messages, "replay", writes=True, show=_show_replayed)
@@ -309,7 +302,9 @@ async def replay(
     begin, end = instant(since), instant(until)
     if begin is None:
         raise InvalidError("from when on? name an instant, as in 2026-03-01", code="query.invalid")
-    count = await _messages(call).replay(name, since=begin, until=end, group=group, idempotency_key=idempotency_key)
+    count = await messages_called(call).replay(
+        name, since=begin, until=end, group=group, idempotency_key=idempotency_key
+    )
     return {"replayed": count}
 
 
@@ -323,7 +318,9 @@ async def list_dead_letters(
 
     Example: `latewood dead-letters list --status any`
     """
-    return await _messages(call).dead_letters(status=None if status == "any" else status, first=first, after=after)
+    return await messages_called(call).dead_letters(
+        status=None if status == "any" else status, first=first, after=after
+    )
 
 
 @command(dead_letters, "show", show=_show_letter)
@@ -332,7 +329,7 @@ async def show_dead_letter(call: Call, name: LetterName) -> DeadLetter:
 
     Example: `latewood dead-letters show 019a...`
     """
-    return await _messages(call).dead_letter(name)
+    return await messages_called(call).dead_letter(name)
 
 
 @command(dead_letters, "redrive", writes=True, show=_show_letter)
@@ -341,4 +338,4 @@ async def redrive(call: Call, name: LetterName) -> DeadLetter:
 
     Example: `latewood dead-letters redrive 019a...`
     """
-    return await _messages(call).redrive(name)
+    return await messages_called(call).redrive(name)

@@ -19,8 +19,10 @@ from latewood.graph_schema.values import Scalar
 __all__ = [
     "After",
     "Because",
+    "First",
     "IdempotencyKey",
     "Kind",
+    "Newest",
     "Quote",
     "Session",
     "Source",
@@ -36,10 +38,12 @@ After: TypeAlias = Annotated[
     str | None, typer.Option("--after", metavar="CURSOR", help="Go on where the last page ended.")
 ]
 Because: TypeAlias = Annotated[str | None, typer.Option("--because", metavar="TEXT", help="The reason.")]
+First: TypeAlias = Annotated[int, typer.Option("--first", metavar="N", help="At most so many.")]
 IdempotencyKey: TypeAlias = Annotated[
     str | None,
     typer.Option("--idempotency-key", metavar="TEXT", help="Repeat the command with the same key: it writes once."),
 ]
+Newest: TypeAlias = Annotated[bool, typer.Option("--newest", help="The latest recorded first.")]
 Quote: TypeAlias = Annotated[str | None, typer.Option("--quote", metavar="TEXT", help="The words it rests on.")]
 Session: TypeAlias = Annotated[str | None, typer.Option("--session", metavar="NAME", help="The session it belongs to.")]
 Source: TypeAlias = Annotated[

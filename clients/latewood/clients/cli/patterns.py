@@ -8,7 +8,7 @@ import typer
 
 from latewood.clients.cli.call import Call, command, print_json
 from latewood.clients.cli.groups import patterns
-from latewood.clients.cli.options import After, Session
+from latewood.clients.cli.options import After, First, Session
 from latewood.graph_schema.clock import iso
 from latewood.graph_schema.ids import is_id
 from latewood.graph_schema.patterns import PatternKind, PatternReview, PatternStatus
@@ -150,7 +150,7 @@ async def list_patterns(
     ] = None,
     kind: Annotated[PatternKind | None, typer.Option("--kind", help="Only this kind.")] = None,
     about: Annotated[str | None, typer.Option("--about", metavar="ID|KEY", help="Only of this entity.")] = None,
-    first: Annotated[int, typer.Option("--first", metavar="N", help="At most so many.")] = 50,
+    first: First = 50,
     after: After = None,
     *,
     hidden: Annotated[bool, typer.Option("--hidden", help="Those too that somebody muted or rejected.")] = False,

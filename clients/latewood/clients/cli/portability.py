@@ -81,7 +81,7 @@ async def import_whole(
 
 
 async def _show_backup(call: Call, done: Backup) -> None:
-    call.screen.say(f"{len(done.spaces)} spaces in {done.path}", style="bold green")
+    call.screen.say(f"{len(done.spaces)} space{'s' * (len(done.spaces) != 1)} in {done.path}", style="bold green")
     call.screen.table(
         ("space", "rows", "fingerprint"), [(one.space, f"{one.rows:,}", one.fingerprint[:16]) for one in done.spaces]
     )

@@ -8,7 +8,7 @@ import typer
 
 from latewood.clients.cli.call import Call, command
 from latewood.clients.cli.groups import app, proposals
-from latewood.clients.cli.options import After, Session
+from latewood.clients.cli.options import After, First, Session
 from latewood.graph_schema.clock import iso
 from latewood.graph_schema.errors import InvalidError
 from latewood.graph_schema.model import DecisionStatus
@@ -142,7 +142,7 @@ async def list_proposals(
     status: Annotated[
         DecisionStatus | None, typer.Option("--status", help="proposed, accepted or rejected.")
     ] = DecisionStatus.PROPOSED,
-    first: Annotated[int, typer.Option("--first", metavar="N", help="At most so many.")] = 50,
+    first: First = 50,
     after: After = None,
 ) -> Page[Proposal]:
     """List what models proposed and nobody has settled yet, the latest first.

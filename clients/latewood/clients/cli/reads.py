@@ -8,7 +8,7 @@ import typer
 
 from latewood.clients.cli.call import Call, command
 from latewood.clients.cli.groups import app
-from latewood.clients.cli.options import After, instant
+from latewood.clients.cli.options import After, First, Newest, instant
 from latewood.clients.cli.show import (
     show_brief,
     show_conflicts,
@@ -149,7 +149,7 @@ async def recall(
 async def precedents(
     call: Call,
     text: Annotated[list[str], typer.Argument(metavar="TEXT...", help="What is to be decided.")],
-    first: Annotated[int, typer.Option("--first", metavar="N", help="At most so many.")] = 5,
+    first: First = 5,
 ) -> tuple[Precedent, ...]:
     """List the decisions most like the one at hand, those whose outcome is known first.
 
@@ -161,7 +161,7 @@ async def precedents(
 @command(app, clocks="both", show=show_conflicts)
 async def conflicts(
     call: Call,
-    first: Annotated[int, typer.Option("--first", metavar="N", help="At most so many.")] = 50,
+    first: First = 50,
     after: After = None,
 ) -> Page[Disputed]:
     """List what sources disagree about. Retract or correct either side to settle it.
@@ -174,7 +174,7 @@ async def conflicts(
 @command(app, clocks="both", show=show_stale)
 async def stale(
     call: Call,
-    first: Annotated[int, typer.Option("--first", metavar="N", help="At most so many.")] = 50,
+    first: First = 50,
     after: After = None,
 ) -> Page[Stale]:
     """List decisions that stand while their evidence was corrected, retracted, ended or superseded since.
@@ -206,8 +206,8 @@ async def decisions(
     about: Annotated[
         str | None, typer.Option("--about", metavar="ID|KEY", help="Only those about this entity.")
     ] = None,
-    newest: Annotated[bool, typer.Option("--newest", help="The latest recorded first.")] = False,  # noqa: FBT002
-    first: Annotated[int, typer.Option("--first", metavar="N", help="At most so many.")] = 50,
+    newest: Newest = False,  # noqa: FBT002
+    first: First = 50,
     after: After = None,
 ) -> Page[Decision]:
     """List decisions in the order in which they were recorded.
@@ -236,8 +236,8 @@ async def entities(
     type_: Annotated[
         str | None, typer.Option("--type", metavar="TYPE", help="Only this type, such as carrier.")
     ] = None,
-    newest: Annotated[bool, typer.Option("--newest", help="The latest recorded first.")] = False,  # noqa: FBT002
-    first: Annotated[int, typer.Option("--first", metavar="N", help="At most so many.")] = 50,
+    newest: Newest = False,  # noqa: FBT002
+    first: First = 50,
     after: After = None,
 ) -> Page[Node]:
     """List what is stored: entities, decisions, actors, sessions; sources and predicates when --kind says so.
@@ -252,7 +252,7 @@ async def timeline(
     call: Call,
     thing: Thing,
     predicate: Predicates = None,
-    first: Annotated[int, typer.Option("--first", metavar="N", help="At most so many.")] = 100,
+    first: First = 100,
     after: After = None,
 ) -> Page[Fact]:
     """Show everything that was ever asserted of a node, retracted assertions marked, in valid order.
@@ -275,7 +275,7 @@ async def diff(
     axis: Annotated[
         Axis, typer.Option("--axis", help="known: what was learned; valid: what became true.")
     ] = Axis.KNOWN,
-    first: Annotated[int, typer.Option("--first", metavar="N", help="At most so many.")] = 100,
+    first: First = 100,
     after: After = None,
 ) -> Page[Difference]:
     """Show what changed between two instants, on either clock.
@@ -293,7 +293,7 @@ async def find(
     call: Call,
     text: Annotated[list[str], typer.Argument(metavar="WORDS...", help="Words; no syntax.")],
     kind: Annotated[list[NodeKind] | None, typer.Option("--kind", help="Only this kind; may be repeated.")] = None,
-    first: Annotated[int, typer.Option("--first", metavar="N", help="At most so many.")] = 20,
+    first: First = 20,
 ) -> tuple[Hit, ...]:
     """Find nodes whose names, keys or texts match, best first.
 

@@ -15,18 +15,20 @@ from latewood.clients.cli.groups import app, run
 from latewood.clients.cli.options import After, Kind, scalar
 from latewood.graph_schema.clock import from_micros, iso, to_micros
 from latewood.graph_schema.errors import InvalidError
+from latewood.graph_schema.model import NodeKind
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Mapping, Sequence
 
     from latewood.execution import Run, RunStatus, Shown, Step, Worker, Workflow
     from latewood.execution.erasing import ErasedRun
     from latewood.execution.ranking import Ranking
     from latewood.graph_schema.clock import Micros
+    from latewood.graph_schema.values import Json
     from latewood.memory import Memory
     from latewood.storage.port import Page
 
-__all__: list[str] = []
+__all__ = ["show_run"]
 
 _IDLE_LOOK_S = 0.2
 _MORE_CHARS = 80
@@ -56,10 +58,12 @@ async def _show_list(call: Call, page: Page[Run] | Ranking) -> None:
         (one.id, one.workflow, one.version, str(one.status), iso(one.started_at), _at(one.wake_at), _trouble(one))
         for one in page.items
     ]
-    none = "no such runs; `latewood worker MODULE` runs workflows, imported ones: `latewood entities --kind run`"
+    none = "no such runs; `latewood worker MODULE` runs workflows, those of traces: `latewood entities --kind run`"
     await call.table(
         ("run", "workflow", "version", "status", "started", "wakes", "trouble"), rows, none=none, after=page.next
     )
+    if rows and (await call.memory.nodes(kind=NodeKind.RUN, type_="run", first=1)).items:
+        call.screen.note("runs taken from traces and transcripts are not among these: `latewood entities --kind run`")
 
 
 async def _show_stages(call: Call, ranking: Ranking) -> None:
@@ -78,28 +82,55 @@ async def _show_stages(call: Call, ranking: Ranking) -> None:
         call.screen.table(head, rows)
 
 
-async def _show_run(call: Call, one: Run) -> None:
+async def show_run(call: Call, one: Run) -> None:
+    """Show how a run stands after what was asked for."""
+    from latewood.execution.standing import waits_for
+
     call.screen.say(f"{one.status}", style="bold")
     call.screen.field("run", one.id)
     call.screen.field("workflow", f"{one.workflow} {one.version}")
     call.screen.field("trouble", _trouble(one))
+    call.screen.field("waits for", _waits(one, waits_for(one, ())))
 
 
-def _step_says(step: Step) -> str:
+async def _show_answered(call: Call, one: Run) -> None:
+    from latewood.execution.showing import next_command
+
+    await show_run(call, one)
+    call.screen.field("next", next_command(one, ()))
+
+
+def _step_says(step: Step, tried: Sequence[Mapping[str, Json]]) -> str:
     from latewood.execution.showing import is_overdue
+    from latewood.execution.standing import last_trouble, step_waits_for
 
+    trouble = last_trouble(step, tried)
     if step.error is not None and not step.completed:
-        return f"{step.error['class']}: {step.error['message']}"
+        return ": ".join(trouble or ())
     if step.asked is not None:
         choices = step.asked.get("choices")
         options = f" ({', '.join(map(str, choices))})" if isinstance(choices, list) and choices else ""
         answer = "" if step.answer is None else f" -> {step.answer.get('choice')}, {step.answer.get('by')}"
         late = ", overdue" if is_overdue(step, to_micros(datetime.now(UTC))) else ""
         return f"{step.asked.get('question')}{options}{answer}{late}"
-    if step.sort == "sleep":
-        return f"until {_at(step.wake_at)}"
+    if (waits := step_waits_for(step, tried)) is not None:
+        return f"waits for {waits}"
     said = "" if step.output is None else str(step.output)
-    return said if len(said) <= _MORE_CHARS else f"{said[:_MORE_CHARS]}..."
+    said = said if len(said) <= _MORE_CHARS else f"{said[:_MORE_CHARS]}..."
+    return said if trouble is None or step.status != "degraded" else f"{said} (degraded, {': '.join(trouble)})"
+
+
+def _waits(one: Run, words: str | None) -> str | None:
+    """Say what a run waits for, and how it comes by a worker."""
+    return f"{words}: `latewood worker MODULE`" if one.status == "ready" and one.runner == "worker" else words
+
+
+def _worker(one: Run) -> str | None:
+    """Say which worker has a run that is in hand, and how many were lost with it before."""
+    if one.status != "running" or one.claim is None:
+        return None
+    lost = f", {one.claim.lost} lost before it after {one.claim.steps} steps" if one.claim.lost else ""
+    return f"{one.claim.worker}, fence {one.claim.fence}{lost}; another takes over once it is silent for its lease"
 
 
 def _rules(one: Run) -> str:
@@ -142,14 +173,16 @@ async def _show_all(call: Call, shown: Shown) -> None:
     field("input", str(dict(one.input)))
     field("output", None if one.output is None else str(one.output))
     field("trouble", _trouble(one))
-    field("owner", one.owner)
+    field("owner", one.owner or "nobody: `@workflow(owner=...)` names who is asked when it cannot go on")
+    field("worker", _worker(one))
+    field("waits for", _waits(one, shown.waits))
     field("policy", f"{one.policy}{_rules(one)}")
     field("deadline", _at(one.deadline_at))
     field("forked from", one.forked_from)
     field("part of", one.parent)
     rows = [
         (".".join(map(str, step.place)), step.name, str(step.status), str(step.attempts or ""), step.digest[:12],
-         _step_says(step))
+         _step_says(step, shown.attempts.get(step.id, ())))
         for step in shown.steps
     ]  # fmt: skip
     await call.table(("place", "step", "status", "tries", "digest", "says"), rows, none="no step began yet")
@@ -214,7 +247,7 @@ async def show(call: Call, name: RunName) -> Shown:
     return await runs_of(call.memory).show(name)
 
 
-@command(run, writes=True, show=_show_run)
+@command(run, writes=True, show=show_run)
 async def cancel(
     call: Call, name: RunName, *,
     reason: Annotated[str, typer.Option("--reason", metavar="TEXT", help="Kept with the run.")] = "",
@@ -228,7 +261,7 @@ async def cancel(
     return await runs_of(call.memory).cancel(name, reason)
 
 
-@command(run, writes=True, show=_show_run)
+@command(run, writes=True, show=show_run)
 async def resume(
     call: Call, name: RunName, *,
     version: Annotated[
@@ -244,7 +277,7 @@ async def resume(
     return await runs_of(call.memory).resume(name, version=version)
 
 
-@command(run, writes=True, show=_show_run)
+@command(run, writes=True, show=show_run)
 async def fork(
     call: Call, name: RunName,
     place: Annotated[str, typer.Argument(metavar="PLACE", help="The first step that is run again, such as 3.")],
@@ -258,7 +291,7 @@ async def fork(
     return await runs_of(call.memory).fork(name, place)
 
 
-@command(run, writes=True, show=_show_run)
+@command(run, writes=True, show=show_run)
 async def amend(
     call: Call, name: RunName,
     given: Annotated[str, typer.Argument(metavar="JSON", help="The workflow's arguments by name, as a JSON object.")],
@@ -292,7 +325,7 @@ async def erase(
     return await runs_of(call.memory).erase(name, reason)
 
 
-@command(run, writes=True, show=_show_run)
+@command(run, writes=True, show=_show_answered)
 async def answer(
     call: Call,
     question: Annotated[str, typer.Argument(metavar="RUN/PLACE", help="The question, as `latewood run show` has it.")],

@@ -11,6 +11,7 @@ import typer
 
 from latewood.clients.cli.call import Call, command
 from latewood.clients.cli.groups import messages
+from latewood.clients.cli.messaging import ChannelName, Group, messages_called
 from latewood.graph_schema.clock import iso
 
 if TYPE_CHECKING:
@@ -42,16 +43,10 @@ class HandedBack:
     handed_back: bool
 
 
-def _messages(call: Call) -> Messages:
-    from latewood.memory.messages import messages_of
-
-    return messages_of(call.memory)
-
-
 async def _held(call: Call, hold: str) -> tuple[Messages, Received]:
     from latewood.memory.handing import received_of
 
-    own = _messages(call)
+    own = messages_called(call)
     return own, await received_of(own, hold)
 
 
@@ -85,8 +80,8 @@ async def _show_handed_back(call: Call, found: HandedBack) -> None:
 
 @command(messages, "receive", writes=True, show=_show_received)
 async def receive(
-    call: Call, name: Annotated[str, typer.Argument(metavar="CHANNEL", help="The name of a channel.")], *,
-    group: Annotated[str, typer.Option("--group", metavar="NAME", help="Which group of consumers.")] = "default",
+    call: Call, name: ChannelName, *,
+    group: Group = "default",
     most: Annotated[int, typer.Option("--most", metavar="N", help="How many at most.")] = 1,
     wait: Annotated[float, typer.Option("--wait", metavar="SECONDS", help="How long to wait for one.")] = 0.0,
     lease: Annotated[float, typer.Option("--lease", metavar="SECONDS", help="How long it is yours.")] = _LEASE_S,
@@ -97,7 +92,7 @@ async def receive(
     """
     from latewood.memory.handing import hold_of
 
-    found = await _messages(call).receive(name, group=group, most=most, wait_s=wait, lease_s=lease)
+    found = await messages_called(call).receive(name, group=group, most=most, wait_s=wait, lease_s=lease)
     return tuple(InHand(hold_of(one), one.until, one.number, one.key, one.message) for one in found)
 
 

@@ -18,6 +18,7 @@ from typing import Any, Concatenate, ParamSpec, Self, TypeVar
 from latewood.clients.remote.memory import RemoteMemory
 from latewood.clients.remote.messages import Followed, RemoteMessages
 from latewood.clients.remote.transport import BlockingTransport, Patience, endpoint
+from latewood.graph_schema.given import checked
 
 __all__ = ["BlockingRemoteMemory", "BlockingRemoteMessages"]
 
@@ -126,6 +127,7 @@ class BlockingRemoteMemory:
         self._memory = memory
 
     @classmethod
+    @checked
     def open(
         cls, url: str, *, token: str | None = None, space: str | None = None, by: str | None = None,
         session: str | None = None, patience: Patience | None = None,

@@ -25,6 +25,7 @@ from latewood.clients.remote.shapes import decode
 from latewood.clients.remote.taken_back import Retraction
 from latewood.clients.remote.transport import AsyncTransport, Patience, Transport, endpoint
 from latewood.graph_schema.commands import SourceSpec
+from latewood.graph_schema.given import checked
 from latewood.graph_schema.model import Alternative, DecisionStatus, Trust
 from latewood.graph_schema.patterns import PatternReview
 from latewood.graph_schema.values import Scalar
@@ -48,6 +49,7 @@ def _from(source: str | SourceSpec | None) -> dict[str, object]:
     return {"source": source}
 
 
+@checked
 class RemoteMemory(RemoteReader):
     """A handle on one space of a server.
 

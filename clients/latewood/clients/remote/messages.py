@@ -12,6 +12,7 @@ from latewood.clients.remote.calling import RemoteCaller
 from latewood.clients.remote.calls import Verbatim
 from latewood.clients.remote.reading import Identified, said
 from latewood.graph_schema.errors import NotFoundError
+from latewood.graph_schema.given import checked
 from latewood.graph_schema.values import Json
 
 __all__ = [
@@ -232,6 +233,7 @@ def _verbatim(given: Mapping[str, Json] | None) -> Verbatim | None:
     return None if given is None else Verbatim(given)
 
 
+@checked
 class RemoteMessages(RemoteCaller):
     """The messages of a server's space. Made by `RemoteMemory.messages`.
 

@@ -31,6 +31,7 @@ from latewood.clients.remote.found import Pattern
 from latewood.graph_schema.clock import NOW, AsOf
 from latewood.graph_schema.errors import NotFoundError
 from latewood.graph_schema.events import Receipt
+from latewood.graph_schema.given import checked
 from latewood.graph_schema.ids import is_id
 from latewood.graph_schema.ledger import Verdict
 from latewood.graph_schema.model import Decision, DecisionStatus, Fact, LedgerName, Node, NodeKind, Trust
@@ -50,7 +51,7 @@ class Named(Protocol):
         ...
 
 
-Identified: TypeAlias = "str | Named"
+Identified: TypeAlias = str | Named
 """Whatever names a thing: an id, a key such as ``carrier:A``, or what a verb returned."""
 
 
@@ -59,6 +60,7 @@ def said(thing: Identified) -> str:
     return thing if isinstance(thing, str) else thing.id
 
 
+@checked
 class RemoteReader(RemoteCaller):
     """Reads one space of a server."""
 

@@ -14,6 +14,7 @@ from latewood.execution.messages.words import Channel, Group, Limits, policy_jso
 from latewood.execution.schemas import check_schema
 from latewood.graph_schema.commands import Expect, Ref
 from latewood.graph_schema.errors import ConflictError, InvalidError, LimitError
+from latewood.graph_schema.given import checked
 from latewood.graph_schema.model import NodeKind
 from latewood.graph_schema.values import Json
 from latewood.storage.port import NodeQuery, Page
@@ -44,6 +45,7 @@ def _config(
     return found if routes is None else {**found, "routes": routes_json(routes)}
 
 
+@checked
 class Channels:
     """What is done with channels; a part of `Messages`."""
 

@@ -11,6 +11,7 @@ from latewood.execution.messages.words import DeadLetter, Delivery, Message
 from latewood.graph_schema.clock import to_micros
 from latewood.graph_schema.commands import Command, Expect, Ref
 from latewood.graph_schema.errors import ConflictError, NotFoundError
+from latewood.graph_schema.given import checked
 from latewood.graph_schema.ids import is_id, normal_id
 from latewood.graph_schema.model import NodeKind
 from latewood.storage.port import PAGE_MAX, NodeQuery, Page
@@ -21,6 +22,7 @@ REPLAYED_AT_ONCE: Final = 200
 """Messages of one unit of a replay."""
 
 
+@checked
 class DeadLetters:
     """Dead letters, replays, and what is listed; a part of `Messages`."""
 

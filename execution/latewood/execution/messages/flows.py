@@ -27,7 +27,7 @@ _SECOND: Final = 1_000_000
 
 class _Hands(Sending, Receiving):
     def __init__(self, run: Execution) -> None:
-        self._post = Post(run.book)
+        self._post = Post(run.book, run.channels)
         self._run = run
 
     async def next(self, channel: str, group: str, lease_s: float) -> tuple[Received | None, str]:

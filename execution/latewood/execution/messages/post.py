@@ -66,7 +66,7 @@ class Post:
         """Make a unit of the execution ledger. Raises InvalidError (``actor.missing``)."""
         book = self.book
         if not book.actor:
-            msg = "a write needs an actor: open the memory with by='human:you'"
+            msg = "a write needs an actor: say `by` whom, such as human:you"
             raise InvalidError(msg, code="actor.missing")
         unit_id = book.ids.new()
         return Unit(
@@ -110,7 +110,7 @@ class Post:
             nodes = await self.book.store.nodes(self.book.space, keys=[f"channel:{name}"])
             listed = await self.channels_of([node for node in nodes.values() if node.kind is NodeKind.CHANNEL])
             if not listed:
-                msg = f"space {self.book.space!r} has no channel {name[:80]!r}; `latewood messages channels` lists them"
+                msg = f"space {self.book.space!r} has no channel {name[:80]!r}; `channels` lists them"
                 raise NotFoundError(msg, code="channel.unknown", channel=name[:80])
             found = self.met[name] = listed[0]
         return found
@@ -159,9 +159,7 @@ class Post:
 
     def unknown(self, name: str) -> NotFoundError:
         """Say that there is no such message or dead letter."""
-        msg = (
-            f"space {self.book.space!r} has no message or dead letter {name[:80]!r}; `latewood messages list` has them"
-        )
+        msg = f"space {self.book.space!r} has no message or dead letter {name[:80]!r}; `messages` lists them"
         return NotFoundError(msg, code="message.unknown", message_id=name[:80])
 
     async def settled_groups(self, message_id: str) -> set[str]:

@@ -17,6 +17,7 @@ from latewood.execution.messages.writing import CAUSED_BY, cut
 from latewood.graph_schema.clock import from_micros, to_micros
 from latewood.graph_schema.commands import Command, Guard
 from latewood.graph_schema.errors import ConflictError, InvalidError
+from latewood.graph_schema.given import checked
 from latewood.graph_schema.values import Json
 from latewood.storage.crashpoints import reach
 from latewood.storage.queueing import Taken, Want
@@ -34,6 +35,7 @@ _POLL_S_MAX: Final = 0.25
 _log = structlog.get_logger(__name__)
 
 
+@checked
 class Receiving:
     """How messages are received and settled; a part of `Messages`."""
 

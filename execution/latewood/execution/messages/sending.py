@@ -12,6 +12,7 @@ from latewood.execution.messages.words import PAYLOAD_BYTES_MAX, Channel, Publis
 from latewood.graph_schema.clock import Micros, from_micros, iso, parse_instant
 from latewood.graph_schema.commands import Command, Expect, Guard, Ref, Room
 from latewood.graph_schema.errors import ConflictError, InvalidError, LimitError
+from latewood.graph_schema.given import checked
 from latewood.graph_schema.ids import is_id
 from latewood.graph_schema.values import Json, Value, canonical_json, check_text
 from latewood.storage.crashpoints import reach
@@ -41,6 +42,7 @@ def plain_json(given: object, where: str, bytes_max: int = PAYLOAD_BYTES_MAX) ->
     return document["value"], size
 
 
+@checked
 class Sending:
     """How messages are published; a part of `Messages`."""
 

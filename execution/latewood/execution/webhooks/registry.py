@@ -18,6 +18,7 @@ from latewood.execution.webhooks.words import POLICY, HookState, NewSecret, Webh
 from latewood.graph_schema.clock import from_micros
 from latewood.graph_schema.commands import Command, Declare, End, Expect, Ref
 from latewood.graph_schema.errors import ConflictError, InvalidError, LimitError, NotFoundError
+from latewood.graph_schema.given import checked
 from latewood.graph_schema.model import Fact, Node, NodeKind
 from latewood.graph_schema.values import Json, check_text
 from latewood.storage.port import PAGE_MAX, NodeQuery, Page
@@ -38,6 +39,7 @@ _SALTS: Final = "webhook.salts"
 _NAME: Final = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,79}")
 
 
+@checked
 class Webhooks:
     """The webhooks of a space. Made by `latewood.memory.webhooks`."""
 
@@ -118,7 +120,7 @@ class Webhooks:
         """Return a webhook by its name, the latest of that name. Raises NotFoundError (``webhook.unknown``)."""
         named = sorted(await self._named(name), key=lambda one: one.recorded_at)
         if not named:
-            msg = f"space {self._post.book.space!r} has no webhook {name[:80]!r}; `latewood webhooks list` lists them"
+            msg = f"space {self._post.book.space!r} has no webhook {name[:80]!r}; `webhooks` lists them"
             raise NotFoundError(msg, code="webhook.unknown", webhook=name[:80])
         return named[-1]
 
@@ -136,7 +138,7 @@ class Webhooks:
     async def _live(self, name: str) -> Webhook:
         found = await self.webhook(name)
         if found.state is HookState.REMOVED:
-            msg = f"the webhook {name!r} was removed; `latewood webhooks add` makes one of its name again"
+            msg = f"the webhook {name!r} was removed; add one of its name again"
             raise NotFoundError(msg, code="webhook.unknown", webhook=name[:80])
         return found
 

@@ -8,10 +8,12 @@ stays readable as it was known, and is marked as superseded.
 
 from __future__ import annotations
 
+import argparse
 import asyncio
 import sys
 import tempfile
-from collections.abc import Mapping
+import time
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
@@ -26,6 +28,7 @@ from latewood.execution import (
     Run,
     StepFailedError,
     StepOf,
+    Worker,
     Workflow,
     gather,
     model_step,
@@ -44,6 +47,8 @@ __all__ = ["POLICY", "PRICES", "amended", "begin_recording", "main", "pipeline",
 SLICES: Final = 10
 SLICE_S: Final = 60
 _MODEL: Final = "scribe-1"
+_LEASE_S: Final = 3.0
+_LOOK_S: Final = 0.05
 PRICES: Final = Prices.of({
     "version": "example-1",
     "models": {
@@ -242,31 +247,66 @@ async def _objects(memory: Memory, thing: str, predicate: str, at: AsOf) -> list
     return [fact.object_id for fact in entity.facts if fact.object_id is not None]
 
 
-async def main() -> None:
-    """Make a report, correct a slice, and make the report again."""
-    say = sys.stdout.write
+async def _first(memory: Memory, worker: Worker, flow: Workflow[[str, str], dict[str, Any]]) -> Run | None:
+    """Return the run of the first report, ended: an interrupted one goes on; None where it had ended before."""
+    runs = runs_of(memory)
+    before = (await runs.list(workflow=flow.name, first=1)).items
+    if not before:
+        return await worker.run(flow, "recording:visit-1", iso(await memory.now()))
+    if before[0].ended:
+        return None
+    shown = await runs.show(before[0].id)
+    _say(f"goes on with run {shown.run.id}: {shown.saves} steps and {shown.tokens} tokens are not paid for again")
+    return await _ended(memory, shown.run)
+
+
+async def _ended(memory: Memory, run: Run) -> Run:
+    while not run.ended:
+        await asyncio.sleep(_LOOK_S)
+        run = await runs_of(memory).run(run.id)
+    return run
+
+
+def _say(line: str) -> None:
+    sys.stdout.write(f"{line}\n")
+    sys.stdout.flush()
+
+
+async def main(words: Sequence[str] = ()) -> None:
+    """Make a report, correct a slice, and make the report again.
+
+    Args:
+        words: of the command line: a file to keep it in, so that one that was killed goes on, and how long the
+            stand-in takes.
+    """
+    parser = argparse.ArgumentParser(prog="python -m latewood.memory.examples.recording", description=main.__doc__)
+    parser.add_argument("file", nargs="?", help="where it is kept, to be killed and gone on with; else nowhere")
+    parser.add_argument("--wait", type=float, default=0.0, metavar="SECONDS", help="how long the model takes to answer")
+    told = parser.parse_args(list(words))
     with tempfile.TemporaryDirectory() as folder, stand_in() as server:
-        async with Memory.open(str(Path(folder) / "clinic.db"), by="agent:scribe", embedder="none") as memory:
+        server.before = lambda _: time.sleep(told.wait)
+        address = told.file or str(Path(folder) / "clinic.db")
+        async with Memory.open(address, by="agent:scribe", embedder="none") as memory:
             people = memory.within(by="human:clinic")
             await runs_of(people).set_policy(ModelPolicy.of(POLICY))
             await begin_recording(memory)
             flow = pipeline(memory, Endpoint(server.url))
-            async with worker_of(memory, flow, poll_s=0.05) as worker:
-                first = await worker.run(flow, "recording:visit-1", iso(await memory.now()))
-                say(f"{first.status}: {first.output}\n{len(server.asked)} calls\n")
+            async with worker_of(memory, flow, poll_s=0.05, lease_s=_LEASE_S) as worker:
+                first = await _first(memory, worker, flow)
+                if first is None:
+                    _say(f"{address} has its report already: `latewood runs --db {address}`")
+                    return
+                _say(f"{first.status}: {first.output}\n{len(server.asked)} calls")
                 fact = (await memory.entity("slice:visit-1/4", ["text"])).facts[0]
                 await people.correct(fact.id, "They speak of the stairs at work. There are two flights.")
-                second = await amended(memory, first.id, flow)
-                while not second.ended:
-                    await asyncio.sleep(0.05)
-                    second = await runs_of(memory).run(second.id)
-                say(f"{second.status}: {second.output}\n{len(server.asked)} calls\n")
+                second = await _ended(memory, await amended(memory, first.id, flow))
+                _say(f"{second.status}: {second.output}\n{len(server.asked)} calls")
             for one in (await runs_of(memory).show(second.id)).stages:
-                say(f"{one.stage}: {one.steps} steps, {one.calls} calls, {one.tokens} tokens, {one.cost} USD\n")
+                _say(f"{one.stage}: {one.steps} steps, {one.calls} calls, {one.tokens} tokens, {one.cost} USD")
             report = await report_of(memory, "recording:visit-1")
             for slice_key, from_s, to_s in await sources_of(memory, str(report)):
-                say(f"rests on {slice_key}, seconds {from_s} to {to_s}\n")
+                _say(f"rests on {slice_key}, seconds {from_s} to {to_s}")
 
 
 if __name__ == "__main__":
-    asyncio.run(main())
+    asyncio.run(main(sys.argv[1:]))

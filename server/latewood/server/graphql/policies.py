@@ -7,8 +7,7 @@ from collections.abc import Sequence
 import strawberry
 
 from latewood.execution.faults import Action, FaultClass, Policy, Rule
-from latewood.execution.policies import POLICY_WAIT_S_MAX, declared_policy
-from latewood.graph_schema.errors import InvalidError
+from latewood.execution.policies import POLICY_WAIT_S_MAX, told_policy
 from latewood.server.graphql.arguments import described
 from latewood.server.graphql.scalars import describe
 
@@ -51,14 +50,6 @@ class PolicyRuleInput:
 def policy_from_input(
     rules: Sequence[PolicyRuleInput] | None, version: str | None, wait_s_max: float = POLICY_WAIT_S_MAX
 ) -> Policy | None:
-    """Return the policy that an input names; None where it names none.
-
-    Raises:
-        InvalidError: rules without a version or the other way round, or a rule that cannot be gone by.
-    """
-    if rules is None and version is None:
-        return None
-    if rules is None or not version:
-        raise InvalidError("a policy of its own needs its rules and policyVersion, a name for it", code="query.invalid")
-    made = {one.fault: Rule(one.tries, one.then, one.first_seconds, one.longest_seconds) for one in rules}
-    return declared_policy(version, made, wait_s_max=wait_s_max)
+    """Return the policy that an input names; None where it names none. Raises InvalidError as `told_policy` does."""
+    said = [(one.fault, Rule(one.tries, one.then, one.first_seconds, one.longest_seconds)) for one in rules or ()]
+    return told_policy(None if rules is None else said, version, wait_s_max=wait_s_max)

@@ -13,6 +13,7 @@ from strawberry.scalars import JSON
 
 from latewood.execution import booking, words
 from latewood.execution.showing import Progress, asks_model, is_overdue, next_command, progress_of
+from latewood.execution.standing import unsettled, waits_for
 from latewood.execution.words import RunStatus, StepStatus, place_of, place_text
 from latewood.graph_schema.clock import Micros, from_micros
 from latewood.graph_schema.errors import NotFoundError
@@ -288,6 +289,12 @@ async def _next(root: strawberry.Parent[words.Run], info: Info) -> str | None:
     return next_command(root, (await _progress(info).load(root.id)).steps)
 
 
+async def _waits(root: strawberry.Parent[words.Run], info: Info) -> str | None:
+    steps = (await _progress(info).load(root.id)).steps
+    ids = unsettled(steps)
+    return waits_for(root, steps, dict(zip(ids, await _tries(info).load_many(ids), strict=True)))
+
+
 async def _questions(root: strawberry.Parent[words.Run], info: Info) -> list[Question]:
     asked = (await _progress(info).load(root.id)).questions
     return [one for step in asked if (one := _question(step, _now(info))) is not None]
@@ -340,6 +347,7 @@ class Run:
     saves: Saves = field("What it cost that a resume does not pay for again.", _saves)
     stages: list[RunStage] = field("What its model calls used by stage, the costliest first.", _stages)
     next: str | None = field("What to do about it, as a command; null when nothing is left to do.", _next)
+    waits: str | None = field("What has to come before it goes on; null of one that is in hand, or has ended.", _waits)
     questions: list[Question] = field("What is asked, and not answered yet.", _questions)
     steps: Any = strawberry.field(
         graphql_type=Connection[Step], resolver=_steps, description="Its steps, by their places."
@@ -376,7 +384,12 @@ class RunQuery:
                 raise
             return None
 
-    @strawberry.field(graphql_type=Connection[Run], description="Runs of workflows, the newest first.")
+    @strawberry.field(
+        graphql_type=Connection[Run],
+        description=(
+            "Runs of workflows, the newest first. Those taken from traces and transcripts: entities(kind: RUN)."
+        ),
+    )
     async def runs(
         self, info: Info,
         status: Annotated[list[RunStatus] | None, strawberry.argument(description="Only these.")] = None,

@@ -7,13 +7,16 @@ from typing import Annotated, Any, Final, Literal, cast
 
 from mcp.server.mcpserver import Context
 from mcp.server.mcpserver.resolve import Elicit, Resolve
-from pydantic import BaseModel, Field, create_model
+from pydantic import BaseModel, ConfigDict, Field, create_model
 
 from latewood.execution import RunStatus, Step
 from latewood.execution.external import CLAIM_S_MAX, Agents
 from latewood.execution.external_words import Begun, Claimed, Held, StepCall, call_of, done_of, trouble_of
+from latewood.execution.faults import DEFAULT, Action, FaultClass, Rule
 from latewood.execution.logbook import Logbook
-from latewood.execution.showing import is_overdue, next_command, progress_of, saved_of
+from latewood.execution.policies import told_policy
+from latewood.execution.showing import is_overdue, next_act, progress_of, saved_of
+from latewood.execution.standing import last_trouble, unsettled, waits_for
 from latewood.execution.words import Run, place_of, place_text
 from latewood.graph_schema.clock import from_micros
 from latewood.graph_schema.errors import InvalidError
@@ -56,6 +59,22 @@ _TEXTS_MIN: Final = 150
 _DAY_S: Final = 86_400.0
 
 
+class PolicyRule(BaseModel):
+    """What is done about one class of trouble, in the place of what is usual."""
+
+    model_config = ConfigDict(extra="forbid")
+    error_class: _Class
+    tries: int = Field(description="In all; of lost-worker how many workers may be lost at one place.")
+    then: Literal["escalate", "refuse"] = "escalate"
+    first_seconds: float = Field(default=0.5, description="Before the second try; then twice as long each time.")
+    longest_seconds: float = 60.0
+
+    def rule(self) -> tuple[FaultClass, Rule]:
+        """Return it as policies have it."""
+        said = Rule(self.tries, Action(self.then), self.first_seconds, self.longest_seconds)
+        return FaultClass(self.error_class), said
+
+
 class Reply(BaseModel):
     """The answer to a run's question."""
 
@@ -76,7 +95,7 @@ def _run_line(run: Run) -> dict[str, Json]:
     """Say how a run stands, without what it took in and returned."""
     return {
         "run": run.id, "workflow": run.workflow, "version": run.version, "status": str(run.status),
-        "runner": run.runner, "owner": run.owner, "started_at": _at(run.started_at),
+        "policy": run.policy, "runner": run.runner, "owner": run.owner, "started_at": _at(run.started_at),
         "deadline_at": None if run.deadline_at is None else _at(from_micros(run.deadline_at)),
         "wakes_at": None if run.wake_at is None else _at(from_micros(run.wake_at)),
         "error_class": run.result.get("class"), "error": run.result.get("message"),
@@ -89,12 +108,14 @@ def _at(instant: Any) -> str:
     return str(instant.isoformat()).replace("+00:00", "Z")
 
 
-def _step_line(step: Step, now: int, *, output: bool = True) -> dict[str, Json]:
+def _step_line(
+    step: Step, now: int, *, output: bool = True, tried: Sequence[Mapping[str, Json]] = ()
+) -> dict[str, Json]:  # fmt: skip
+    kind, words = last_trouble(step, tried) or (None, None)
     found: dict[str, Json] = {
         "place": place_text(step.place), "name": step.name, "sort": step.sort, "status": str(step.status),
         "tries": step.attempts, "input_digest": step.digest, "usage": dict(step.usage or {}),
-        "error_class": None if step.error is None else step.error.get("class"),
-        "error": None if step.error is None else step.error.get("message"), "child": step.child,
+        "error_class": kind, "error": words, "child": step.child,
     }  # fmt: skip
     if step.asked is not None:
         found |= {"asks": dict(step.asked), "overdue": is_overdue(step, now), "answer": dict(step.answer or {})}
@@ -103,10 +124,23 @@ def _step_line(step: Step, now: int, *, output: bool = True) -> dict[str, Json]:
     return found
 
 
+def _next_call(run: Run, steps: Sequence[Step]) -> str | None:
+    """Say what to do about a run as a call of the tool `run`: whoever reads this has no command line."""
+    act = next_act(run, steps)
+    if act is None:
+        return None
+    if act.verb == "answer":
+        return f"run action=answer question={act.name} answer=CHOICE"
+    if act.verb == "show":
+        return f"status run={act.name}"
+    return f"run action={act.verb} run={act.name}{'' if act.place is None else f' place={act.place}'}"
+
+
 async def _told(book: Logbook, run: Run, cursor: str | None, budget: int) -> Answer:
     """Return a run with as many of its steps as the budget holds."""
     far = (await progress_of(book, [run.id]))[run.id]
     now, saved = book.clock.now(), await saved_of(book, far.steps)
+    tried = await book.attempts(unsettled(far.steps))
     # What somebody wrote may be long; how the run stands is not.
     texts: dict[str, Json] = {
         "input": dict(run.input), "output": run.output, "error": run.result.get("message")
@@ -115,7 +149,7 @@ async def _told(book: Logbook, run: Run, cursor: str | None, budget: int) -> Ans
         **_run_line(run), **cast("dict[str, Json]", fitted(texts, max(budget // _SHARE, _TEXTS_MIN))),
         "progress": f"{far.done} of {len(far.steps)} steps done", "tokens": far.tokens,
         "resume_saves": ", ".join(filter(None, (f"{far.done} steps", f"{far.tokens} tokens", saved.words()))),
-        "next": next_command(run, far.steps),
+        "waits_for": waits_for(run, far.steps, tried), "next": _next_call(run, far.steps),
         "open_questions": [
             {"question": f"{run.id}/{place_text(step.place)}", "words": str((step.asked or {}).get("question"))[:300],
              "owner": (step.asked or {}).get("owner"), "overdue": is_overdue(step, now)}
@@ -127,7 +161,7 @@ async def _told(book: Logbook, run: Run, cursor: str | None, budget: int) -> Ans
         left = [step for step in far.steps if after is None or step.place > place_of(after)]
         shown = await book.steps_by_id([step.id for step in left[:first]])
         more = place_text(shown[-1].place) if len(left) > first and shown else None
-        return Page(tuple(_step_line(step, now) for step in shown), more)
+        return Page(tuple(_step_line(step, now, tried=tried.get(step.id, ())) for step in shown), more)
 
     return await paged(read, cursor, budget, **told)
 
@@ -187,6 +221,8 @@ class _Said(BaseModel):
     version: str | None
     input: dict[str, Any] | None
     runner: _Runner
+    policy: list[PolicyRule] | None
+    policy_version: str | None
     owner: str | None
     worker: str | None
     fence: int | None
@@ -263,9 +299,11 @@ async def _settled(handle: Memory, said: _Said, seconds: float | None) -> Mappin
     runs, agents = runs_of(handle), agents_of(handle)
     if said.action == "start":
         deadline_s = 90 * _DAY_S if seconds is None else seconds
+        rules = None if said.policy is None else [one.rule() for one in said.policy]
         run = await agents.start(
             _needed(said.workflow, "workflow", "start"), said.input, version=said.version or "1", owner=said.owner,
             deadline_s=deadline_s, runner=said.runner, once=said.idempotency_key,
+            policy=told_policy(rules, said.policy_version) or DEFAULT,
         )  # fmt: skip
         if run.runner == "worker":
             answer_with_task(run.id, handle.space)
@@ -321,6 +359,8 @@ def _acting(tool: Tool, memory: Memory) -> None:
         input: Annotated[dict[str, Any] | None, Field(description="start, begin, complete, fail: what the run or step was given; amend: what it should have been. ask: what whoever answers should see.")] = None,  # noqa: A002, E501
         input_digest: Annotated[str | None, Field(description="Of a step, for input: its SHA-256 in hex.")] = None,
         runner: Annotated[_Runner, Field(description="start: agent: whoever claims it; worker: Python.")] = "agent",
+        policy: Annotated[list[PolicyRule] | None, Field(description="start, for an agent: what differs from the usual, by class of trouble.")] = None,  # noqa: E501
+        policy_version: Annotated[str | None, Field(description="start: a name for that policy.")] = None,
         owner: Annotated[str | None, Field(description="start, ask: who is asked, such as human:ada.")] = None,
         worker: Annotated[str | None, Field(description="Your process's own name, the same in each call.")] = None,
         fence: Annotated[int | None, Field(description="As claim gave it.")] = None,
@@ -349,11 +389,11 @@ def _acting(tool: Tool, memory: Memory) -> None:
         handle = writer(memory, space, by, session)
         elicited = reply.answer if answer is None else None
         said = _Said(
-            action=action, run=run, workflow=workflow, version=version, input=input, runner=runner, owner=owner,
-            worker=worker, fence=fence, place=place, step=step, input_digest=input_digest, output=output,
-            error_class=error_class, error=error, attempt=attempt, usage=usage, model=model, seconds=took_seconds,
-            question=question, choices=choices, on_timeout=on_timeout, answer=answer or elicited or None, reason=reason,
-            idempotency_key=idempotency_key,
+            action=action, run=run, workflow=workflow, version=version, input=input, runner=runner, policy=policy,
+            policy_version=policy_version, owner=owner, worker=worker, fence=fence, place=place, step=step,
+            input_digest=input_digest, output=output, error_class=error_class, error=error, attempt=attempt,
+            usage=usage, model=model, seconds=took_seconds, question=question, choices=choices, on_timeout=on_timeout,
+            answer=answer or elicited or None, reason=reason, idempotency_key=idempotency_key,
         )  # fmt: skip
 
         async def work() -> Answer:

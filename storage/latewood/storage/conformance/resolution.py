@@ -215,7 +215,7 @@ async def check_many_periods_of_one_key(make: MakeStore) -> None:
 
 
 async def check_history_is_frozen(make: MakeStore) -> None:
-    """What was known at an instant stays what was known at it, whatever is written later."""
+    """What was known at an instant stays what was known at it, whatever is written later; `held` and `facts` agree."""
     async with opened(make) as scene:
         asked: dict[tuple[Micros, Micros], Json] = {}
         facts: list[str] = []
@@ -228,8 +228,10 @@ async def check_history_is_frozen(make: MakeStore) -> None:
                 receipt = await scene.write(scene.retract(facts[n - 2]))
             assert receipt.recorded_at is not None
             known = to_micros(receipt.recorded_at)
-            for valid in range(-1, 17):
-                asked[day(valid), known] = await scene.value("thing:a", "rate", day(valid), known)
+            days = [day(one) for one in range(-1, 17)]
+            held = await scene.store.held("default", [Point(facts[0], one, known) for one in days])
+            for one, fact in zip(days, held, strict=True):
+                asked[one, known] = fact.value.data if fact is not None and fact.value is not None else None
 
         for (valid_at, known_at), value in asked.items():
             assert await scene.value("thing:a", "rate", valid_at, known_at) == value

@@ -3,20 +3,21 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Container, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any, Final, cast
 
 from latewood.graph_schema.clock import Clock, Micros
-from latewood.graph_schema.commands import Assert, Unit
+from latewood.graph_schema.commands import Assert, Declare, Unit
 from latewood.graph_schema.errors import CorruptError, RefusedError
 from latewood.graph_schema.events import Event
 from latewood.graph_schema.ids import is_id, normal_id
 from latewood.graph_schema.ledger import op_hash
-from latewood.graph_schema.model import LEDGERS, LedgerName, NodeKind, Predicate
+from latewood.graph_schema.model import LEDGERS, Cardinality, LedgerName, NodeKind, Predicate
 from latewood.graph_schema.packs.loader import Vocabulary
 from latewood.graph_schema.resolution import Claim, Stretch, Window
 from latewood.graph_schema.values import Json, normal_key
+from latewood.storage.fences import LeaseRow
 from latewood.storage.merging import pull_in
 from latewood.storage.names import competes_for, predicate_key, unknown_space
 from latewood.storage.needing import needs_of
@@ -29,10 +30,13 @@ from latewood.storage.plans import last_recorded, predicate_of, recorded_time
 from latewood.storage.rows import FactRow, Known, Needs, NodeRow, SpaceRow
 from latewood.storage.settling import KeyRows, KeyState
 
-__all__ = ["LEDGER_NUMBER", "Cache", "Group", "LazyRows", "LedgerHead", "SpaceHeads", "node_row", "space_row"]
+__all__ = [
+    "LEDGER_NUMBER", "Cache", "Group", "LazyRows", "LedgerHead", "SpaceHeads", "locked_heads", "node_row", "space_row",
+]  # fmt: skip
 
 LEDGER_NUMBER: Final[Mapping[LedgerName, int]] = {name: number for number, name in enumerate(LEDGERS)}
 _CACHED_MAX: Final = 50_000
+_NOTHING: Final[Mapping[str, Sequence[object]]] = dict.fromkeys(("heads", "guards", "ops", "units", "keys", "ids"), ())
 
 
 def space_row(row: Row) -> tuple[int, SpaceRow]:
@@ -60,26 +64,31 @@ class Cache:
     """What the writer knows of the database without looking: of a space, as long as nobody else moved its heads.
 
     Attributes:
+        spaces: (tenant, name) to a space's number and secret, as they were.
         heads: (space, ledger) to the seq after this process's last group, and how often its views were rebuilt.
     """
 
+    spaces: dict[tuple[str, str], tuple[int, bytes]] = field(default_factory=dict[tuple[str, str], tuple[int, bytes]])
     heads: dict[tuple[int, str], tuple[int, int]] = field(default_factory=dict[tuple[int, str], tuple[int, int]])
     nodes: dict[tuple[int, str], NodeRow] = field(default_factory=dict[tuple[int, str], NodeRow])
     keys: dict[tuple[int, str], KeyImage] = field(default_factory=dict[tuple[int, str], KeyImage])
 
     def clear(self) -> None:
         """Forget everything."""
+        self.spaces.clear()
         self.heads.clear()
         self.nodes.clear()
         self.keys.clear()
 
-    def check(self, heads: Mapping[tuple[int, str], tuple[int, int]]) -> None:
-        """Forget everything when a head moved under it, or when it has grown too large."""
+    def check(self, heads: Mapping[tuple[int, str], tuple[int, int]]) -> bool:
+        """Forget everything when a head moved under it, or when it has grown too large; tell whether it was good."""
         moved = any(self.heads.get(one, head) != head for one, head in heads.items())
         unknown = any(one not in self.heads for one in heads)
-        if moved or unknown or len(self.nodes) > _CACHED_MAX or len(self.keys) > _CACHED_MAX:
+        good = not (moved or unknown or len(self.nodes) > _CACHED_MAX or len(self.keys) > _CACHED_MAX)
+        if not good:
             self.clear()
         self.heads.update(heads)
+        return good
 
 
 @dataclass(slots=True)
@@ -107,6 +116,51 @@ class SpaceHeads:
     ledgers: dict[LedgerName, LedgerHead] = field(default_factory=dict[LedgerName, LedgerHead])
 
 
+def _both(names: Iterable[str]) -> list[list[str]]:
+    return [[name, ledger] for name in names for ledger in LEDGERS]
+
+
+def locked_heads(query: Query, tenant: str, space: str) -> list[Row]:
+    """Lock both heads of a space by its name, and return them with it (the `head` columns); none where it is not."""
+    return query("lock_heads", tenant=tenant, heads=_both([space]), lock=0)
+
+
+def _needs(unit: Unit) -> Needs | None:
+    """Name what a unit needs; of one that cannot be read None: its own turn will say so."""
+    try:
+        return needs_of(unit)
+    except RefusedError:
+        return None
+
+
+def _asked(
+    needs: Sequence[tuple[Unit, Needs | None]], spaces: Mapping[str, tuple[int, bytes]], cache: Cache
+) -> Mapping[str, list[list[object]]]:  # fmt: skip
+    """Name what planning units needs and nobody remembers, with the numbers and secrets of their spaces."""
+    wanted: dict[str, set[tuple[int, str]]] = {name: set() for name in ("guards", "ops", "units", "keys", "ids")}
+    for unit, need in needs:
+        if unit.space not in spaces:
+            continue
+        n, secret = spaces[unit.space]
+        if unit.guard is not None:
+            wanted["guards"].add((n, unit.guard.name))
+        if need is None:
+            continue
+        try:
+            op = None if unit.op is None else op_hash(secret, unit.op).hex()
+        except RefusedError:
+            # Its own turn will say so.
+            continue
+        wanted["units"].add((n, unit.id))
+        if op is not None:
+            wanted["ops"].add((n, op))
+        keys = {*need.keys, *(normal_key(predicate_key(name)) for name in need.predicates)}
+        fresh = bool(unit.expects)
+        wanted["keys"] |= {(n, key) for key in keys if fresh or (n, key) not in cache.nodes}
+        wanted["ids"] |= {(n, normal_id(one)) for one in need.ids | need.facts | need.fresh if is_id(one)}
+    return {name: [list(one) for one in sorted(some)] for name, some in wanted.items()}
+
+
 class Group:
     """The state of one group, made for one transaction and thrown away.
 
@@ -114,6 +168,7 @@ class Group:
         facts: (space, fact id) to what a plan must know of it, where its rows hang, and its place.
         ops, units: what was kept under an idempotency key or a unit's id: (body, receipt).
         touched: (space, node id) to the place of the last event about a node that the group changed.
+        leases: (space, name) to a lease that a unit is written under, locked.
         unmade: keys that were looked for and are not there, but for what the group made since.
         dirty: keys that the group changed and did not write yet.
     """
@@ -135,26 +190,56 @@ class Group:
         self.facts: dict[tuple[int, str], tuple[FactRow, FactRef, int]] = {}
         self.ops: dict[tuple[int, str], tuple[bytes, str]] = {}
         self.units: dict[tuple[int, str], tuple[bytes, str]] = {}
+        self.leases: dict[tuple[int, str], LeaseRow] = {}
         self.unmade: set[tuple[int, str]] = set()
         self.pending = Pending()
         self.dirty: list[KeyImage] = []
         self._restated: dict[int, set[str]] = {}
 
-    def lock(self, spaces: Iterable[str]) -> None:
-        """Lock both heads of spaces by their names, and read them.
+    def open(self, units: Sequence[Unit]) -> None:
+        """Lock both heads of the units' spaces and their leases, and read what planning needs, mostly all at once.
+
+        At once where the spaces are remembered: what is read for another number or secret, or beside what is no longer
+        to be remembered, is read again under the lock.
+        """
+        needs = [(unit, _needs(unit)) for unit in units]
+        names = sorted({unit.space for unit in units})
+        guessed = {name: one for name in names if (one := self.cache.spaces.get((self._tenant, name))) is not None}
+        asked = _asked(needs, guessed, self.cache) if len(guessed) == len(names) else None
+        found = self._look_up(heads=_both(names), **(asked or {}))
+        good = self._heads(found[0])
+        known = {name: (one.number, one.row.secret) for name, one in self.spaces.items()}
+        if asked is None or guessed != known or not good:
+            found = self._look_up(**_asked(needs, known, self.cache))
+        self._read(found)
+        self.cache.spaces.update({(self._tenant, name): one for name, one in known.items()})
+        predicates = {(n, normal_key(predicate_key(row.predicate))) for (n, _), (row, _, _) in self.facts.items()}
+        missing = sorted(one for one in predicates if one not in self.cache.nodes)
+        if missing:
+            self._read(self._look_up(keys=[list(one) for one in missing]))
+        self._images(needs)
+
+    def lock(self, name: str) -> None:
+        """Lock both heads of a space by its name, and read them.
 
         Both, whichever is written to: nodes and keys are the space's, and what is remembered of them is good for as
         long as neither ledger went on without it.
         """
-        heads = [[space, ledger] for space in sorted(set(spaces)) for ledger in LEDGERS]
-        for row in self.query("lock_heads", tenant=self._tenant, heads=heads, lock=self._clock.now()):
+        self._heads(locked_heads(self.query, self._tenant, name))
+
+    def _look_up(self, **asked: Sequence[object]) -> Row:
+        return self.query("look_up", tenant=self._tenant, lock=self._clock.now(), **{**_NOTHING, **asked})[0]
+
+    def _heads(self, rows: Iterable[Row]) -> bool:
+        """Take in locked heads; tell whether what is remembered of their spaces is good."""
+        for row in rows:
             number, space = space_row(row)
             found = self.spaces.setdefault(space.name, SpaceHeads(number, space))
             ledger, head = row[7], head_of(row[8:])
             found.ledgers[ledger] = LedgerHead(ledger, head.seq, head.hash, head.recorded_at, row[12])
             # Whoever wrote it let go of the lock: all of it is there.
             self._engine.whole(number, ledger, head)
-        self.cache.check({
+        return self.cache.check({
             (space.number, ledger.name): (ledger.seq, ledger.rebuilds) for space in self.spaces.values()
             for ledger in space.ledgers.values()
         })  # fmt: skip
@@ -166,40 +251,10 @@ class Group:
             raise unknown_space(name, [row[2] for row in self.query("spaces", tenant=self._tenant)])
         return found
 
-    def look_up(self, units: Sequence[Unit]) -> None:
-        """Read what planning the group needs, all at once."""
-        wanted: dict[str, set[tuple[int, str]]] = {"ops": set(), "units": set(), "keys": set(), "ids": set()}
-        needs: list[tuple[SpaceHeads, Unit, Needs]] = []
-        for unit in units:
-            space = self.spaces.get(unit.space)
-            if space is None:
-                continue
-            try:
-                n, need = space.number, needs_of(unit)
-                op = None if unit.op is None else op_hash(space.row.secret, unit.op).hex()
-            except RefusedError:
-                # Its own turn will say so.
-                continue
-            needs.append((space, unit, need))
-            wanted["units"].add((n, unit.id))
-            if op is not None:
-                wanted["ops"].add((n, op))
-            keys = {*need.keys, *(normal_key(predicate_key(name)) for name in need.predicates)}
-            fresh = bool(unit.expects)
-            wanted["keys"] |= {(n, key) for key in keys if fresh or (n, key) not in self.cache.nodes}
-            wanted["ids"] |= {(n, normal_id(one)) for one in need.ids | need.facts | need.fresh if is_id(one)}
-        listed = {name: [list(one) for one in sorted(some)] for name, some in wanted.items()}
-        if any(listed.values()):
-            self._read(self.query("look_up", **listed)[0])
-        predicates = {(n, normal_key(predicate_key(row.predicate))) for (n, _), (row, _, _) in self.facts.items()}
-        missing = sorted(one for one in predicates if one not in self.cache.nodes)
-        if missing:
-            found = self.query("look_up", ops=[], units=[], keys=[list(one) for one in missing], ids=[])
-            self._read(found[0])
-        self._images(needs)
-
     def _read(self, found: Row) -> None:
-        replays, kept, by_key, by_id, facts = found
+        _, leases, replays, kept, by_key, by_id, facts = found
+        for space, name, owner, fence, until in leases:
+            self.leases[space, name] = LeaseRow(owner, fence or 0, until or 0)
         for space, op, body, receipt in replays:
             self.ops[space, op] = (bytes(body), receipt)
         for space, unit, body, receipt in kept:
@@ -221,16 +276,21 @@ class Group:
         """Read nodes and assertions by their ids."""
         listed = [list(one) for one in sorted(ids)]
         if listed:
-            self._read(self.query("look_up", ops=[], units=[], keys=[], ids=listed)[0])
+            self._read(self._look_up(ids=listed))
 
-    def _images(self, needs: Iterable[tuple[SpaceHeads, Unit, Needs]]) -> None:
+    def _images(self, needs: Iterable[tuple[Unit, Needs | None]]) -> None:
         """Read the keys that the group will most likely touch."""
         wanted: set[tuple[int, str]] = set()
         loaded: set[tuple[int, str]] = set()
-        for space, unit, need in needs:
+        for unit, need in needs:
+            space = self.spaces.get(unit.space)
+            if space is None or need is None:
+                continue
+            n = space.number
+            fresh = {one.id for one in unit.commands if isinstance(one, Declare) and (n, one.id) not in self.by_id}
             for command in unit.commands:
                 if isinstance(command, Assert):
-                    key = self._key_of(space, command)
+                    key = self._key_of(space, command, fresh)
                     if key is not None:
                         wanted.add((space.number, key))
             for fact_id in need.facts:
@@ -241,8 +301,11 @@ class Group:
         images = [self.cache.keys[one] for one in sorted(loaded) if one in self.cache.keys]
         load_images(self.query, [image for image in images if image.claims is None and not image.long])
 
-    def _key_of(self, space: SpaceHeads, command: Assert) -> str | None:
-        """Return the key that an assertion will compete for when all it names is there already, else None."""
+    def _key_of(self, space: SpaceHeads, command: Assert, fresh: Container[str]) -> str | None:
+        """Return the key that an assertion will compete for when all it names is there already, else None.
+
+        Of the nodes in *fresh*, which the unit itself declares, nothing can have been said.
+        """
         n, nodes = space.number, self.cache.nodes
         ids: list[str] = []
         for ref in (command.subject, command.object):
@@ -262,6 +325,8 @@ class Group:
                 return None
             predicate = predicate_of(node.attributes)
         target = ids[1] if len(ids) > 1 else None
+        if ids[0] in fresh or (ids[-1] in fresh and predicate.cardinality is Cardinality.MULTI):
+            return None
         return competes_for(space.row.secret, self.words, ids[0], predicate, command.value, target).hex()
 
     def load_states(self, keys: Iterable[tuple[int, str]]) -> None:

@@ -11,12 +11,11 @@ from typing import TypeVar
 from latewood.graph_schema.clock import Clock, Micros
 from latewood.graph_schema.commands import Hold
 from latewood.graph_schema.errors import ConflictError
-from latewood.graph_schema.model import LEDGERS
 from latewood.storage.building import node_of
 from latewood.storage.cursors import check_first, read_cursor, write_cursor
 from latewood.storage.names import unknown_space
 from latewood.storage.neo4j.database import Engine, Query
-from latewood.storage.neo4j.gathering import node_row, space_row
+from latewood.storage.neo4j.gathering import locked_heads, node_row, space_row
 from latewood.storage.neo4j.reading import Reading
 from latewood.storage.neo4j.waiting import later_text, place_text, queries, queue_row, rows_at
 from latewood.storage.port import Page
@@ -64,7 +63,7 @@ class Handing:
         """Run *work* under the lock of the space's heads."""
 
         def run(query: Query) -> T:
-            rows = query("lock_heads", tenant=self._tenant, heads=[[space, one] for one in LEDGERS], lock=0)
+            rows = locked_heads(query, self._tenant, space)
             if not rows:
                 raise unknown_space(space, [row[2] for row in query("spaces", tenant=self._tenant)])
             return work(query, space_row(rows[0])[0])

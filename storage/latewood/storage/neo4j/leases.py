@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 from latewood.graph_schema.clock import Micros
-from latewood.graph_schema.commands import Guard
 from latewood.graph_schema.errors import ConflictError
 from latewood.storage.crashpoints import reach
 from latewood.storage.fences import LeaseRow, check_lease
 from latewood.storage.neo4j.database import Query
 from latewood.storage.port import Lease
 
-__all__ = ["acquire", "check", "release", "renew"]
+__all__ = ["acquire", "release", "renew"]
 
 
 def _until(now: Micros, ttl_s: float) -> Micros:
@@ -24,11 +23,6 @@ def _read(query: Query, n: int, name: str, now: Micros) -> LeaseRow:
 
 def _set(query: Query, n: int, name: str, **lease: object) -> None:
     query("set_lease", space=n, name=name, lease=lease)
-
-
-def check(query: Query, n: int, guard: Guard, now: Micros) -> None:
-    """Refuse a unit whose lease is no longer its writer's. Raises ConflictError (``lease.lost``)."""
-    check_lease(_read(query, n, guard.name, now), guard.name, guard.owner, guard.fence, now)
 
 
 def acquire(query: Query, n: int, space: str, name: str, owner: str, now: Micros, ttl_s: float) -> Lease | None:

@@ -12,14 +12,16 @@ from latewood.graph_schema.ids import normal_id
 from latewood.graph_schema.ledger import Verifier
 from latewood.graph_schema.model import Fact, LedgerName, Node, NodeKind
 from latewood.graph_schema.values import normal_key
+from latewood.storage.bounds import check_count
 from latewood.storage.building import node_of
 from latewood.storage.cursors import check_first, near, read_cursor, write_cursor
-from latewood.storage.neo4j import statuses
+from latewood.storage.heads import seq_at
 from latewood.storage.neo4j.database import Row
 from latewood.storage.neo4j.names import index_name, spaced
 from latewood.storage.neo4j.pending import born
-from latewood.storage.neo4j.reading import Reading, check_count, ids_in, instant
+from latewood.storage.neo4j.reading import Reading, ids_in, instant
 from latewood.storage.port import Axis, Change, Hit, NodeQuery, Page
+from latewood.storage.statuses import asked_of
 
 __all__ = ["changes", "feed", "list_nodes", "near_keys", "search_text", "stored_rows", "timeline", "verify_rows"]
 
@@ -67,7 +69,9 @@ def list_nodes(
         "after": ("~" if query.newest else "") if after is None else born(*after),
     }  # fmt: skip
     source, conditions = _conditions(query, parameters)
-    parameters["statuses"] = statuses.asked_of(query) if now and reading.listed else None
+    # By what a node is about it is found faster than by its status.
+    noted = now and reading.listed and query.about is None
+    parameters["statuses"] = asked_of(query) if noted else None
     name = "list_nodes" if parameters["statuses"] is None else "list_by_status"
     text = compose(name, source=source, beyond=beyond, conditions=conditions, order=order)
     rows = reading.query(text, **parameters)
@@ -100,14 +104,11 @@ def timeline(
     return Page(tuple(reading.build(shown, known_at)), more)
 
 
-def _seq_at(reading: Reading, recorded_at: Micros) -> int:
-    """Return the seq that the ledger had reached at *recorded_at*, by bisection: both grow together."""
-    low, high = 0, reading.seq("knowledge")
-    while low < high:
-        middle = (low + high + 1) // 2
-        found: int = reading.query("seq_recorded", space=reading.n, ledger="knowledge", seq=middle)[0][0]
-        low, high = (middle, high) if found <= recorded_at else (low, middle - 1)
-    return low
+def _seq_at(reading: Reading, at: Micros) -> int:
+    def recorded(seq: int) -> Micros:
+        return reading.query("seq_recorded", space=reading.n, ledger="knowledge", seq=seq)[0][0]
+
+    return seq_at(reading.seq("knowledge"), recorded, at)
 
 
 def changes(

@@ -34,8 +34,7 @@ MATCH (s:Space {tenant: $tenant, name: one[0]})
 MATCH (l:Ledger {space: s.space, ledger: one[1]})
 SET l.lock = $lock
 WITH s, l
-RETURN s.space, s.id, s.name, s.secret, s.strict, s.state, s.filling, l.ledger, l.seq, l.recorded_at, l.hash, l.writer,
-  coalesce(l.rebuilds, 0);
+RETURN {head:l};
 
 // name: lock_first
 // Lock the first ledger of a space, which every writer of either locks first, and read both heads under the lock.
@@ -44,7 +43,22 @@ WITH l MATCH (o:Ledger {space: $space}) WHERE o.ledger IS NOT NULL
 RETURN o.ledger, o.seq, o.recorded_at, o.hash, o.writer;
 
 // name: look_up
-// Everything that planning a group needs: replays by idempotency key, nodes by key and by id, assertions by id.
+// Everything that planning a group needs, under the locks of its ledgers and leases, which come first and in the order
+// given (sorted by the caller): replays by idempotency key, nodes by key and by id, assertions by id.
+CALL () {
+  UNWIND $heads AS one
+  MATCH (s:Space {tenant: $tenant, name: one[0]})
+  MATCH (l:Ledger {space: s.space, ledger: one[1]})
+  SET l.lock = $lock
+  WITH s, l
+  RETURN collect([{head:l}]) AS heads
+}
+CALL () {
+  UNWIND $guards AS one MATCH (l:Lease {space: one[0], name: one[1]})
+  SET l.lock = $lock
+  WITH l
+  RETURN collect([l.space, l.name, l.owner, l.fence, l.until]) AS leases
+}
 CALL () {
   UNWIND $ops AS one MATCH (r:Receipt {space: one[0], op: one[1]})
   RETURN collect([r.space, r.op, r.body, r.receipt]) AS replays
@@ -67,7 +81,7 @@ CALL () {
     {us:f.retracted_at}, f.place, f.object, {us:f.valid_to}, f.trust, f.known, f.payload,
     [(f)-[:SAID_BY]->(s) | s.attributes][0]]) AS facts
 }
-RETURN replays, kept, by_key, by_id, facts;
+RETURN heads, leases, replays, kept, by_key, by_id, facts;
 
 // name: key_states
 // What the writer must know of keys.

@@ -9,21 +9,21 @@ from datetime import datetime
 from typing import Any, Final
 
 from latewood.graph_schema.clock import AsOf, Clock, Micros, from_micros, to_micros
-from latewood.graph_schema.errors import LimitError
 from latewood.graph_schema.ids import is_id, normal_id
 from latewood.graph_schema.model import Conflict, Fact, LedgerName, Node, Source
 from latewood.graph_schema.packs.loader import Vocabulary
 from latewood.graph_schema.values import normal_key
+from latewood.storage.bounds import check_count, check_facts
 from latewood.storage.building import Challenger, StoredFact, build_facts, conflict_of, node_of, said_by
 from latewood.storage.names import unknown_space
 from latewood.storage.neo4j.database import Engine, Query, Row, head_of
 from latewood.storage.neo4j.gathering import node_row, space_row
 from latewood.storage.neo4j.keys import claim_of
 from latewood.storage.neo4j.versions import nodes_at
-from latewood.storage.port import FACTS_MAX, IDS_MAX, FactQuery, Point
+from latewood.storage.port import FACTS_MAX, FactQuery, Point
 from latewood.storage.rows import NodeRow
 
-__all__ = ["Reading", "check_count", "ids_in", "instant"]
+__all__ = ["Reading", "ids_in", "instant"]
 
 _LAST: Final[Micros] = 253_402_300_799_999_999
 _FIRST: Final[Micros] = -62_135_596_800_000_000
@@ -38,14 +38,6 @@ def instant(at: Micros) -> datetime:
 def ids_in(ids: Iterable[str]) -> list[str]:
     """Write ids for a query; what has not the form of an id names nothing and is left out."""
     return list(dict.fromkeys(normal_id(one) for one in ids if is_id(one)))
-
-
-def check_count(count: int) -> None:
-    """Refuse a read of too many ids. Raises LimitError."""
-    if count > IDS_MAX:
-        raise LimitError(
-            f"{count:,} ids in one read, more than {IDS_MAX:,}; page them", limit="IDS_MAX", maximum=IDS_MAX
-        )
 
 
 def stored_fact(row: Row) -> StoredFact:
@@ -144,9 +136,7 @@ class Reading:
             space=self.n, ids=ids_in(listed), t=instant(valid_at), r=instant(known_at), most=FACTS_MAX + 1,
             predicates=None if query.predicates is None else list(query.predicates),
         )  # fmt: skip
-        if len(rows) > FACTS_MAX:
-            msg = f"more than {FACTS_MAX:,} facts in one read; ask for fewer ids or predicates"
-            raise LimitError(msg, limit="FACTS_MAX", maximum=FACTS_MAX)
+        check_facts(len(rows))
         rows.sort(key=lambda row: (row[1], row[2], row[6], row[8], row[12]))
         facts = self.build(rows, known_at)
         contested = [fact for fact, row in zip(facts, rows, strict=True) if row[_FACT_COLUMNS]]

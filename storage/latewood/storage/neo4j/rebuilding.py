@@ -15,8 +15,8 @@ from typing import Any, Final, cast
 from neo4j.time import DateTime
 
 from latewood.graph_schema.clock import FOREVER, Micros, from_micros, to_micros
-from latewood.graph_schema.events import Event, EventKind, Receipt
-from latewood.graph_schema.model import LEDGERS, LedgerName
+from latewood.graph_schema.events import Event, EventKind
+from latewood.graph_schema.model import LEDGERS
 from latewood.graph_schema.resolution import Stretch
 from latewood.graph_schema.values import Json
 from latewood.storage.deriving import (
@@ -41,8 +41,8 @@ from latewood.storage.neo4j.pending import Pending, born
 from latewood.storage.neo4j.reading import Reading
 from latewood.storage.neo4j.versions import last_touch
 from latewood.storage.queries import load_queries
-from latewood.storage.rebuilding import Findings, Place, What, next_phase, subjects_within
-from latewood.storage.receipts import receipt_from_json, receipt_to_json
+from latewood.storage.rebuilding import Findings, Place, What, ledger_at, next_in_ledgers, next_phase, subjects_within
+from latewood.storage.receipts import receipt_as_kept, receipt_to_json
 from latewood.storage.rows import SpaceRow
 
 __all__ = ["PHASES", "Rebuilder", "look"]
@@ -387,10 +387,9 @@ class Rebuilder:
     # Receipts, and what the ledger knows nothing of.
 
     def _receipts(self, place: Place, limit: int) -> Place | None:
-        name, after = place.after.split(":") if place.after else (LEDGERS[0], "0")
-        ledger, last = cast("LedgerName", name), int(after) + limit
-        end = self._run("unit_end", ledger=ledger, seq=last)[0][0]
-        cells = self._run("rows_by_seq", ledger=ledger, after=int(after), last=end or last)
+        ledger, after = ledger_at(place)
+        end = self._run("unit_end", ledger=ledger, seq=after + limit)[0][0]
+        cells = self._run("rows_by_seq", ledger=ledger, after=after, last=end or after + limit)
         units: dict[str, list[Cells]] = {}
         for one in cells:
             units.setdefault(one[2], []).append(one)
@@ -398,18 +397,14 @@ class Rebuilder:
         held = {one[0]: _properties(one[1]) for one in self._run("receipts", ids=list(units))}
         for unit, rows in units.items():
             self._receipt(unit, rows, held.get(unit))
-        if len(cells) >= limit:
-            return Place(place.phase, f"{ledger}:{cells[-1][0]}")
-        following = LEDGER_NUMBER[ledger] + 1
-        following_place = Place(place.phase, f"{LEDGERS[following]}:0") if following < len(LEDGERS) else None
-        return following_place or next_phase(place.phase, PHASES)
+        return next_in_ledgers(place, ledger, cells[-1][0] if len(cells) >= limit else None, PHASES)
 
     def _receipt(self, unit: str, cells: Sequence[Cells], held: dict[str, Any] | None) -> None:
         self.found.compared += 1
         rows = [_row(one) for one in cells]
         op, body = cells[0][16], cells[0][17]
         derived = derive_receipt(rows, self._space.name)
-        stored = None if held is None else _receipt_of(held.get("receipt"))
+        stored = None if held is None else receipt_as_kept(held.get("receipt"))
         mended = receipt_mended(stored, derived)
         text = receipt_to_json(mended or stored or derived) if mended or held is None else held["receipt"]
         properties = {
@@ -491,10 +486,3 @@ def _stamps(fact: str, predicate: str, row: Stretch) -> _Wanted:
         "closed_at": row.closed_at, "retired_at": row.retired_at,
     }  # fmt: skip
     return _Wanted({"fact_id": fact, "predicate": predicate}, instants)
-
-
-def _receipt_of(text: Any) -> Receipt | None:
-    try:
-        return receipt_from_json(text)
-    except (ValueError, LookupError, TypeError, AttributeError):
-        return None

@@ -3,16 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from functools import partial
 from typing import Any
 
 from latewood.graph_schema.events import Event, EventKind
 from latewood.graph_schema.ids import normal_id
-from latewood.graph_schema.model import LEDGERS, LedgerName
+from latewood.graph_schema.model import LedgerName
 from latewood.storage.crashpoints import reach
 from latewood.storage.cursors import check_first
 from latewood.storage.neo4j import listing
 from latewood.storage.neo4j.database import Query
-from latewood.storage.neo4j.gathering import space_row
+from latewood.storage.neo4j.gathering import locked_heads, space_row
 from latewood.storage.neo4j.reading import Reading
 from latewood.storage.neo4j.writing import GroupWriter, event_row
 from latewood.storage.receipts import receipt_from_json
@@ -58,7 +59,7 @@ def adopt(query: Query, tenant: str, wanted: SpaceImage) -> bool:
         ConflictError: code ``space.exists`` when another space has the name, or it is here under another name.
     """
     # Whether it is empty must stay so until this is committed.
-    query("lock_heads", tenant=tenant, heads=[[wanted.name, ledger] for ledger in LEDGERS], lock=0)
+    locked_heads(query, tenant, wanted.name)
     for row in query("spaces", tenant=tenant):
         number, space = space_row(row)
         if space.id == wanted.id and space.name == wanted.name and space.secret == wanted.secret:
@@ -82,7 +83,7 @@ class Replayer(GroupWriter):
     def replay(self, name: str, rows: Sequence[LedgerRow]) -> int:
         """Append *rows* to their ledger of the space *name*; return how many were new."""
         group, ledger_name = self._group, rows[0].entry.ledger
-        group.lock([name])
+        group.lock(name)
         space = group.space(name)
         ledger = space.ledgers[ledger_name]
         stored = {
@@ -119,7 +120,7 @@ class Replayer(GroupWriter):
         group = self._group
         space = group.space(name)
         n, ledger = space.number, space.ledgers[unit.ledger]
-        unit.plan.origin = self._origin(n, unit)
+        unit.plan.origin = unit.origin(partial(self._said_by, n))
         unit.plan.origins = {fact: self._said_by(n, source) for fact, source in unit.carried.items()}
         changes, _ = self._settle(space, ledger, unit.plan)
         base_seq = ledger.seq
@@ -139,13 +140,6 @@ class Replayer(GroupWriter):
             "receipt": rename_receipt(unit.receipt, name), "name": f"receipt {last.seq}",
         }  # fmt: skip
         group.pending.receipts.append(receipt)
-
-    def _origin(self, n: int, unit: ReplayedUnit) -> str:
-        """Return the origin of what the unit says: that of its source, declared in it or before."""
-        for node in unit.plan.declared:
-            if node.id == unit.source:
-                return str(node.attributes.get("origin", ""))
-        return "" if unit.source is None else self._said_by(n, unit.source)
 
     def _said_by(self, n: int, source: str) -> str:
         """Return the origin of a source by its node id."""

@@ -13,12 +13,13 @@ from typing import Final, TypeVar
 
 from latewood.graph_schema.clock import NOW, AsOf
 from latewood.graph_schema.ids import is_id, normal_id
+from latewood.storage.bounds import check_count
 from latewood.storage.building import value_of
 from latewood.storage.cursors import check_first, read_cursor, write_cursor
 from latewood.storage.neo4j.database import Engine, Query, Row
 from latewood.storage.neo4j.migrations import drop_vector_index, ensure_vector_index
 from latewood.storage.neo4j.names import index_name, spaced, vector_index_name, vector_label
-from latewood.storage.neo4j.reading import Reading, check_count, ids_in, instant
+from latewood.storage.neo4j.reading import Reading, ids_in, instant
 from latewood.storage.neo4j.vectors import generation_named, numbers_of, stored_generations
 from latewood.storage.port import PAGE_MAX, Page
 from latewood.storage.searching import (

@@ -15,18 +15,17 @@ from typing import Any, Final, NamedTuple
 
 from latewood.graph_schema.clock import FOREVER, Micros
 from latewood.graph_schema.events import Event, EventKind
-from latewood.graph_schema.model import LEDGERS, NodeKind
+from latewood.graph_schema.model import LEDGERS
 from latewood.storage.building import value_of
 from latewood.storage.deriving import Buried, DerivedKey, DerivedNode, Row, derive_key, rows_by_key
 from latewood.storage.neo4j.database import Engine, Query
 from latewood.storage.neo4j.keys import KeyImage
 from latewood.storage.neo4j.pending import pair
-from latewood.storage.port import NodeQuery
+from latewood.storage.statuses import STATUS, UNLISTED
 
 __all__ = [
     "CAUGHT_UP_MAX",
     "Noted",
-    "asked_of",
     "catch_up",
     "forget_erased",
     "is_status",
@@ -38,12 +37,8 @@ __all__ = [
 
 CAUGHT_UP_MAX: Final = 5_000
 """Most rows of a ledger whose statuses are noted in one transaction."""
-_STATUS: Final = "status"
-_TEXTS_MAX: Final = 20
-"""Most statuses of a list that are looked for one by one."""
 _CHARS_MAX: Final = 100
 """The longest status that is noted as it is; an index takes no long texts."""
-_UNLISTED: Final = (NodeKind.STEP, NodeKind.ATTEMPT)
 
 
 class Noted(NamedTuple):
@@ -51,19 +46,6 @@ class Noted(NamedTuple):
 
     status: str | None
     stated_at: Micros
-
-
-def asked_of(query: NodeQuery) -> list[str] | None:
-    """Return the statuses by which *query* may be answered from the notes; None where they do not serve.
-
-    A status that is matched by the word it was written as is not noted.
-    """
-    texts = (query.where or {}).get(_STATUS)
-    if texts is None or query.kind is None or query.kind in _UNLISTED or len(texts) > _TEXTS_MAX:
-        return None
-    if query.about is not None or any(text.startswith("=") for text in texts):
-        return None
-    return list(dict.fromkeys(["", *texts]))
 
 
 def _text(event: Event) -> str:
@@ -83,7 +65,7 @@ def plain(image: KeyImage, told: Mapping[int, Event], recorded_at: Micros) -> st
 
 def is_status(image: KeyImage) -> bool:
     """Tell whether a key is that of a status."""
-    return image.predicate == _STATUS
+    return image.predicate == STATUS
 
 
 def restate(query: Query, space: int, ids: Iterable[str], recorded_at: Micros) -> None:
@@ -123,11 +105,11 @@ def wanted(
     last: Micros = query("last_recorded", space=space)[0][0]
     for own in rows_by_key(rows).values():
         node = derived.get(own[0].event.subject)
-        named = any(row.event.payload.get("predicate", _STATUS) == _STATUS for row in own)
-        if node is None or node.row.kind in _UNLISTED or not named:
+        named = any(row.event.payload.get("predicate", STATUS) == STATUS for row in own)
+        if node is None or node.row.kind in UNLISTED or not named:
             continue
         key = derive_key(own, secret, gone, lambda _: None)
-        if key.predicate == _STATUS:
+        if key.predicate == STATUS:
             found.setdefault(key.subject, []).extend(_live(key, last))
             stated[key.subject] = max(stated.get(key.subject, 0), *(row.recorded_at for row in own))
     return {
@@ -152,5 +134,5 @@ def note(
 
     An empty note is never wrong: what was to come when it was written may be there by now.
     """
-    properties[_STATUS] = held[_STATUS] if held.get(_STATUS) == "" else None if told is None else told.status
+    properties[STATUS] = held[STATUS] if held.get(STATUS) == "" else None if told is None else told.status
     instants["stated_at"] = held.get("stated_at") or (None if told is None else told.stated_at)

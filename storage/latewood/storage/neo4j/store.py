@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import contextlib
 import os
 import time
@@ -21,11 +20,12 @@ from latewood.graph_schema.model import LEDGERS, Fact, LedgerName, Node, NodeKin
 from latewood.graph_schema.packs.loader import Vocabulary, vocabulary
 from latewood.storage.crashpoints import reach
 from latewood.storage.erasing import check_alone
+from latewood.storage.heads import wait_past
 from latewood.storage.names import check_space_name, unknown_space
 from latewood.storage.neo4j import leases, listing, rebuilding, replaying, verifying
 from latewood.storage.neo4j.database import Address, Engine, Head, LostReplyError, Query
 from latewood.storage.neo4j.erasing import BEYOND
-from latewood.storage.neo4j.gathering import Cache, space_row
+from latewood.storage.neo4j.gathering import Cache, locked_heads, space_row
 from latewood.storage.neo4j.handing import Handing
 from latewood.storage.neo4j.migrations import SCHEMA_VERSION, drop_words_index, ensure_words_index, prepare
 from latewood.storage.neo4j.reading import Reading
@@ -51,7 +51,7 @@ from latewood.storage.port import (
     StoreInfo,
 )
 from latewood.storage.rebuilding import STEP_ROWS, RebuildStep, check_limit, check_sound, read_place, write_place
-from latewood.storage.receipts import receipt_from_json
+from latewood.storage.receipts import no_receipt, receipt_from_json
 from latewood.storage.replaying import LedgerRow, SpaceImage
 from latewood.storage.rows import as_known
 
@@ -209,7 +209,7 @@ class Neo4jStore(MemorySearch, Handing):
         await self._ensure_default()
 
         def work(query: Query) -> None:
-            rows = query("lock_heads", tenant=self._tenant, heads=[[space, ledger] for ledger in LEDGERS], lock=0)
+            rows = locked_heads(query, self._tenant, space)
             if not rows:
                 raise unknown_space(space, [row[2] for row in query("spaces", tenant=self._tenant)])
             number, row = space_row(rows[0])
@@ -343,13 +343,8 @@ class Neo4jStore(MemorySearch, Handing):
 
     async def wait(self, space: str, ledger: LedgerName, after_seq: int, seconds_max: float) -> bool:
         """Return True as soon as the ledger has rows after *after_seq*."""
-        end = time.monotonic() + seconds_max
-        while True:
-            if await self._read(space, lambda one: one.seq(ledger)) > after_seq:
-                return True
-            if time.monotonic() >= end:
-                return False
-            await asyncio.sleep(min(_POLL_S, max(0.0, end - time.monotonic())))
+        head = partial(self._read, space, lambda one: one.seq(ledger))
+        return await wait_past(head, after_seq, seconds_max, poll_s=_POLL_S)
 
     async def receipt(self, receipt_id: str) -> Receipt:
         """Return a receipt, of a refused write too."""
@@ -366,8 +361,7 @@ class Neo4jStore(MemorySearch, Handing):
 
         found = await self._engine.read(work)
         if found is None:
-            msg = f"no write has the receipt {receipt_id[:80]!r}; refusals are kept for the last {REFUSALS_MAX:,}"
-            raise NotFoundError(msg, id=receipt_id[:80])
+            raise no_receipt(receipt_id, REFUSALS_MAX)
         return found
 
     async def refuse(self, refusal: Refusal) -> None:
@@ -443,8 +437,7 @@ class Neo4jStore(MemorySearch, Handing):
             return looked.step(place.phase, write_place(following))
 
         def mend(query: Query) -> Rebuilder:
-            heads = query("lock_heads", tenant=self._tenant, heads=[[space, name] for name in LEDGERS], lock=0)
-            number, row = space_row(heads[0])
+            number, row = space_row(locked_heads(query, self._tenant, space)[0])
             return Rebuilder(query, number, row, repair=repair).mend(place, limit, looked.suspects)
 
         mended = await self._engine.write(mend)

@@ -24,7 +24,7 @@ from latewood.graph_schema.resolution import Claim
 from latewood.graph_schema.values import canonical_json, normal_key
 from latewood.storage.crashpoints import reach
 from latewood.storage.erasing import erasure_of
-from latewood.storage.neo4j import leases
+from latewood.storage.fences import LeaseRow, check_lease
 from latewood.storage.neo4j.database import Engine, Head, Query
 from latewood.storage.neo4j.erasing import take
 from latewood.storage.neo4j.gathering import Cache, Group, LazyRows, LedgerHead, SpaceHeads
@@ -71,8 +71,7 @@ class GroupWriter:
 
     def commit(self, units: Sequence[Unit]) -> tuple[Committed, ...]:
         """Write *units* in order."""
-        self._group.lock(unit.space for unit in units)
-        self._group.look_up(units)
+        self._group.open(units)
         spaces = self._group.spaces
         self._queue.look_up((spaces[unit.space].number, unit) for unit in units if unit.space in spaces)
         reach("group.heads_read")
@@ -112,7 +111,9 @@ class GroupWriter:
         if earlier is not None:
             raise ConflictError(f"the id {unit.id} belongs to another unit", code="key.taken", id=unit.id)
         if unit.guard is not None:
-            leases.check(self._group.query, n, unit.guard, self._clock.now())
+            # One that is not there was never its writer's.
+            row = self._group.leases.get((n, unit.guard.name), LeaseRow())
+            check_lease(row, unit.guard.name, unit.guard.owner, unit.guard.fence, self._clock.now())
         self._queue.check(n, unit, self._clock.now())
         ledger = space.ledgers[unit.ledger]
         planned = plan(unit, self._group.known(space, ledger, unit), self._words, self._clock, self._ids)
@@ -208,7 +209,8 @@ class GroupWriter:
         touched: dict[str, tuple[KeyImage, KeyChange, list[Event]]] = {}
         refs: dict[int, str] = {}
         keyed = [event for event in planned.events if event.key is not None]
-        self._group.load_states((space.number, cast("bytes", event.key).hex()) for event in keyed)
+        said = (cast("bytes", event.key) for event in keyed if event.key not in planned.unsaid)
+        self._group.load_states((space.number, key.hex()) for key in said)
         for event in keyed:
             key = cast("bytes", event.key).hex()
             origin = origin_hash(space.row.secret, planned.origin_of(event))

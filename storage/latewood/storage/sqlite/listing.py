@@ -12,12 +12,15 @@ from latewood.graph_schema.events import EventKind
 from latewood.graph_schema.ids import id_bytes, id_text, is_id
 from latewood.graph_schema.model import Fact, Node, NodeKind
 from latewood.graph_schema.values import normal_key
+from latewood.storage.bounds import check_count
 from latewood.storage.building import value_of
 from latewood.storage.cursors import check_first, near, read_cursor, write_cursor
+from latewood.storage.heads import seq_at
 from latewood.storage.port import Axis, Change, Hit, NodeQuery, Page
 from latewood.storage.sqlite import memories, statuses
 from latewood.storage.sqlite.database import Cell, Database, number
-from latewood.storage.sqlite.reading import NO_BOUND, Reading, check_count, hex_list, shown_row
+from latewood.storage.sqlite.reading import NO_BOUND, Reading, hex_list, shown_row
+from latewood.storage.statuses import asked_of
 
 __all__ = ["changes", "list_nodes", "near_keys", "register_functions", "search_text", "timeline"]
 
@@ -85,7 +88,7 @@ def list_nodes(
     (after,) = read_cursor(query.after, kind, 1) or (FOREVER if query.newest else 0,)
     bindings: dict[str, object] = {"space": reading.n, "t": valid_at, "r": known_at, "after": after, "first": first + 1}
     legs, conditions = ["select node.n as n from node where "], _conditions(query, bindings)
-    asked = statuses.asked_of(query) if now and statuses.whole(reading.db) else None
+    asked = asked_of(query) if now and statuses.whole(reading.db) else None
     if asked is not None:
         # Each walks its part of the index in the list's order, and the list takes from whichever comes first.
         bindings |= {f"s{place}": text for place, text in enumerate(asked)}
@@ -124,15 +127,12 @@ def timeline(
     return Page(tuple(facts), more)
 
 
-def _seq_at(reading: Reading, recorded_at: Micros) -> int:
-    """Return the seq that the ledger had reached at *recorded_at*, by bisection: both grow together."""
+def _seq_at(reading: Reading, at: Micros) -> int:
+    def recorded(seq: int) -> Micros:
+        return number(reading.db.execute(reading.sql["seq_recorded"], (reading.n, 0, seq)))
+
     head = reading.db.execute(reading.sql["head"], (reading.n, 0)).fetchone()
-    low, high = 0, 0 if head is None else cast("int", head[0])
-    while low < high:
-        middle = (low + high + 1) // 2
-        found = number(reading.db.execute(reading.sql["seq_recorded"], (reading.n, 0, middle)))
-        low, high = (middle, high) if found <= recorded_at else (low, middle - 1)
-    return low
+    return seq_at(0 if head is None else cast("int", head[0]), recorded, at)
 
 
 def changes(

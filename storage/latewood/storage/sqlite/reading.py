@@ -8,12 +8,12 @@ from dataclasses import replace
 from typing import Final, TypeAlias, cast
 
 from latewood.graph_schema.clock import FOREVER, AsOf, Clock, Micros, to_micros
-from latewood.graph_schema.errors import LimitError
 from latewood.graph_schema.ids import id_text, is_id
 from latewood.graph_schema.model import Conflict, Fact, Node, Source
 from latewood.graph_schema.packs.loader import Vocabulary
 from latewood.graph_schema.resolution import Claim
 from latewood.graph_schema.values import Json, normal_key
+from latewood.storage.bounds import check_count, check_facts
 from latewood.storage.building import (
     Challenger,
     StoredFact,
@@ -23,12 +23,12 @@ from latewood.storage.building import (
     reason_of,
     said_by,
 )
-from latewood.storage.port import FACTS_MAX, IDS_MAX, FactQuery, Point
+from latewood.storage.port import FACTS_MAX, FactQuery, Point
 from latewood.storage.sqlite.database import Database
 from latewood.storage.sqlite.records import find_space, node_row
 from latewood.storage.sqlite.stretches import holder_of_key
 
-__all__ = ["NO_BOUND", "Reading", "check_count", "hex_list", "shown_row"]
+__all__ = ["NO_BOUND", "Reading", "hex_list", "shown_row"]
 
 NO_BOUND: Final[Micros] = FOREVER - 1
 """The known_at of a read without one: after everything recorded, before `FOREVER`."""
@@ -38,14 +38,6 @@ Row: TypeAlias = Sequence[object]
 def hex_list(ids: Iterable[str]) -> str:
     """Write ids for a query's JSON list; what has not the form of an id names nothing and is left out."""
     return json.dumps([one.replace("-", "") for one in ids if is_id(one)])
-
-
-def check_count(count: int) -> None:
-    """Refuse a read of too many ids. Raises LimitError."""
-    if count > IDS_MAX:
-        raise LimitError(
-            f"{count:,} ids in one read, more than {IDS_MAX:,}; page them", limit="IDS_MAX", maximum=IDS_MAX
-        )
 
 
 def _stored(row: Row) -> StoredFact:
@@ -141,9 +133,7 @@ class Reading:
             name = "holding_of_subjects_predicates"
             bindings.append(predicates)
         rows = self.db.execute(self.sql[name], bindings).fetchall()
-        if len(rows) > FACTS_MAX:
-            msg = f"more than {FACTS_MAX:,} facts in one read; ask for fewer ids or predicates"
-            raise LimitError(msg, limit="FACTS_MAX", maximum=FACTS_MAX)
+        check_facts(len(rows))
         rows = list({row[0]: row for row in rows}.values())
         rows.sort(key=lambda row: (row[2], row[3], row[7], row[9], row[10]))
         facts = self.build(rows, known_at)

@@ -13,9 +13,9 @@ from typing import Final, TypeVar, cast
 import apsw
 
 from latewood.graph_schema.clock import FOREVER
-from latewood.graph_schema.events import Event, EventKind, Receipt
+from latewood.graph_schema.events import Event, EventKind
 from latewood.graph_schema.ids import id_bytes, id_text
-from latewood.graph_schema.model import LEDGERS, LedgerName
+from latewood.graph_schema.model import LEDGERS
 from latewood.graph_schema.values import Json, canonical_json, normal_key
 from latewood.storage.deriving import (
     Buried,
@@ -30,8 +30,8 @@ from latewood.storage.deriving import (
     rows_by_key,
 )
 from latewood.storage.queries import load_queries
-from latewood.storage.rebuilding import Findings, Place, What, next_phase, subjects_within
-from latewood.storage.receipts import receipt_from_json, receipt_to_json
+from latewood.storage.rebuilding import Findings, Place, What, ledger_at, next_in_ledgers, next_phase, subjects_within
+from latewood.storage.receipts import receipt_as_kept, receipt_to_json
 from latewood.storage.rows import SpaceRow, has_words
 from latewood.storage.searching import texts_in
 from latewood.storage.sqlite import memories, statuses, waiting
@@ -327,12 +327,11 @@ class Rebuilder:
     # Receipts, and what the ledger knows nothing of.
 
     def _receipts(self, place: Place, limit: int) -> Place | None:
-        name, after = place.after.split(":") if place.after else (LEDGERS[0], "0")
-        ledger = LEDGER_NUMBER[cast("LedgerName", name)]
-        end = self._db.execute(self._sql["unit_end"], (self._n, ledger, int(after) + limit)).fetchone()
-        cells = self._all(
-            "rows_by_seq", self._n, ledger, int(after), cast("int", end[0]) if end and end[0] else int(after) + limit
-        )
+        name, after = ledger_at(place)
+        ledger = LEDGER_NUMBER[name]
+        end = self._db.execute(self._sql["unit_end"], (self._n, ledger, after + limit)).fetchone()
+        last = cast("int", end[0]) if end and end[0] else after + limit
+        cells = self._all("rows_by_seq", self._n, ledger, after, last)
         units: dict[str, list[_Cells]] = {}
         for one in cells:
             units.setdefault(id_text(cast("bytes", one[3])), []).append(one)
@@ -340,21 +339,14 @@ class Rebuilder:
         held = {id_text(cast("bytes", one[0])): one for one in self._all("receipts", _hex(units))}
         for unit, rows in units.items():
             self._receipt(unit, rows, held.get(unit))
-        if len(cells) >= limit:
-            return Place(place.phase, f"{name}:{cells[-1][2]}")
-        following = ledger + 1
-        return (
-            Place(place.phase, f"{LEDGERS[following]}:0")
-            if following < len(LEDGERS)
-            else next_phase(place.phase, PHASES)
-        )
+        return next_in_ledgers(place, name, cast("int", cells[-1][2]) if len(cells) >= limit else None, PHASES)
 
     def _receipt(self, unit: str, cells: Sequence[_Cells], held: _Cells | None) -> None:
         self.found.compared += 1
         rows = [_row(one) for one in cells]
         op, body = cells[0][17], cells[0][18]
         derived = derive_receipt(rows, self._space.name)
-        stored = None if held is None else _receipt_of(cast("str", held[4]))
+        stored = None if held is None else receipt_as_kept(held[4])
         mended = receipt_mended(stored, derived)
         if mended is None and held is not None and held[1:4] == (self._n, op, body):
             return
@@ -490,10 +482,3 @@ def _differing(columns: Sequence[str], stored: _Cells | None, wanted: _Cells) ->
     return ", ".join(
         name for name, one, other in zip(columns, stored[-len(columns) :], wanted, strict=True) if one != other
     )
-
-
-def _receipt_of(text: str) -> Receipt | None:
-    try:
-        return receipt_from_json(text)
-    except (ValueError, LookupError, TypeError, AttributeError):
-        return None

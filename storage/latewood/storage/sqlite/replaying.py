@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping, Sequence
+from functools import partial
 from typing import cast
 
 from latewood.graph_schema.ids import id_bytes, id_text
@@ -109,7 +110,7 @@ class Replayer(GroupWriter):
     def _replay_unit(self, name: str, unit: ReplayedUnit) -> None:
         space = self._space(name)
         ledger = self._ledger(space, unit.ledger)
-        unit.plan.origin = self._origin(space.n, unit)
+        unit.plan.origin = unit.origin(partial(self._said_by, space.n))
         unit.plan.origins = {fact: self._said_by(space.n, source) for fact, source in unit.carried.items()}
         keys, _ = self._settle(space, unit.plan)
         base_seq, first_e, unit_raw = ledger.seq, self._cache.next_e, id_bytes(unit.id)
@@ -140,13 +141,6 @@ class Replayer(GroupWriter):
     def _is_declared(self, space: CachedSpace, node: NodeRow) -> bool:
         """Tell whether a node is there; a declaration that lost its words does not say whether it is the first."""
         return bool(self._look.by_id(space.n, (node.id,)))
-
-    def _origin(self, n: int, unit: ReplayedUnit) -> str:
-        """Return the origin of what the unit says: that of its source, declared in it or before."""
-        for node in unit.plan.declared:
-            if node.id == unit.source:
-                return str(node.attributes.get("origin", ""))
-        return "" if unit.source is None else self._said_by(n, unit.source)
 
     def _said_by(self, n: int, source: str) -> str:
         """Return the origin of a source by its node id."""

@@ -14,6 +14,7 @@ from typing import Final, TypeVar, cast
 
 from latewood.graph_schema.clock import NOW, AsOf
 from latewood.graph_schema.ids import id_text
+from latewood.storage.bounds import check_count
 from latewood.storage.cursors import check_first, read_cursor, write_cursor
 from latewood.storage.port import PAGE_MAX, Page
 from latewood.storage.searching import (
@@ -37,7 +38,7 @@ from latewood.storage.sqlite import memories
 from latewood.storage.sqlite.database import Database, last_event, number
 from latewood.storage.sqlite.engine import Engine
 from latewood.storage.sqlite.memories import generation_named, generations_of, sql
-from latewood.storage.sqlite.reading import Reading, check_count, hex_list
+from latewood.storage.sqlite.reading import Reading, hex_list
 from latewood.storage.sqlite.records import find_space
 from latewood.storage.sqlite.scopes import HOLDER, conditions, narrow
 from latewood.storage.sqlite.vectors import VectorCache, ranked, table_of, vector_sql

@@ -14,20 +14,13 @@ from functools import cache
 from importlib import resources
 from typing import Final, cast
 
-from latewood.graph_schema.model import NodeKind
-from latewood.storage.port import NodeQuery
 from latewood.storage.queries import load_queries
 from latewood.storage.rebuilding import Findings
 from latewood.storage.sqlite.database import Cell, Database, Statements, last_event, number
 
-__all__ = ["STATUS", "add_statuses", "asked_of", "compare", "follow", "leg", "note", "whole"]
+__all__ = ["add_statuses", "compare", "follow", "leg", "note", "whole"]
 
-STATUS: Final = "status"
-"""The predicate."""
-_TEXTS_MAX: Final = 20
-"""Most statuses of a list that are looked for one by one."""
 _VIEW_ROWS: Final = 50_000
-_UNLISTED: Final = (NodeKind.STEP, NodeKind.ATTEMPT)
 
 
 @cache
@@ -73,19 +66,6 @@ def _restate(db: Statements, nodes: Sequence[int]) -> None:
     db.execute(sql()["drop"], (listed,))
     for row in db.execute(sql()["statuses"], (listed,)).fetchall():
         db.execute(sql()["put"], row)
-
-
-def asked_of(query: NodeQuery) -> list[str] | None:
-    """Return the statuses by which the view finds what *query* may list; None where it does not serve.
-
-    A status that is matched by the word it was written as is not in the view.
-    """
-    texts = (query.where or {}).get(STATUS)
-    if texts is None or query.kind is None or query.kind in _UNLISTED or len(texts) > _TEXTS_MAX:
-        return None
-    if any(text.startswith("=") for text in texts):
-        return None
-    return list(dict.fromkeys(["", *texts]))
 
 
 def leg(place: int, beyond: str) -> str:

@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-import asyncio
 import contextlib
 import os
-import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import Final, Literal, TypeVar, cast
 
@@ -23,6 +22,7 @@ from latewood.graph_schema.model import LEDGERS, Fact, LedgerName, Node, NodeKin
 from latewood.graph_schema.packs.loader import Vocabulary, vocabulary
 from latewood.storage.crashpoints import reach
 from latewood.storage.erasing import check_alone, erases
+from latewood.storage.heads import wait_past
 from latewood.storage.names import check_space_name, forget_names
 from latewood.storage.plans import predicate_of
 from latewood.storage.port import (
@@ -42,7 +42,7 @@ from latewood.storage.port import (
     StoreInfo,
 )
 from latewood.storage.rebuilding import STEP_ROWS, RebuildStep, check_limit, check_sound, read_place, write_place
-from latewood.storage.receipts import receipt_from_json
+from latewood.storage.receipts import no_receipt, receipt_from_json
 from latewood.storage.replaying import LedgerRow, SpaceImage
 from latewood.storage.rows import SpaceRow, as_known
 from latewood.storage.sqlite import erasing, leases, ledgers, listing, rebuilding, replaying
@@ -332,13 +332,8 @@ class SqliteStore(MemorySearch, Handing):
 
     async def wait(self, space: str, ledger: LedgerName, after_seq: int, seconds_max: float) -> bool:
         """Return True as soon as the ledger has rows after *after_seq*."""
-        end = time.monotonic() + seconds_max
-        while True:
-            if await self._read(space, lambda one: ledgers.head_seq(one, ledger)) > after_seq:
-                return True
-            if time.monotonic() >= end:
-                return False
-            await asyncio.sleep(min(_POLL_S, max(0.0, end - time.monotonic())))
+        head = partial(self._read, space, lambda one: ledgers.head_seq(one, ledger))
+        return await wait_past(head, after_seq, seconds_max, poll_s=_POLL_S)
 
     async def receipt(self, receipt_id: str) -> Receipt:
         """Return a receipt, of a refused write too."""
@@ -361,8 +356,7 @@ class SqliteStore(MemorySearch, Handing):
 
         found = await self._engine.read(work)
         if found is None:
-            msg = f"no write has the receipt {receipt_id[:80]!r}; refusals are kept for the last {REFUSALS_MAX:,}"
-            raise NotFoundError(msg, id=receipt_id[:80])
+            raise no_receipt(receipt_id, REFUSALS_MAX)
         return found
 
     async def refuse(self, refusal: Refusal) -> None:

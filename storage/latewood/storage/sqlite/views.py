@@ -9,6 +9,7 @@ from latewood.graph_schema.events import Event, EventKind
 from latewood.storage.sqlite import memories, statuses
 from latewood.storage.sqlite.cache import Cache
 from latewood.storage.sqlite.database import Statements
+from latewood.storage.statuses import STATUS
 
 __all__ = ["Views"]
 
@@ -44,7 +45,7 @@ class Views:
             payload = event.payload
             value = payload.get("value")
             self._worded = self._worded or (isinstance(value, dict) and value.get("kind") in memories.WORDED)
-            self._told = self._told or payload.get("predicate") == statuses.STATUS
+            self._told = self._told or payload.get("predicate") == STATUS
 
     def finish(self, db: Statements) -> None:
         """Bring the views up to date."""
