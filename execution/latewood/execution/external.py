@@ -23,6 +23,7 @@ from latewood.execution.showing import progress_of
 from latewood.execution.words import (
     LATE,
     PLACE_PARTS_MAX,
+    RUN_S,
     Claim,
     Run,
     Runner,
@@ -77,8 +78,7 @@ class Agents:
 
     async def start(
         self, workflow: str, given: Mapping[str, object] | None = None, *, version: str = "1", owner: str | None = None,
-        deadline_s: float = 90 * 86_400.0, runner: Runner = "agent", once: str | None = None,
-        policy: Policy = DEFAULT,
+        deadline_s: float = RUN_S, runner: Runner = "agent", once: str | None = None, policy: Policy = DEFAULT,
     ) -> Run:  # fmt: skip
         """Start a run that whoever is free takes up.
 

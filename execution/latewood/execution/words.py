@@ -18,14 +18,16 @@ from latewood.graph_schema.errors import InvalidError
 from latewood.graph_schema.values import Json
 
 __all__ = [
-    "ENDED", "LATE", "OPEN", "PLACE_PARTS_MAX", "Claim", "Place", "Run", "RunStatus", "Runner", "Step", "StepStatus",
-    "place_of", "place_text",
+    "ENDED", "LATE", "OPEN", "PLACE_PARTS_MAX", "RUN_S", "Claim", "Place", "Run", "RunStatus", "Runner", "Step",
+    "StepStatus", "place_of", "place_text",
 ]  # fmt: skip
 
 Place: TypeAlias = tuple[int, ...]
 Runner: TypeAlias = Literal["worker", "agent"]
 PLACE_PARTS_MAX: Final = 16
 """Deepest nesting of branches and steps within steps."""
+RUN_S: Final = 90 * 86_400.0
+"""Seconds within which a run ends, one way or another, when nobody says another time."""
 
 
 class RunStatus(StrEnum):

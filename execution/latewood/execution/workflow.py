@@ -18,7 +18,7 @@ from typing import Any, Final, Generic, ParamSpec, Protocol, TypeVar, cast
 from latewood.execution.blobs import Transcript
 from latewood.execution.faults import DEFAULT, Policy
 from latewood.execution.schemas import check_schema, misfit
-from latewood.execution.words import Place
+from latewood.execution.words import RUN_S, Place
 from latewood.execution.writing import checked_json
 from latewood.graph_schema.errors import InvalidError, NotFoundError
 from latewood.graph_schema.values import Json, canonical_json
@@ -183,7 +183,7 @@ class Workflow(Generic[P, R]):
     name: str
     version: str = "1"
     policy: Policy = DEFAULT
-    deadline_s: float = 90 * 86_400.0
+    deadline_s: float = RUN_S
     owner: str | None = None
     path: str | None = None
     input_schema: Mapping[str, Json] | None = None
@@ -201,7 +201,7 @@ class Workflow(Generic[P, R]):
 
 
 def workflow(
-    *, name: str | None = None, version: str = "1", policy: Policy = DEFAULT, deadline_s: float = 90 * 86_400.0,
+    *, name: str | None = None, version: str = "1", policy: Policy = DEFAULT, deadline_s: float = RUN_S,
     owner: str | None = None, path: str | None = None, input_schema: Mapping[str, Any] | None = None,
     output_schema: Mapping[str, Any] | None = None,
 ) -> Callable[[Callable[P, Awaitable[R]]], Workflow[P, R]]:  # fmt: skip

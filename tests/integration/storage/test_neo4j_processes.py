@@ -156,6 +156,7 @@ def _wipe(url: str) -> None:
         engine.once(f"DROP CONSTRAINT {name}")
     for (name,) in engine.once("SHOW INDEXES YIELD name, type WHERE type <> 'LOOKUP' RETURN name"):
         engine.once(f"DROP INDEX {name}")
+    engine.once("MATCH (c:Latewood) DELETE c")
     # What an opening of before left that met another: two counters of spaces.
     engine.once("CREATE (:Latewood {name: 'Latewood', spaces: 1}), (:Latewood {name: 'Latewood', spaces: 2})")
     engine.shut()

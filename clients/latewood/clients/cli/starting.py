@@ -32,8 +32,9 @@ async def start(
         str | None, typer.Option("--owner", metavar="ACTOR", help="Who is asked when it cannot go on.")
     ] = None,
     deadline: Annotated[
-        float, typer.Option("--deadline", metavar="SECONDS", help="Within how long it ends, one way or another.")
-    ] = 90 * 86_400.0,
+        float | None,
+        typer.Option("--deadline", metavar="SECONDS", help="Within how long it ends, one way or another; 90 days."),
+    ] = None,
     agent: Annotated[
         bool, typer.Option("--agent", help="For an agent that claims it and says what it does; else for a worker.")
     ] = False,
@@ -48,6 +49,7 @@ async def start(
     Example: `latewood run start plan_lane '{"lane": "Lyon"}' --owner human:ada`
     """
     from latewood.execution import DEFAULT
+    from latewood.execution.words import RUN_S
     from latewood.memory.runs import agents_of
 
     told = scalar(given, Kind.JSON)
@@ -56,6 +58,7 @@ async def start(
         raise InvalidError(msg, code="query.invalid")
     policy = DEFAULT if not tries else with_tries(DEFAULT, tries)
     return await agents_of(call.memory).start(
-        workflow, cast("Mapping[str, object]", told), version=version, owner=owner, deadline_s=deadline,
-        runner="agent" if agent else "worker", once=idempotency_key, policy=policy,
+        workflow, cast("Mapping[str, object]", told), version=version, owner=owner,
+        deadline_s=RUN_S if deadline is None else deadline, runner="agent" if agent else "worker",
+        once=idempotency_key, policy=policy,
     )  # fmt: skip

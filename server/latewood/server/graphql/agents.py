@@ -13,7 +13,7 @@ from latewood.execution import external_words as told
 from latewood.execution.external import CLAIM_S_MAX, Agents
 from latewood.execution.external_words import call_of, done_of, trouble_of
 from latewood.execution.faults import DEFAULT, FaultClass
-from latewood.execution.words import place_of
+from latewood.execution.words import RUN_S, place_of
 from latewood.graph_schema.clock import from_micros
 from latewood.memory.runs import agents_of
 from latewood.server.graphql.arguments import By, InSpace, described, object_of
@@ -234,7 +234,7 @@ class AgentMutation:
     async def start_run(self, info: Info, input: StartRunInput, space: InSpace = None) -> RunPayload:  # noqa: A002
         """Start a run."""
         agents = _agents(info, space, input.by)
-        deadline_s = 90 * 86_400.0 if input.deadline_seconds is None else input.deadline_seconds
+        deadline_s = RUN_S if input.deadline_seconds is None else input.deadline_seconds
         run = await agents.start(
             input.workflow, object_of(input.input, "a run's input"), version=input.version, owner=input.owner,
             deadline_s=deadline_s, runner=(input.runner or Runner.AGENT).value, once=input.idempotency_key,

@@ -17,7 +17,7 @@ from latewood.execution.logbook import Logbook
 from latewood.execution.policies import told_policy
 from latewood.execution.showing import is_overdue, next_act, progress_of, saved_of
 from latewood.execution.standing import last_trouble, unsettled, waits_for
-from latewood.execution.words import Run, place_of, place_text
+from latewood.execution.words import RUN_S, Run, place_of, place_text
 from latewood.graph_schema.clock import from_micros
 from latewood.graph_schema.errors import InvalidError
 from latewood.graph_schema.values import Json
@@ -298,7 +298,7 @@ async def _settled(handle: Memory, said: _Said, seconds: float | None) -> Mappin
     """Do what somebody wants of a run from outside of it."""
     runs, agents = runs_of(handle), agents_of(handle)
     if said.action == "start":
-        deadline_s = 90 * _DAY_S if seconds is None else seconds
+        deadline_s = RUN_S if seconds is None else seconds
         rules = None if said.policy is None else [one.rule() for one in said.policy]
         run = await agents.start(
             _needed(said.workflow, "workflow", "start"), said.input, version=said.version or "1", owner=said.owner,
