@@ -7,7 +7,7 @@ from dataclasses import replace
 from datetime import datetime
 from typing import Final, cast
 
-from latewood.graph_schema.clock import NOW, AsOf, parse_instant, to_micros
+from latewood.graph_schema.clock import NOW, AsOf, Micros, parse_instant, to_micros
 from latewood.graph_schema.decisions import (
     ABOUT,
     BASED_ON,
@@ -29,16 +29,34 @@ from latewood.storage.port import FactQuery, GraphStore, Point
 __all__ = ["decisions_by_id", "evidence_of"]
 
 _EVIDENCE: Final = (BASED_ON, TRIGGERED_BY, LED_TO)
+_CORRECTIONS_MAX: Final = 32
+"""Most corrections, one of another, that are followed back to the fact that was corrected first."""
 _STATUSES: Final = {status.value: status for status in DecisionStatus}
 
 
-def _moved(fact: Fact, holding: Fact | None) -> str | None:
+def _moved(fact: Fact, holding: Fact | None, corrected: set[str]) -> str | None:
     """Say how a fact moved since: None when it still holds."""
     if fact.retired_at is not None:
-        return "corrected" if holding is not None and holding.replaces == fact.id else "retracted"
+        return "corrected" if fact.id in corrected else "retracted"
     if holding is None or holding.id == fact.id:
         return None
     return "ended" if holding.absent else "superseded"
+
+
+async def _corrected(
+    store: GraphStore, space: str, pairs: Iterable[tuple[Fact, Fact | None]], known_at: Micros | None
+) -> set[str]:
+    """Return the ids of the retired facts in whose place, by one correction or several, the other of the pair holds."""
+    back = {one.id: holding.replaces for one, holding in pairs if one.retired_at is not None and holding is not None}
+    found: set[str] = set()
+    for _ in range(_CORRECTIONS_MAX):
+        found |= {one for one, before in back.items() if one == before}
+        asked = {before for one, before in back.items() if before is not None and one != before}
+        if not asked:
+            break
+        told = await store.facts_by_id(space, sorted(asked), known_at=known_at)
+        back = {one: told[before].replaces for one, before in back.items() if one != before and before in told}
+    return found
 
 
 async def evidence_of(store: GraphStore, space: str, edges: Sequence[Fact], at: AsOf = NOW) -> dict[str, Evidence]:
@@ -53,6 +71,7 @@ async def evidence_of(store: GraphStore, space: str, edges: Sequence[Fact], at: 
     now = {**facts, **await carried_on(store, space, facts.values(), known_at)}
     points = [Point(now[one].id, valid_at, known_at) for one in facts]
     holding = dict(zip(facts, await store.held(space, points), strict=True))
+    corrected = await _corrected(store, space, ((now[one], holding[one]) for one in facts), known_at)
     node_ids = {*(one for one in targets if one not in facts), *(fact.subject_id for fact in facts.values())}
     nodes = await store.nodes(space, ids=sorted(node_ids), at=at)
     found: dict[str, Evidence] = {}
@@ -61,7 +80,7 @@ async def evidence_of(store: GraphStore, space: str, edges: Sequence[Fact], at: 
             continue
         fact = facts.get(link.object_id)
         node = nodes.get(fact.subject_id if fact is not None else link.object_id)
-        moved = _moved(now[fact.id], holding[fact.id]) if fact is not None else None
+        moved = _moved(now[fact.id], holding[fact.id], corrected) if fact is not None else None
         found[link.id] = Evidence(link.object_id, link.recorded_at, _as_known(fact, link.recorded_at), node, moved)
     return found
 

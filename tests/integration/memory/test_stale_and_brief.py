@@ -90,6 +90,27 @@ async def test_each_way_of_moving_is_named_with_what_holds_now(
     assert before.items == ()
 
 
+async def test_evidence_that_was_corrected_again_was_corrected(memory: Memory) -> None:
+    rates = [await memory.observe(f"carrier:{n}", "on_time_rate", 0.8, valid_from=START) for n in range(2)]
+    made = await memory.decide("Trust both", because="the rates", evidence=rates)
+    for n, rate in enumerate(rates):
+        fact = rate
+        for value in (0.7, 0.6, 0.5):
+            fact = await memory.correct(fact, value, because=f"make it {value}")
+        if n == 1:
+            # What holds now is not what took its place.
+            await memory.retract(fact, because="another carrier's")
+            await memory.observe("carrier:1", "on_time_rate", 0.4)
+
+    (stale,) = (await memory.stale()).items
+
+    assert stale.decision.id == made.id
+    assert [one.how for one in stale.moved] == ["corrected", "retracted"]
+    assert {one.reason for one in stale.moved} == {"make it 0.7"}
+    (line,) = [one.text for one in (await memory.brief()).lines if one.section is BriefSection.STALE]
+    assert "was corrected, now 0.5 (make it 0.7)" in line
+
+
 async def test_pages_of_stale_decisions_go_on(memory: Memory, clock_and_url: tuple[ManualClock, str]) -> None:
     await tell(memory, clock_and_url[0])
     whole = await memory.stale()
