@@ -12,7 +12,7 @@ from latewood.execution.driving import CANCELLED, spec_of
 from latewood.execution.erasing import ErasedRun, erase_run
 from latewood.execution.governing import ModelPolicy, keep_policy, policy_of
 from latewood.execution.logbook import Logbook
-from latewood.execution.showing import Progress, next_command
+from latewood.execution.showing import Progress, next_command, parts_of
 from latewood.execution.standing import waits_for
 from latewood.execution.words import Run, RunStatus, Step, StepStatus, place_of, place_text
 from latewood.execution.workflow import Workflow, arguments, taken_in
@@ -45,6 +45,7 @@ class Shown:
         saves: steps that a resumed run does not run again, *tokens* what they had used and *saved* what that cost.
         next: what to do, as a command; None when nothing is left to do.
         waits: what has to come before it goes on; None of a run that is in hand, or has ended.
+        failed_part: the child run at which it failed, or that one's own: what is wrong there comes first.
         calls: what each try at asking a model used, and *stages* their sums, the costliest first.
     """
 
@@ -58,6 +59,7 @@ class Shown:
     stages: tuple[Stage, ...] = ()
     saved: Saved = field(default_factory=Saved)
     waits: str | None = None
+    failed_part: Run | None = None
 
 
 @checked
@@ -101,10 +103,10 @@ class Runs:
         steps = await self._book.steps(run.id)
         attempts = await self._book.attempts([step.id for step in steps])
         far = Progress(run.id, steps)
-        calls = calls_of(steps, attempts)
+        calls, parts = calls_of(steps, attempts), await parts_of(self._book, run, steps, self._book.steps)
         return Shown(
-            run, steps, attempts, far.done, far.tokens, next_command(run, steps), calls, stages_of(steps, calls),
-            saved_by(steps, calls), waits_for(run, steps, attempts),
+            run, steps, attempts, far.done, far.tokens, next_command(run, steps, parts), calls,
+            stages_of(steps, calls), saved_by(steps, calls), waits_for(run, steps, attempts), parts.failed,
         )  # fmt: skip
 
     async def set_policy(self, policy: ModelPolicy, *, valid_from: datetime | None = None) -> Receipt:
@@ -181,11 +183,11 @@ class Runs:
                 return found
             for step in await self._book.steps(left.pop()):
                 asks = step.sort == "question" and step.answer is None
-                if step.status is StepStatus.FAILED and not asks:
-                    found.append(step)
                 if step.child is not None and not step.completed:
                     found.append(step)
                     left.append(step.child)
+                elif step.status is StepStatus.FAILED and not asks:
+                    found.append(step)
         return found
 
     async def fork(self, name: str, place: str) -> Run:

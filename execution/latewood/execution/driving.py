@@ -52,9 +52,14 @@ def _trouble(status: RunStatus, kind: str, message: str, place: Place | None = N
     return _End(status, result)
 
 
-def _failed(error: StepFailedError) -> _End:
-    status = RunStatus.REFUSED if error.action is Action.REFUSE else RunStatus.ESCALATED
-    return _trouble(status, str(error.fault.kind), error.message, error.place)
+def _failed(execution: Execution, error: StepFailedError | Fault) -> _End:
+    """Return the end of a run whose step failed, or whose own code says which class of trouble it met."""
+    if isinstance(error, Fault):
+        action, fault, place = error.then or execution.policy.rule(error.kind).then, error, None
+    else:
+        action, fault, place = error.action, error.fault, error.place
+    status = RunStatus.REFUSED if action is Action.REFUSE else RunStatus.ESCALATED
+    return _trouble(status, str(fault.kind), error.message, place)
 
 
 async def _called(execution: Execution, flow: Workflow[..., Any]) -> _End:
@@ -77,8 +82,8 @@ async def _called(execution: Execution, flow: Workflow[..., Any]) -> _End:
             if found is not None:
                 words = f"what the workflow {flow.name} returns does not fit its output_schema: {found}"
                 return _trouble(RunStatus.ESCALATED, str(FaultClass.SCHEMA), words)
-    except StepFailedError as error:
-        return _failed(error)
+    except (StepFailedError, Fault) as error:
+        return _failed(execution, error)
     except NondeterministicError as error:
         return _trouble(RunStatus.ESCALATED, "nondeterministic", str(error))
     except TimeoutError as error:
@@ -224,7 +229,12 @@ async def _child(
     kind = str(run.result.get("class", "permanent"))
     known = FaultClass(kind) if kind in set(FaultClass) else FaultClass.PERMANENT
     action = Action.REFUSE if run.status is RunStatus.REFUSED else Action.ESCALATE
-    raise StepFailedError(place, flow.name, Fault(known, str(run.result.get("message", ""))), action)
+    fault = Fault(known, str(run.result.get("message", "")))
+    if kept.status is not StepStatus.FAILED:
+        await of.keep(of.write.failed(kept.id, fault), ["failed", digest, str(known)])
+        error: dict[str, Json] = {"class": str(known), "message": fault.message}
+        of.remember(replace(kept, status=StepStatus.FAILED, error=error))
+    raise StepFailedError(place, flow.name, fault, action)
 
 
 async def _begin_child(

@@ -16,7 +16,7 @@ from typing import Final, NoReturn
 from latewood.execution.blobs import Blobs
 from latewood.execution.external_words import Begun, Claimed, Done, Held, StepCall, Trouble
 from latewood.execution.faults import DEFAULT, Action, Fault, FaultClass, Policy
-from latewood.execution.logbook import STEPS_MAX, Logbook
+from latewood.execution.logbook import STEPS_MAX, Logbook, due_of
 from latewood.execution.pausing import SLEEP_S_MAX, OnTimeout, question_of
 from latewood.execution.policies import kept_with_run, policy_of
 from latewood.execution.showing import progress_of
@@ -223,8 +223,8 @@ class Agents:
         if not step.attempts or step.completed:
             return None
         tried = (await self._book.attempts([step.id])).get(step.id, [])
-        at = tried[-1].get("retry_at") if tried else None
-        return at if isinstance(at, int) and at > self._book.clock.now() else None
+        at = due_of(tried)
+        return at if at is not None and at > self._book.clock.now() else None
 
     async def complete(self, held: Held, call: StepCall, done: Done) -> Step:
         """Keep what a step returned; begun or not.

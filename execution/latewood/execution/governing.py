@@ -195,8 +195,14 @@ def check_model(policy: ModelPolicy | None, stage: str, data: str, model: str) -
     if policy is None:
         if data == OPEN_DATA:
             return
-        msg = f"the space has no policy for models, and data of the class {data!r} goes to none without one"
+        msg = (
+            f"the space has no policy for models, and data of the class {data!r} goes to none without one; a person "
+            "sets one, `set_policy`"
+        )
         raise Fault(FaultClass.PERMANENT, msg, then=Action.REFUSE)
     if not any(row.covers(stage, data, model) for row in policy.allowed):
-        msg = f"policy {policy.version} does not allow model {model!r} at stage {stage!r} for data {data!r}"
+        msg = (
+            f"policy {policy.version} does not allow model {model!r} at stage {stage!r} for data {data!r}; "
+            "`policy` has what it allows"
+        )
         raise Fault(FaultClass.PERMANENT, msg, then=Action.REFUSE)

@@ -8,7 +8,7 @@ from dataclasses import dataclass, field, replace
 from typing import Final, Protocol, cast
 
 from latewood.execution.words import Claim, Run, RunStatus, Step, StepStatus, place_of
-from latewood.graph_schema.clock import Clock, Micros, parse_instant, to_micros
+from latewood.graph_schema.clock import Clock, Micros, from_micros, iso, parse_instant, to_micros
 from latewood.graph_schema.commands import ActorSpec, Command, Expect, Guard, Ref, Unit
 from latewood.graph_schema.errors import InvalidError, LimitError, NotFoundError, UnavailableError
 from latewood.graph_schema.events import Receipt
@@ -19,7 +19,7 @@ from latewood.graph_schema.values import Json
 from latewood.storage.bell import Bell
 from latewood.storage.port import FactQuery, GraphStore, NodeQuery, Page
 
-__all__ = ["STEPS_MAX", "Keeper", "Logbook", "ref"]
+__all__ = ["STEPS_MAX", "Keeper", "Logbook", "due_of", "ref"]
 
 STEPS_MAX: Final = 10_000
 """Most steps of one run; a longer one hands over to child workflows."""
@@ -116,8 +116,11 @@ class Logbook:
         runs = await self._runs_of([node for node in found.values() if node.kind is NodeKind.RUN][:1])
         if not runs:
             msg = f"space {self.space!r} has no run {name[:80]!r} of a workflow; `runs` lists them"
-            if any(node.kind is NodeKind.RUN for node in found.values()):
-                msg = f"run {name[:80]!r} was taken from a trace or a transcript: look at it as an entity"
+            for node in found.values():
+                if node.kind is NodeKind.RUN:
+                    msg = f"run {name[:80]!r} was taken from a trace or a transcript: look at it as an entity"
+                if node.erased:
+                    msg = f"run {name[:80]!r} was erased; `timeline` shows what is left of it"
             raise NotFoundError(msg, code="run.unknown", run=name[:80])
         return runs[0]
 
@@ -214,19 +217,34 @@ class Logbook:
         return edges[0].subject_id
 
     async def attempts(self, step_ids: Sequence[str]) -> dict[str, list[Mapping[str, Json]]]:
-        """Return what is known of each try of these steps, in order."""
+        """Return what is known of each try of these steps, in order; an instant as text, as in all JSON."""
         edges = (await self._facts(step_ids, ("has_attempt",))).items()
         targets = [fact.object_id for _, facts in edges for fact in facts if fact.object_id is not None]
         nodes: dict[str, Node] = {}
         for begin in range(0, len(targets), _READ_AT_ONCE):
             nodes |= await self.store.nodes(self.space, ids=targets[begin : begin + _READ_AT_ONCE])
         tried = {
-            step: [nodes[fact.object_id].attributes for fact in facts if fact.object_id in nodes]
+            step: [_tried(nodes[fact.object_id].attributes) for fact in facts if fact.object_id in nodes]
             for step, facts in edges
         }
         for of_step in tried.values():
             of_step.sort(key=lambda one: _int(one.get("number")) or 0)
         return tried
+
+
+def due_of(tried: Sequence[Mapping[str, Json]]) -> Micros | None:
+    """Return when the try after these is due; None: now, or never."""
+    return _when(tried[-1].get("retry_at")) if tried else None
+
+
+def _tried(spec: Mapping[str, Json]) -> Mapping[str, Json]:
+    at = spec.get("retry_at")
+    return {**spec, "retry_at": iso(from_micros(at))} if isinstance(at, int) else spec
+
+
+def _when(told: Json) -> Micros | None:
+    """Read an instant of a node's attributes: as text, or in microseconds, as it was written once."""
+    return to_micros(parse_instant(told)) if isinstance(told, str) else _int(told)
 
 
 def _int(value: object) -> int | None:
@@ -269,12 +287,14 @@ def _run(node: Node, facts: Sequence[Fact]) -> Run:
     spec, claim = node.attributes, _document(said.get("run.claim"))
     terms = {**spec, **(_document(said.get("run.terms")) or {})}
     parent, forked, written = said.get("part_of"), said.get("forked_from"), _words(said.get("status"))
+    # What it waited for last stays said of it; it is an instant to come only while it waits.
+    wakes = said.get("run.wake") if written == RunStatus.WAITING else None
     return Run(
         id=node.id, workflow=str(spec["workflow"]), version=_words(said.get("run.version")) or str(spec["version"]),
         policy=str(terms.get("policy", "")), status=RunStatus(written) if written else RunStatus.REFUSED,
         owner=_text(terms.get("owner")), input=_object(spec.get("input")) or {}, started_at=node.recorded_at,
-        deadline_at=_instant(said.get("run.deadline")) or _int(spec.get("deadline_at")),
-        wake_at=_instant(said.get("run.wake")), awaits=_awaits(said.get("run.awaits")),
+        deadline_at=_instant(said.get("run.deadline")) or _when(spec.get("deadline_at")),
+        wake_at=_instant(wakes), awaits=_awaits(said.get("run.awaits")),
         claim=None if not claim else Claim(
             str(claim.get("worker", "")), _int(claim.get("fence")) or 0, _int(claim.get("steps")) or 0,
             _int(claim.get("lost")) or 0,
@@ -292,7 +312,9 @@ def _step(node: Node, facts: Sequence[Fact]) -> Step:
     # What was there at the end of a step that was written once is a part of its node (record 0087).
     spec, words = node.attributes, _words(said.get("error"))
     status = _words(said.get("status")) or _text(spec.get("status"))
-    output, wake_at = _document(said.get("step.output")), _int(spec.get("wake_at"))
+    if status in (StepStatus.COMPLETED, StepStatus.DEGRADED):
+        words = None  # What it failed with before it was resumed is told by its tries.
+    output, wake_at = _document(said.get("step.output")), _when(spec.get("wake_at"))
     kind, _, message = (words or "").partition(": ")
     return Step(
         id=node.id, place=place_of(str(spec["place"])), name=node.name, sort=node.type, digest=str(spec.get("digest")),

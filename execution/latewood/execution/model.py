@@ -33,6 +33,7 @@ TURNS_MAX: Final = 100
 _BYTES_A_TOKEN: Final = 3
 _TOKENS_A_MESSAGE: Final = 8
 _SHOWN_CHARS_MAX: Final = 300
+_ANSWER_CHARS_MAX: Final = 80
 _MENDED: Final = (FaultClass.SCHEMA, FaultClass.INVALID_TOOL_CALL)
 _FENCE: Final = "```"
 
@@ -236,11 +237,15 @@ def _content(asking: _Asking, content: object) -> Json:
     try:
         given = cast("Json", json.loads(_unfenced(content)))
     except (ValueError, RecursionError) as error:
-        raise Fault(FaultClass.SCHEMA, f"the answer is not JSON: {error}") from error
+        raise Fault(FaultClass.SCHEMA, f"the answer {_short(content)} is not JSON: {error}") from error
     trouble = asking.schema.trouble(given)
     if trouble is not None:
-        raise Fault(FaultClass.SCHEMA, f"the answer does not fit its schema: {trouble}")
+        raise Fault(FaultClass.SCHEMA, f"the answer {_short(content)} does not fit its schema: {trouble}")
     return given
+
+
+def _short(text: str) -> str:
+    return repr(text if len(text) <= _ANSWER_CHARS_MAX else f"{text[:_ANSWER_CHARS_MAX]}…")
 
 
 def _unfenced(text: str) -> str:
@@ -271,4 +276,6 @@ async def agent(
                 return said
             for call in calls:
                 said = said.more(await tools.call(cast("Mapping[str, Any]", call)))
-        raise Fault(FaultClass.PERMANENT, f"the model still asks for tools after {min(turns_max, TURNS_MAX)} answers")
+        turns = min(turns_max, TURNS_MAX)
+        msg = f"the model still asks for tools after {turns} answers; turns_max may be up to {TURNS_MAX}"
+        raise Fault(FaultClass.PERMANENT, msg)

@@ -13,7 +13,7 @@ from typing import Any, Final
 
 from latewood.execution.blobs import Blobs, Transcript
 from latewood.execution.faults import Action, Fault, FaultClass, Policy, fault_of
-from latewood.execution.logbook import STEPS_MAX, Logbook
+from latewood.execution.logbook import STEPS_MAX, Logbook, due_of
 from latewood.execution.messages.words import Channel
 from latewood.execution.showing import tokens_used
 from latewood.execution.tracing import try_span
@@ -381,11 +381,10 @@ class _Going:
         if kept.attempts and kept.status is not StepStatus.AGAIN:
             before = (await self.of.book.attempts([kept.id])).get(kept.id, [])
             self.tried.update(str(one["class"]) for one in before if "class" in one)
-            retry_at = before[-1].get("retry_at") if before else None
             if before and "class" in before[-1]:
                 self.last = Fault(str(before[-1]["class"]), str(before[-1].get("message", "")))
-            if isinstance(retry_at, int):
-                await self._wait_until(retry_at)
+            if (due := due_of(before)) is not None:
+                await self._wait_until(due)
 
     async def _wait_until(self, instant: Micros) -> None:
         left_s = (instant - self.of.book.clock.now()) / _SECOND

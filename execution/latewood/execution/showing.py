@@ -2,29 +2,33 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Literal
+from typing import Final, Literal
 
 from latewood.execution.booking import Saved, calls_of, saved_by
 from latewood.execution.logbook import Logbook
 from latewood.execution.pricing import PARTS
-from latewood.execution.words import Run, RunStatus, Step, StepStatus, place_text
+from latewood.execution.words import PLACE_PARTS_MAX, Run, RunStatus, Step, StepStatus, place_text
 from latewood.graph_schema.clock import Micros
 from latewood.graph_schema.values import Json
 
 __all__ = [
     "NextAct",
+    "Parts",
     "Progress",
     "asks_model",
     "is_open_question",
     "is_overdue",
     "next_act",
     "next_command",
+    "parts_of",
     "progress_of",
     "saved_of",
     "tokens_used",
 ]
+
+_STOPPED: Final = (RunStatus.ESCALATED, RunStatus.REFUSED)
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,6 +63,21 @@ class Progress:
         return tuple(step for step in self.steps if is_open_question(step))
 
 
+@dataclass(frozen=True, slots=True)
+class Parts:
+    """Where a run stands among those that it is a part of, and that are parts of it.
+
+    Attributes:
+        whole: the run that is a part of none: itself, or what it is a part of. It is the one that is resumed.
+        failed: the part, or the part of a part, at which it failed; None where it did not, or failed by itself.
+        steps: those of *failed*.
+    """
+
+    whole: Run
+    failed: Run | None = None
+    steps: tuple[Step, ...] = ()
+
+
 def tokens_used(usage: Mapping[str, Json] | None) -> int:
     """Count the tokens of a step; what nobody counted is none."""
     counts = [count for name, count in (usage or {}).items() if not name.startswith(PARTS)]
@@ -75,29 +94,62 @@ def is_overdue(step: Step, now: Micros) -> bool:
     return is_open_question(step) and step.wake_at is not None and now >= step.wake_at
 
 
-def next_act(run: Run, steps: Sequence[Step]) -> NextAct | None:
-    """Return what to do about a run; None when nothing is left to do."""
-    for step in steps:
+async def parts_of(
+    book: Logbook, run: Run, steps: Sequence[Step], steps_of: Callable[[str], Awaitable[Sequence[Step]]]
+) -> Parts:  # fmt: skip
+    """Return what a run is a part of, and at which of its own parts it failed; *steps_of* reads those of a part."""
+    whole, failed, of_failed = run, None, tuple[Step, ...]()
+    for _ in range(PLACE_PARTS_MAX):
+        if whole.parent is None:
+            break
+        whole = await book.run(whole.parent)
+    last, of_last = run, steps
+    for _ in range(PLACE_PARTS_MAX):
+        at = last.result.get("step") if last.status in _STOPPED else None
+        child = next((one.child for one in of_last if one.child is not None and place_text(one.place) == at), None)
+        if child is None:
+            break
+        last = await book.run(child)
+        if last.status not in _STOPPED:
+            break
+        of_last = await steps_of(child)
+        failed, of_failed = last, tuple(of_last)
+    return Parts(whole, failed, of_failed)
+
+
+def next_act(run: Run, steps: Sequence[Step], parts: Parts | None = None) -> NextAct | None:
+    """Return what to do about a run; None when nothing is left to do.
+
+    Args:
+        parts: what `parts_of` says of it; without, it is taken for a run that is no part and has none.
+    """
+    whole = run if parts is None else parts.whole
+    last, of_last = run, steps
+    if parts is not None and parts.failed is not None:
+        last, of_last = parts.failed, parts.steps
+    again = NextAct("resume" if whole.status in _STOPPED else "show", whole.id)
+    for step in of_last:
         place = place_text(step.place)
-        if step.sort != "question" or (run.ended and run.result.get("step") != place):
+        if step.sort != "question" or (last.ended and last.result.get("step") != place):
             continue
         if is_open_question(step):
             # Of an escalated one too: resumed without an answer it would only escalate again.
-            return NextAct("answer", f"{run.id}/{place}")
-        if run.ended and step.status is StepStatus.FAILED:
-            # It was denied, and stays so in this run.
-            return NextAct("fork", run.id, str(step.place[0]))
-    if run.status in (RunStatus.ESCALATED, RunStatus.REFUSED):
-        return NextAct("resume", run.id) if run.parent is None else NextAct("show", run.parent)
+            return NextAct("answer", f"{last.id}/{place}")
+        if last.ended and step.status is StepStatus.FAILED:
+            # It was denied, and stays so in this run. A part is begun anew by a fork of what it is a part of.
+            at = place if last is whole else str(whole.result.get("step", ""))
+            return NextAct("fork", whole.id, at.partition(".")[0]) if at and whole.status in _STOPPED else again
+    if run.status in _STOPPED:
+        return again
     for step in steps:
         if step.child is not None and step.status is StepStatus.WAITING and not run.ended:
             return NextAct("show", step.child)
     return None
 
 
-def next_command(run: Run, steps: Sequence[Step]) -> str | None:
+def next_command(run: Run, steps: Sequence[Step], parts: Parts | None = None) -> str | None:
     """Return what to do about a run, as a command; None when nothing is left to do."""
-    act = next_act(run, steps)
+    act = next_act(run, steps, parts)
     if act is None:
         return None
     last = "CHOICE" if act.verb == "answer" else act.place

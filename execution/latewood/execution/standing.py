@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Final
 
+from latewood.execution.logbook import due_of
 from latewood.execution.words import Run, RunStatus, Step, StepStatus, place_text
 from latewood.graph_schema.clock import Micros, from_micros, iso
 from latewood.graph_schema.values import Json
@@ -55,9 +56,9 @@ def step_waits_for(step: Step, tried: Sequence[Mapping[str, Json]] = ()) -> str 
     if step.sort == "sleep":
         return f"its instant, {_at(step.wake_at)}"
     trouble = last_trouble(step, tried)
-    due = tried[-1].get("retry_at") if tried else None
+    due = due_of(tried)
     after = "" if trouble is None else f" after {trouble[0]}: {trouble[1]}"
-    return f"try {step.attempts + 1}{f' at {_at(due)}' if isinstance(due, int) else ''}{after}"
+    return f"try {step.attempts + 1}{'' if due is None else f' at {_at(due)}'}{after}"
 
 
 def waits_for(run: Run, steps: Sequence[Step], tries: Tries | None = None) -> str | None:

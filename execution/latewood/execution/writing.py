@@ -8,7 +8,7 @@ from typing import Final, cast
 
 from latewood.execution.faults import Fault, Policy
 from latewood.execution.words import Claim, Place, RunStatus, StepStatus, place_text
-from latewood.graph_schema.clock import Micros, from_micros
+from latewood.graph_schema.clock import Micros, from_micros, iso
 from latewood.graph_schema.commands import Assert, Command, Declare, Ref
 from latewood.graph_schema.errors import InvalidError, LimitError
 from latewood.graph_schema.ids import IdSource
@@ -23,6 +23,7 @@ _NAME_CHARS_MAX: Final = 200
 _SHORT_CHARS: Final = 4_000
 """Characters of a text that is within any bound, however it is written."""
 _ERROR_CHARS_MAX: Final = 500
+_INSTANTS: Final = frozenset({"deadline_at", "wake_at"})
 
 
 def checked_json(given: object, where: str) -> Json:
@@ -86,7 +87,7 @@ class Writing:
     def run(self, run_id: str, workflow: str, spec: Mapping[str, Json], *, parent: str | None) -> list[Command]:
         """Declare a run; what is fixed at its start are its attributes."""
         made: list[Command] = [
-            Declare(run_id, NodeKind.RUN, workflow, f"run:{run_id}", workflow[:_NAME_CHARS_MAX], dict(spec))
+            Declare(run_id, NodeKind.RUN, workflow, f"run:{run_id}", workflow[:_NAME_CHARS_MAX], _dated(spec))
         ]
         if parent is not None:
             made.append(self.edge(run_id, "part_of", parent))
@@ -137,7 +138,7 @@ class Writing:
         """Declare a step of a run. Its key holds its place, so that no place of a run is ever taken twice."""
         spec: dict[str, Json] = {"place": place_text(place), "digest": digest, **more}
         key = f"step:{run_id}/{place_text(place)}"
-        declared = Declare(step_id, NodeKind.STEP, sort, key, name[:_NAME_CHARS_MAX], spec)
+        declared = Declare(step_id, NodeKind.STEP, sort, key, name[:_NAME_CHARS_MAX], _dated(spec))
         return [declared, self.edge(run_id, "has_step", step_id)]
 
     def attempt(
@@ -156,7 +157,7 @@ class Writing:
         if attempt.model is not None:
             spec["model"] = attempt.model
         if retry_at is not None:
-            spec["retry_at"] = retry_at
+            spec["retry_at"] = iso(from_micros(retry_at))
         attempt_id = self.ids.new()
         title = f"{name[:_NAME_CHARS_MAX]}, try {attempt.number}"
         return [
@@ -202,3 +203,11 @@ class Writing:
             self.fact(step_id, "status", str(StepStatus.WAITING), since=since),
             self.fact(step_id, "status", str(StepStatus.COMPLETED), since=until),
         ]
+
+
+def _dated(spec: Mapping[str, Json]) -> dict[str, Json]:
+    """Write the instants of a node as all JSON has them: whoever looks at the node reads them."""
+    return {
+        name: iso(from_micros(value)) if name in _INSTANTS and isinstance(value, int) else value
+        for name, value in spec.items()
+    }  # fmt: skip

@@ -17,7 +17,7 @@ from latewood.memory import Memory
 from latewood.memory.runs import runs_of
 
 _FLOWS = """
-from latewood.execution import Fault, ask, step, workflow
+from latewood.execution import Fault, ask, child, step, workflow
 
 @step()
 async def price(lane: str) -> int:
@@ -31,6 +31,10 @@ async def plan(lane: str) -> str:
     if await ask(f"Pay {cost}?", choices=["yes", "no"]) == "no":
         return "left"
     return f"paid {cost}"
+
+@workflow(owner="human:bob")
+async def plans(lane: str) -> str:
+    return await child(plan, lane)
 
 @workflow(owner="human:ada")
 async def hurried(lane: str) -> None:
@@ -73,6 +77,19 @@ def test_a_run_is_worked_on_asked_about_answered_and_ended(cli: Any, flows: str)
     assert (done["run"]["status"], done["run"]["result"]["output"]) == ("done", "paid 4")
     assert [step["status"] for step in done["steps"]] == ["completed", "completed"]
     assert done["run"]["id"] in cli.ok("runs", "--status", "done")
+
+
+def test_a_run_that_failed_at_a_part_says_at_which_and_whose(cli: Any, flows: str) -> None:
+    cli.ok("worker", flows, "--until-idle")
+    run = _start(cli, flows, "nowhere", "plans")
+    cli.ok("worker", flows, "--until-idle")
+    told, shown = cli.json("run", "show", run), cli.ok("run", "show", run)
+
+    part = told["failedPart"]
+    assert f"failed part: run {part['id']} (plan 1) of human:ada, escalated: ambiguous: step 1 (price) failed" in shown
+    assert "next: latewood run resume " + run in shown
+    assert "next: latewood run resume " + run in cli.ok("run", "show", part["id"])
+    assert 'input: {"args": ["nowhere"], "kwargs": {}}' in shown
 
 
 def test_what_escalated_is_resumed_and_cancelled_and_forked(cli: Any, flows: str) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import time
 from collections.abc import Iterator
+from datetime import timedelta
 from decimal import Decimal
 from pathlib import Path
 from typing import Any
@@ -35,7 +36,7 @@ from latewood.execution import (
     workflow,
 )
 from latewood.execution.tools import Schema
-from latewood.graph_schema.clock import ManualClock
+from latewood.graph_schema.clock import ManualClock, parse_instant
 from latewood.graph_schema.errors import InvalidError
 from latewood.memory import Memory
 from latewood.memory.runs import runs_of
@@ -212,7 +213,7 @@ async def test_a_rate_limit_is_waited_out_as_long_as_it_asks(near: Memory, serve
 
     assert shown.run.status is RunStatus.WAITING
     ((attempt,),) = shown.attempts.values()
-    assert attempt["retry_at"] - shown.run.started_at.timestamp() * 1e6 >= 120e6
+    assert parse_instant(str(attempt["retry_at"])) - shown.run.started_at >= timedelta(seconds=120)
     assert attempt["usage"] == {"input_tokens": 0, "output_tokens": 0}
 
 

@@ -13,17 +13,22 @@ from latewood.execution import (
     Rule,
     RunStatus,
     Shown,
+    StepFailedError,
     ask,
     child,
     sleep,
     step,
     workflow,
 )
+from latewood.execution.logbook import due_of
 from latewood.execution.messages.flows import receive
 from latewood.execution.standing import last_trouble
-from latewood.graph_schema.clock import ManualClock
-from latewood.graph_schema.errors import ForbiddenError
+from latewood.execution.words import StepStatus
+from latewood.graph_schema.clock import ManualClock, from_micros, iso
+from latewood.graph_schema.errors import ForbiddenError, NotFoundError
+from latewood.graph_schema.values import Json
 from latewood.memory import Memory
+from latewood.memory.json import as_json
 from latewood.memory.messages import messages_of
 from latewood.memory.runs import agents_of, runs_of, worker_of
 
@@ -52,6 +57,42 @@ async def part(what: str) -> object:
     if what == "asks":
         return await child(part, "silent")
     return await portal(what)
+
+
+CLOSED: set[str] = set()
+
+
+@step(policy=STRICT)
+async def desk(what: str) -> str:
+    if what in CLOSED:
+        raise Fault("transient", "the desk is closed")
+    return what
+
+
+@workflow(name="standing.inner", owner="human:bob", policy=STRICT)
+async def inner(what: str) -> object:
+    return await part(what) if what in ("silent", "denied") else await desk(what)
+
+
+@workflow(name="standing.middle", owner="human:ada")
+async def middle(what: str) -> object:
+    return await child(inner, what)
+
+
+@workflow(name="standing.outer", owner="human:ada")
+async def outer(what: str) -> object:
+    if what != "caught":
+        return await child(middle, what)
+    try:
+        await child(inner, what)
+    except StepFailedError:
+        await sleep(600)
+    return "without it"
+
+
+@workflow(name="standing.own", owner="human:ada")
+async def own(kind: str) -> None:
+    raise Fault(kind, "said by its own code")
 
 
 _WAITS = {
@@ -135,3 +176,102 @@ async def test_a_degraded_step_says_why(memory: Memory) -> None:
     (one,) = shown.steps
     assert (run.status, one.output) == (RunStatus.DEGRADED, 7)
     assert last_trouble(one, shown.attempts[one.id]) == ("permanent", "it is closed")
+
+
+async def test_a_run_that_failed_at_a_part_names_it_and_what_comes_first(memory: Memory, clock: ManualClock) -> None:
+    CLOSED.add("lane")
+    runs = runs_of(memory.within(by="human:ada"))
+    ends = {"lane": RunStatus.REFUSED, "silent": RunStatus.ESCALATED, "denied": RunStatus.REFUSED}
+    async with worker_of(memory, outer, poll_s=0.02) as worker:
+        begun = {what: (await worker.start(outer, what)).id for what in ends}
+        for what in ("silent", "denied"):
+            await until(memory, begun[what], RunStatus.WAITING)
+        clock.advance(seconds=6)
+        for what, status in ends.items():
+            await until(memory, begun[what], status)
+        shown = {what: await runs.show(one) for what, one in begun.items()}
+        failed = {what: one.failed_part for what, one in shown.items()}
+        for what, one in failed.items():
+            assert one is not None
+            assert (one.workflow, one.owner, one.status) == ("standing.inner", "human:bob", ends[what])
+            (step_of_whole,) = shown[what].steps
+            assert (step_of_whole.status, step_of_whole.child) == (StepStatus.FAILED, one.parent)
+            # Whoever looks at a part is told the same as whoever looks at the whole.
+            for name in (one.id, str(one.parent)):
+                assert (await runs.show(name)).next == shown[what].next
+        lane, silent, denied = (begun[what] for what in ends)
+        assert shown["lane"].next == f"latewood run resume {lane}"
+        assert shown["denied"].next == f"latewood run fork {denied} 1"
+        silent_part = failed["silent"]
+        assert silent_part is not None
+        assert shown["silent"].next == f"latewood run answer {silent_part.id}/1 CHOICE"
+
+        await runs.answer(f"{silent_part.id}/1", "yes")
+        assert (await runs.show(silent_part.id)).next == f"latewood run resume {silent}"
+        CLOSED.clear()
+        for one in (lane, silent):
+            await runs.resume(one)
+            done = await until(memory, one, RunStatus.DONE)
+            assert done.output == ("lane" if one == lane else "yes")
+            assert (await runs.show(one)).failed_part is None
+        assert (await runs.show(silent_part.id)).next is None
+
+
+async def test_a_part_that_failed_and_was_caught_is_not_waited_for(memory: Memory) -> None:
+    CLOSED.add("caught")
+    async with worker_of(memory, outer, poll_s=0.02) as worker:
+        run = await worker.start(outer, "caught")
+        await until(memory, run.id, RunStatus.WAITING)
+        shown = await runs_of(memory).show(run.id)
+    CLOSED.clear()
+    (called, slept) = shown.steps
+    assert (called.status, called.error) == (
+        StepStatus.FAILED, {"class": "transient", "message": "step 1 (desk) failed, transient: the desk is closed"}
+    )  # fmt: skip
+    assert str(shown.waits).startswith("its instant, ")
+    assert slept.status is StepStatus.WAITING
+    # The run goes on without it: nothing is to be done about the part either.
+    assert (await runs_of(memory).show(str(called.child))).next == f"latewood run show {run.id}"
+
+
+async def test_what_a_workflows_own_code_says_is_told_by_its_class(memory: Memory) -> None:
+    async with worker_of(memory, own, poll_s=0.02) as worker:
+        ends = [await worker.run(own, kind) for kind in ("permanent", "ambiguous")]
+    assert [(one.status, one.result["class"], one.result["message"]) for one in ends] == [
+        (RunStatus.REFUSED, "permanent", "said by its own code"),
+        (RunStatus.ESCALATED, "ambiguous", "said by its own code"),
+    ]
+
+
+async def test_every_instant_is_told_as_one(memory: Memory, clock: ManualClock) -> None:
+    async with worker_of(memory, part, poll_s=0.02) as worker:
+        limited, waits = await worker.start(part, "rate-limit"), await worker.start(part, "sleep")
+        for run in (limited, waits):
+            await until(memory, run.id, RunStatus.WAITING)
+        shown = [await runs_of(memory).show(run.id) for run in (limited, waits)]
+        due = shown[0].run.wake_at
+        assert due is not None
+        ((tried,),) = shown[0].attempts.values()
+        assert (tried["retry_at"], due_of([tried])) == (iso(from_micros(due)), due)
+        nodes = [await memory.node(name) for name in (limited.id, waits.id, shown[1].steps[0].id)]
+        for said in (*map(as_json, shown), *map(as_json, nodes)):
+            assert _large(said) == [], said
+        clock.advance(seconds=601)
+        await until(memory, waits.id, RunStatus.DONE)
+    assert (await runs_of(memory).run(waits.id)).wake_at is None
+
+
+def _large(document: Json) -> list[float]:
+    """Return the numbers that could only be instants."""
+    if isinstance(document, dict | list):
+        return [one for part in (document.values() if isinstance(document, dict) else document) for one in _large(part)]
+    return [document] if isinstance(document, int | float) and document > 10**12 else []
+
+
+async def test_a_run_that_was_erased_is_said_to_be(memory: Memory) -> None:
+    runs = runs_of(memory.within(by="human:ada"))
+    run = await agents_of(memory).start("x")
+    await runs.cancel(run.id)
+    await runs.erase(run.id, "asked for")
+    with pytest.raises(NotFoundError, match="was erased"):
+        await runs.show(run.id)

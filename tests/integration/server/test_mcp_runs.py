@@ -8,7 +8,7 @@ from typing import Any, get_args
 import pytest
 from integration.server.test_mcp import MODES, call, refused
 from integration.server.test_mcp_manners import answering, client_of
-from integration.server.test_runs import report
+from integration.server.test_runs import BROKEN, report, reports
 
 from latewood.execution import FaultClass, RunStatus
 from latewood.memory.runs import agents_of, runs_of, worker_of
@@ -81,6 +81,20 @@ async def test_an_agent_works_on_a_run_through_the_tool(served: Any) -> None:
         ):
             assert json.loads(await refused(client, "run", **missing))["code"] == "query.invalid"
     assert (await runs_of(served.memory).run(started["run"])).output == "booked"
+
+
+async def test_a_run_whose_part_failed_is_told_with_that_part(served: Any) -> None:
+    BROKEN.clear()
+    BROKEN.add("part 1")
+    async with worker_of(served.memory, reports, poll_s=60) as worker:
+        run = await worker.run(reports, 1)
+    BROKEN.clear()
+    async with client_of(served, "auto") as client:
+        whole = await call(client, "status", run=run.id)
+        part = await call(client, "status", run=whole["failed_part"]["run"])
+    assert (whole["failed_part"]["owner"], whole["failed_part"]["error_class"]) == ("human:ada", "transient")
+    assert "part 1 is away" in whole["failed_part"]["error"]
+    assert whole["next"] == part["next"] == f"run action=resume run={run.id}"
 
 
 @pytest.mark.parametrize("mode", MODES)

@@ -10,7 +10,20 @@ from typing import Any
 
 from integration.server.conftest import serving
 
-from latewood.execution import DEFAULT, Action, Fault, FaultClass, Rule, RunStatus, ask, gather, step, trying, workflow
+from latewood.execution import (
+    DEFAULT,
+    Action,
+    Fault,
+    FaultClass,
+    Rule,
+    RunStatus,
+    ask,
+    child,
+    gather,
+    step,
+    trying,
+    workflow,
+)
 from latewood.graph_schema.clock import ManualClock
 from latewood.memory import Memory
 from latewood.memory.credentials import Scope
@@ -88,6 +101,29 @@ async def test_a_run_is_shown_resumed_and_answered_over_graphql(served: Any) -> 
     assert (told["output"], told["replayed"], told["tokensSaved"]) == ("3 parts, sent: yes", 3, 3_060)
     (last,) = [edge["node"]["question"] for edge in told["steps"]["edges"] if edge["node"]["place"] == "4"]
     assert (last["answer"], last["answeredBy"]) == ("yes", "human:ada")
+
+
+@workflow(owner="human:bob")
+async def reports(parts: int) -> str:
+    return await child(report, parts)
+
+
+async def test_a_run_whose_part_failed_names_it_and_its_owner(served: Any) -> None:
+    BROKEN.clear()
+    BROKEN.add("part 1")
+    async with worker_of(served.memory, reports, poll_s=60) as worker:
+        run = await worker.run(reports, 1)
+    BROKEN.clear()
+    shape = "id owner status next failedPart { id workflow owner error next }"
+    whole = (await served.ask(f'{{ run(id: "{run.id}") {{ {shape} }} }}'))["run"]
+    part = whole["failedPart"]
+    assert (whole["status"], whole["owner"], part["workflow"], part["owner"]) == (
+        "ESCALATED", "human:bob", "report", "human:ada"
+    )  # fmt: skip
+    assert "part 1 is away" in part["error"]
+    assert whole["next"] == part["next"] == f"latewood run resume {run.id}"
+    listed = (await served.ask(f"{{ runs {{ edges {{ node {{ {shape} }} }} }} }}"))["runs"]["edges"]
+    assert [(edge["node"]["id"], edge["node"]["failedPart"]) for edge in listed] == [(part["id"], None), (run.id, part)]
 
 
 async def test_runs_are_listed_paged_cancelled_and_forked(served: Any) -> None:

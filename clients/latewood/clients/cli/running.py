@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import json
 import signal
+from collections import Counter
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -90,7 +92,7 @@ async def show_run(call: Call, one: Run) -> None:
     call.screen.field("run", one.id)
     call.screen.field("workflow", f"{one.workflow} {one.version}")
     call.screen.field("trouble", _trouble(one))
-    call.screen.field("waits for", _waits(one, waits_for(one, ())))
+    call.screen.field("waits for", _waits(waits_for(one, ())))
 
 
 async def _show_answered(call: Call, one: Run) -> None:
@@ -98,6 +100,27 @@ async def _show_answered(call: Call, one: Run) -> None:
 
     await show_run(call, one)
     call.screen.field("next", next_command(one, ()))
+
+
+def _text(value: object) -> str:
+    """Write what a run took in or returned: words as they are, else JSON, which `run amend` and others take."""
+    return value if isinstance(value, str) else json.dumps(value, ensure_ascii=False)
+
+
+def _failed_part(one: Run | None) -> str | None:
+    """Say at which part a run failed, whose that is and why: what is to be put right before it is resumed."""
+    if one is None:
+        return None
+    whose = "" if one.owner is None else f" of {one.owner}"
+    return f"run {one.id} ({one.workflow} {one.version}){whose}, {one.status}: {_trouble(one)}; put that right first"
+
+
+def _tries(one: Run, step: Step, tried: Sequence[Mapping[str, Json]]) -> str:
+    """Count the tries of a step; by policy, where one of them went by another than the run has."""
+    by = Counter(str(attempt.get("policy")) for attempt in tried)
+    if not by.keys() - {one.policy}:
+        return str(step.attempts or "")
+    return ", ".join(f"{number} by {policy}" for policy, number in by.items())
 
 
 def _step_says(step: Step, tried: Sequence[Mapping[str, Json]]) -> str:
@@ -115,14 +138,15 @@ def _step_says(step: Step, tried: Sequence[Mapping[str, Json]]) -> str:
         return f"{step.asked.get('question')}{options}{answer}{late}"
     if (waits := step_waits_for(step, tried)) is not None:
         return f"waits for {waits}"
-    said = "" if step.output is None else str(step.output)
+    said = "" if step.output is None else _text(step.output)
     said = said if len(said) <= _MORE_CHARS else f"{said[:_MORE_CHARS]}..."
     return said if trouble is None or step.status != "degraded" else f"{said} (degraded, {': '.join(trouble)})"
 
 
-def _waits(one: Run, words: str | None) -> str | None:
+def _waits(words: str | None) -> str | None:
     """Say what a run waits for, and how it comes by a worker."""
-    return f"{words}: `latewood worker MODULE`" if one.status == "ready" and one.runner == "worker" else words
+    waits_for_worker = words is not None and words.startswith("a worker ")
+    return f"{words}: `latewood worker MODULE`" if waits_for_worker else words
 
 
 def _worker(one: Run) -> str | None:
@@ -170,20 +194,21 @@ async def _show_all(call: Call, shown: Shown) -> None:
         f"{one.workflow} {one.version}: {one.status}, {done} of {len(shown.steps)} steps done", style="bold"
     )
     field("run", one.id)
-    field("input", str(dict(one.input)))
-    field("output", None if one.output is None else str(one.output))
+    field("input", _text(dict(one.input)))
+    field("output", None if one.output is None else _text(one.output))
     field("trouble", _trouble(one))
+    field("failed part", _failed_part(shown.failed_part))
     field("owner", one.owner or "nobody: `@workflow(owner=...)` names who is asked when it cannot go on")
     field("worker", _worker(one))
-    field("waits for", _waits(one, shown.waits))
+    field("waits for", _waits(shown.waits))
     field("policy", f"{one.policy}{_rules(one)}")
     field("deadline", _at(one.deadline_at))
     field("forked from", one.forked_from)
     field("part of", one.parent)
     rows = [
-        (".".join(map(str, step.place)), step.name, str(step.status), str(step.attempts or ""), step.digest[:12],
-         _step_says(step, shown.attempts.get(step.id, ())))
-        for step in shown.steps
+        (".".join(map(str, step.place)), step.name, str(step.status), _tries(one, step, tried), step.digest[:12],
+         _step_says(step, tried))
+        for step in shown.steps for tried in (shown.attempts.get(step.id, ()),)
     ]  # fmt: skip
     await call.table(("place", "step", "status", "tries", "digest", "says"), rows, none="no step began yet")
     _show_calls(call, shown)

@@ -14,7 +14,7 @@ from latewood.execution.faults import FaultClass, Policy, fault_of
 from latewood.execution.messages.post import Post, message_of
 from latewood.execution.messages.words import EXPIRED, Channel, Group, Message, Received, Settled
 from latewood.execution.messages.writing import CAUSED_BY, cut
-from latewood.graph_schema.clock import from_micros, to_micros
+from latewood.graph_schema.clock import from_micros, iso, to_micros
 from latewood.graph_schema.commands import Command, Guard
 from latewood.graph_schema.errors import ConflictError, InvalidError
 from latewood.graph_schema.given import checked
@@ -167,9 +167,10 @@ class Receiving:
             return await self._bury(received, str(fault.kind), fault.message, trace=trace, told=told)
         wait_s = rule.wait_s(received.number, random.random(), fault.retry_after_s)  # noqa: S311 - to spread them
         ready_at = post.book.clock.now() + round(wait_s * 1_000_000)
-        words: dict[str, Json] = {"class": str(fault.kind), "words": cut(fault.message), "retry_at": ready_at} | _told(
-            told
-        )
+        words: dict[str, Json] = {
+            "class": str(fault.kind), "words": cut(fault.message), "retry_at": iso(from_micros(ready_at)),
+            **_told(told),
+        }  # fmt: skip
         commands = [
             *post.write.delivery(hold.message, hold.group, received.number, "failed", hold.owner, **words),
             post.write.again(hold.message, hold.group, ready_at, received.number),

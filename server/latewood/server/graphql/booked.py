@@ -10,6 +10,7 @@ import strawberry
 from strawberry.scalars import JSON
 
 from latewood.execution import booking
+from latewood.execution.logbook import due_of
 from latewood.graph_schema.clock import from_micros
 from latewood.server.graphql.scalars import BigInt
 
@@ -39,13 +40,13 @@ class Attempt:
 
 def attempt_told(told: Mapping[str, Any]) -> Attempt:
     """Tell of a try."""
-    retry_at = told.get("retry_at")
+    due = due_of([told])
     return Attempt(
         number=int(told.get("number", 0)), outcome=str(told.get("outcome", "")), seconds=float(told.get("seconds", 0)),
         error_class=told.get("class"), error=told.get("message"), policy=told.get("policy"), model=told.get("model"),
         stage=told.get("stage"), cost=told.get("cost"), currency=told.get("currency"), prices=told.get("prices"),
         data=told.get("data"), model_policy=told.get("model_policy"),
-        usage=told.get("usage"), retry_at=from_micros(retry_at) if isinstance(retry_at, int) else None,
+        usage=told.get("usage"), retry_at=None if due is None else from_micros(due),
     )  # fmt: skip
 
 

@@ -12,7 +12,7 @@ from strawberry.dataloader import DataLoader
 from strawberry.scalars import JSON
 
 from latewood.execution import booking, words
-from latewood.execution.showing import Progress, asks_model, is_overdue, next_command, progress_of
+from latewood.execution.showing import Parts, Progress, asks_model, is_overdue, next_command, parts_of, progress_of
 from latewood.execution.standing import unsettled, waits_for
 from latewood.execution.words import RunStatus, StepStatus, place_of, place_text
 from latewood.graph_schema.clock import Micros, from_micros
@@ -285,8 +285,19 @@ async def _stages(root: strawberry.Parent[words.Run], info: Info) -> list[RunSta
     return stages_told(booking.stages_of(*await _booked(root.id, info)))
 
 
+async def _parts(root: words.Run, info: Info) -> Parts:
+    async def steps_of(run: str) -> Sequence[words.Step]:
+        return (await _progress(info).load(run)).steps
+
+    return await parts_of(book_of(info.context.view(info).memory), root, await steps_of(root.id), steps_of)
+
+
 async def _next(root: strawberry.Parent[words.Run], info: Info) -> str | None:
-    return next_command(root, (await _progress(info).load(root.id)).steps)
+    return next_command(root, (await _progress(info).load(root.id)).steps, await _parts(root, info))
+
+
+async def _failed_part(root: strawberry.Parent[words.Run], info: Info) -> words.Run | None:
+    return (await _parts(root, info)).failed
 
 
 async def _waits(root: strawberry.Parent[words.Run], info: Info) -> str | None:
@@ -346,6 +357,7 @@ class Run:
     tokens: BigInt = field("The tokens that those used, as far as anybody said: what a resume saves.", _tokens)
     saves: Saves = field("What it cost that a resume does not pay for again.", _saves)
     stages: list[RunStage] = field("What its model calls used by stage, the costliest first.", _stages)
+    failed_part: Run | None = field("The child run, or a child's, at which it failed: that comes first.", _failed_part)
     next: str | None = field("What to do about it, as a command; null when nothing is left to do.", _next)
     waits: str | None = field("What has to come before it goes on; null of one that is in hand, or has ended.", _waits)
     questions: list[Question] = field("What is asked, and not answered yet.", _questions)

@@ -15,7 +15,7 @@ from latewood.execution.external_words import Begun, Claimed, Held, StepCall, ca
 from latewood.execution.faults import DEFAULT, Action, FaultClass, Rule
 from latewood.execution.logbook import Logbook
 from latewood.execution.policies import told_policy
-from latewood.execution.showing import is_overdue, next_act, progress_of, saved_of
+from latewood.execution.showing import Parts, is_overdue, next_act, parts_of, progress_of, saved_of
 from latewood.execution.standing import last_trouble, unsettled, waits_for
 from latewood.execution.words import RUN_S, Run, place_of, place_text
 from latewood.graph_schema.clock import from_micros
@@ -104,6 +104,14 @@ def _run_line(run: Run) -> dict[str, Json]:
     }  # fmt: skip
 
 
+def _part_line(run: Run) -> dict[str, Json]:
+    """Say at which part a run failed, whose that is, and what is wrong there."""
+    return {
+        "run": run.id, "workflow": run.workflow, "owner": run.owner, "status": str(run.status),
+        "error_class": run.result.get("class"), "error": str(run.result.get("message", ""))[:200],
+    }  # fmt: skip
+
+
 def _at(instant: Any) -> str:
     return str(instant.isoformat()).replace("+00:00", "Z")
 
@@ -124,9 +132,9 @@ def _step_line(
     return found
 
 
-def _next_call(run: Run, steps: Sequence[Step]) -> str | None:
+def _next_call(run: Run, steps: Sequence[Step], parts: Parts) -> str | None:
     """Say what to do about a run as a call of the tool `run`: whoever reads this has no command line."""
-    act = next_act(run, steps)
+    act = next_act(run, steps, parts)
     if act is None:
         return None
     if act.verb == "answer":
@@ -141,6 +149,7 @@ async def _told(book: Logbook, run: Run, cursor: str | None, budget: int) -> Ans
     far = (await progress_of(book, [run.id]))[run.id]
     now, saved = book.clock.now(), await saved_of(book, far.steps)
     tried = await book.attempts(unsettled(far.steps))
+    parts = await parts_of(book, run, far.steps, book.steps)
     # What somebody wrote may be long; how the run stands is not.
     texts: dict[str, Json] = {
         "input": dict(run.input), "output": run.output, "error": run.result.get("message")
@@ -149,7 +158,8 @@ async def _told(book: Logbook, run: Run, cursor: str | None, budget: int) -> Ans
         **_run_line(run), **cast("dict[str, Json]", fitted(texts, max(budget // _SHARE, _TEXTS_MIN))),
         "progress": f"{far.done} of {len(far.steps)} steps done", "tokens": far.tokens,
         "resume_saves": ", ".join(filter(None, (f"{far.done} steps", f"{far.tokens} tokens", saved.words()))),
-        "waits_for": waits_for(run, far.steps, tried), "next": _next_call(run, far.steps),
+        "waits_for": waits_for(run, far.steps, tried), "next": _next_call(run, far.steps, parts),
+        "failed_part": None if parts.failed is None else _part_line(parts.failed),
         "open_questions": [
             {"question": f"{run.id}/{place_text(step.place)}", "words": str((step.asked or {}).get("question"))[:300],
              "owner": (step.asked or {}).get("owner"), "overdue": is_overdue(step, now)}
