@@ -17,10 +17,11 @@ from typing import Any, Concatenate, ParamSpec, Self, TypeVar
 
 from latewood.clients.remote.memory import RemoteMemory
 from latewood.clients.remote.messages import Followed, RemoteMessages
+from latewood.clients.remote.runs import RemoteRuns
 from latewood.clients.remote.transport import BlockingTransport, Patience, endpoint
 from latewood.graph_schema.given import checked
 
-__all__ = ["BlockingRemoteMemory", "BlockingRemoteMessages"]
+__all__ = ["BlockingRemoteMemory", "BlockingRemoteMessages", "BlockingRemoteRuns"]
 
 P = ParamSpec("P")
 R = TypeVar("R")
@@ -82,6 +83,40 @@ def _posting(
         return _finished(verb(self._messages, *args, **kwargs))
 
     return call
+
+
+def _running(
+    verb: Callable[Concatenate[RemoteRuns, P], Coroutine[Any, Any, R]],
+) -> Callable[Concatenate[BlockingRemoteRuns, P], R]:
+    @wraps(verb)
+    def call(self: BlockingRemoteRuns, *args: P.args, **kwargs: P.kwargs) -> R:
+        return _finished(verb(self._runs, *args, **kwargs))
+
+    return call
+
+
+class BlockingRemoteRuns:
+    """`RemoteRuns` for programs that do not await. Made by `BlockingRemoteMemory.runs`."""
+
+    def __init__(self, runs: RemoteRuns) -> None:
+        """Wrap *runs*, whose transport blocks."""
+        self._runs = runs
+
+    start = _running(RemoteRuns.start)
+    claim = _running(RemoteRuns.claim)
+    heartbeat = _running(RemoteRuns.heartbeat)
+    hand_back = _running(RemoteRuns.hand_back)
+    begin = _running(RemoteRuns.begin)
+    complete = _running(RemoteRuns.complete)
+    fail = _running(RemoteRuns.fail)
+    ask = _running(RemoteRuns.ask)
+    finish = _running(RemoteRuns.finish)
+    run = _running(RemoteRuns.run)
+    list = _running(RemoteRuns.list)
+    answer = _running(RemoteRuns.answer)
+    cancel = _running(RemoteRuns.cancel)
+    resume = _running(RemoteRuns.resume)
+    fork = _running(RemoteRuns.fork)
 
 
 class BlockingRemoteMessages:
@@ -192,6 +227,11 @@ class BlockingRemoteMemory:
     def messages(self) -> BlockingRemoteMessages:
         """The messages of the handle's space, sent and received in its name."""
         return BlockingRemoteMessages(self._memory.messages)
+
+    @property
+    def runs(self) -> BlockingRemoteRuns:
+        """The runs of the handle's space, for an agent that runs them here."""
+        return BlockingRemoteRuns(self._memory.runs)
 
     @property
     def space(self) -> str | None:

@@ -7,15 +7,17 @@ from dataclasses import dataclass, field, is_dataclass
 from datetime import datetime
 from decimal import Decimal
 from enum import Enum
-from typing import Any, cast
+from typing import Any, TypeVar, cast
 
 from latewood.clients.remote.shapes import camel, selection
 from latewood.graph_schema.clock import NOW, AsOf, iso
-from latewood.graph_schema.errors import InvalidError
+from latewood.graph_schema.errors import InvalidError, NotFoundError
 from latewood.graph_schema.plain import plain
-from latewood.graph_schema.values import Scalar
+from latewood.graph_schema.values import Json, Scalar
 
-__all__ = ["Call", "Verbatim", "instants", "spoken", "valued"]
+__all__ = ["Call", "Verbatim", "instants", "member", "spoken", "there", "valued", "verbatim"]
+
+T = TypeVar("T")
 
 
 class Kind(Enum):
@@ -99,3 +101,20 @@ def valued(value: Scalar | None) -> dict[str, object]:
     if isinstance(value, datetime):
         return {"value": iso(value), "value_kind": Kind.INSTANT}
     return {"value": value if value is None or isinstance(value, str | bool | int | float) else Verbatim(plain(value))}
+
+
+def member(word: str) -> str:
+    """Write a word, such as a class of trouble, as the member of an enumeration that GraphQL has for it."""
+    return word.upper().replace("-", "_")
+
+
+def verbatim(given: Mapping[str, Json] | None) -> Verbatim | None:
+    """Return a document as an argument whose names stay as they are."""
+    return None if given is None else Verbatim(given)
+
+
+def there(found: T | None, name: str, code: str) -> T:
+    """Return what was found. Raises NotFoundError."""
+    if found is None:
+        raise NotFoundError(f"the server has no {name[:80]!r} in this space", code=code)
+    return found

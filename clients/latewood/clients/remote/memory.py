@@ -21,6 +21,7 @@ from latewood.clients.remote.calls import Call, valued
 from latewood.clients.remote.found import DetectReport
 from latewood.clients.remote.messages import RemoteMessages
 from latewood.clients.remote.reading import Identified, RemoteReader, said
+from latewood.clients.remote.runs import RemoteRuns
 from latewood.clients.remote.shapes import decode
 from latewood.clients.remote.taken_back import Retraction
 from latewood.clients.remote.transport import AsyncTransport, Patience, Transport, endpoint
@@ -93,6 +94,11 @@ class RemoteMemory(RemoteReader):
     def messages(self) -> RemoteMessages:
         """The messages of the handle's space, sent and received in its name."""
         return RemoteMessages(self._transport, self._space, self._by, self._session)
+
+    @property
+    def runs(self) -> RemoteRuns:
+        """The runs of the handle's space, for an agent that runs them here."""
+        return RemoteRuns(self._transport, self._space, self._by, self._session)
 
     async def close(self) -> None:
         """Let go of the connections, of every handle over them."""

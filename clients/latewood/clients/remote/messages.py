@@ -5,13 +5,12 @@ from __future__ import annotations
 from collections.abc import AsyncGenerator, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
-from typing import Final, TypeVar
+from typing import Final
 
 from latewood.clients.remote.answers import Page
 from latewood.clients.remote.calling import RemoteCaller
-from latewood.clients.remote.calls import Verbatim
+from latewood.clients.remote.calls import Verbatim, member, there, verbatim
 from latewood.clients.remote.reading import Identified, said
-from latewood.graph_schema.errors import NotFoundError
 from latewood.graph_schema.given import checked
 from latewood.graph_schema.values import Json
 
@@ -20,7 +19,6 @@ __all__ = [
     "Published", "Received", "RemoteMessages", "Settled",
 ]  # fmt: skip
 
-T = TypeVar("T")
 _LEASE_S: Final = 30.0
 
 
@@ -68,6 +66,13 @@ class PolicyRule:
     then: str = "escalate"
     first_seconds: float = 0.5
     longest_seconds: float = 60.0
+
+    def spoken(self) -> dict[str, object]:
+        """Return it as an argument."""
+        return {
+            "fault": member(self.fault), "tries": self.tries, "then": member(self.then),
+            "first_seconds": self.first_seconds, "longest_seconds": self.longest_seconds,
+        }  # fmt: skip
 
 
 @dataclass(frozen=True, slots=True)
@@ -218,21 +223,6 @@ def _held(received: Received | str) -> str:
     return received if isinstance(received, str) else received.hold
 
 
-def _member(word: str) -> str:
-    """Write a class of trouble as GraphQL's enumeration has it."""
-    return word.upper().replace("-", "_")
-
-
-def _there(found: T | None, name: str, code: str) -> T:
-    if found is None:
-        raise NotFoundError(f"the server has no {name[:80]!r} in this space", code=code)
-    return found
-
-
-def _verbatim(given: Mapping[str, Json] | None) -> Verbatim | None:
-    return None if given is None else Verbatim(given)
-
-
 @checked
 class RemoteMessages(RemoteCaller):
     """The messages of a server's space. Made by `RemoteMemory.messages`.
@@ -243,7 +233,7 @@ class RemoteMessages(RemoteCaller):
 
     async def channel(self, name: str) -> Channel:
         """Return a channel as it is now. Raises NotFoundError."""
-        return _there(await self._or_none("channel", Channel, name=("String!", name)), name, "channel.unknown")
+        return there(await self._or_none("channel", Channel, name=("String!", name)), name, "channel.unknown")
 
     async def channels(self, *, first: int = 50, after: str | None = None) -> Page[Channel]:
         """List channels in the order in which they were made."""
@@ -259,12 +249,9 @@ class RemoteMessages(RemoteCaller):
         Args:
             policy: what differs from the usual, by class of trouble; it needs a *policy_version*, a name for it.
         """
-        rules = None if policy is None else [
-            {"fault": _member(one.fault), "tries": one.tries, "then": _member(one.then),
-             "first_seconds": one.first_seconds, "longest_seconds": one.longest_seconds} for one in policy
-        ]  # fmt: skip
+        rules = None if policy is None else [one.spoken() for one in policy]
         given = {
-            "name": name, "schema": _verbatim(schema), "owner": owner, "pending_max": pending_max,
+            "name": name, "schema": verbatim(schema), "owner": owner, "pending_max": pending_max,
             "bytes_max": bytes_max, "policy": rules, "policy_version": policy_version, "by": by or self._by,
         }  # fmt: skip
         return (await self._write("register_channel", _OfChannel, given, keyed=False, again=True)).channel
@@ -297,7 +284,7 @@ class RemoteMessages(RemoteCaller):
         """
         given = {
             "channel": channel, "data": Verbatim(data), "type": type, "subject": subject, "source": source,
-            "event_id": event_id, "time": time, "extensions": _verbatim(extensions),
+            "event_id": event_id, "time": time, "extensions": verbatim(extensions),
             "idempotency_key": idempotency_key, "ordering_key": ordering_key, "priority": priority,
             "delay_seconds": delay_s, "expires_seconds": expires_s,
             "caused_by": [said(one) for one in caused_by] or None,
@@ -337,7 +324,7 @@ class RemoteMessages(RemoteCaller):
         Raises ConflictError (``lease.lost``).
         """
         given = {
-            "hold": _held(received), "fault": _member(fault), "message": message, "retry_after_seconds": retry_after_s,
+            "hold": _held(received), "fault": member(fault), "message": message, "retry_after_seconds": retry_after_s,
             "trace": trace, "by": by or self._by,
         }  # fmt: skip
         return await self._write("nack", Settled, given, keyed=False, again=True)
@@ -356,7 +343,7 @@ class RemoteMessages(RemoteCaller):
 
     async def message(self, name: str) -> Message:
         """Return a message by its id or key. Raises NotFoundError."""
-        return _there(await self._or_none("message", Message, id=("String!", name)), name, "message.unknown")
+        return there(await self._or_none("message", Message, id=("String!", name)), name, "message.unknown")
 
     async def messages(self, *, first: int = 50, after: str | None = None) -> Page[Message]:
         """List messages of all channels, the newest first, settled ones too."""
@@ -386,7 +373,7 @@ class RemoteMessages(RemoteCaller):
 
     async def dead_letter(self, name: str) -> DeadLetter:
         """Return a dead letter by its id or key. Raises NotFoundError."""
-        return _there(await self._or_none("deadLetter", DeadLetter, id=("String!", name)), name, "message.unknown")
+        return there(await self._or_none("deadLetter", DeadLetter, id=("String!", name)), name, "message.unknown")
 
     async def redrive(self, name: str, *, by: str | None = None) -> DeadLetter:
         """Let the group of a dead letter have its message again. Raises NotFoundError, ConflictError."""
