@@ -17,7 +17,7 @@ from latewood.execution.messages import Limits, Messages, Received
 from latewood.execution.messages.routing import Condition
 from latewood.execution.messages.routing import Rule as ContentRule
 from latewood.execution.messages.schemas import breaks
-from latewood.graph_schema.clock import AsOf
+from latewood.graph_schema.clock import AsOf, Clock, ManualClock
 from latewood.graph_schema.commands import Assert, Ref
 from latewood.graph_schema.errors import ConflictError, InvalidError, LatewoodError, LimitError, NotFoundError
 from latewood.graph_schema.values import Json, Value
@@ -36,8 +36,8 @@ QUICK: Final = DEFAULT.changed("quick", {
 
 
 @asynccontextmanager
-async def memory_at(url: str, by: str = "agent:sender") -> AsyncGenerator[Memory]:
-    async with Memory.open(url, by=by, embedder="none") as memory:
+async def memory_at(url: str, by: str = "agent:sender", clock: Clock | None = None) -> AsyncGenerator[Memory]:
+    async with Memory.open(url, by=by, embedder="none", clock=clock) as memory:
         yield memory
 
 
@@ -314,7 +314,8 @@ async def test_who_was_lost_and_what_expired_ends_as_a_dead_letter(url: str) -> 
 
 
 async def test_order_delay_priority_and_heartbeat(url: str) -> None:
-    async with memory_at(url) as memory:
+    clock = ManualClock()
+    async with memory_at(url, clock=clock) as memory:
         messages = messages_of(memory)
         await messages.make_channel("orders", policy=QUICK)
         for number, key in enumerate(["A", "A", "B"]):
@@ -324,10 +325,13 @@ async def test_order_delay_priority_and_heartbeat(url: str) -> None:
         first = await messages.receive("orders", most=10, lease_s=0.2)
         states = [state for _, state in (await messages.pending("orders")).items]
         kept = [await messages.heartbeat(one, 30) for one in first]
-        await asyncio.sleep(0.25)
-        began = time.monotonic()
-        (delayed,) = await messages.receive("orders", wait_s=10.0)
-        waited = time.monotonic() - began
+        # Past the leases, had they not been prolonged; and the delayed one is not due yet.
+        clock.advance(seconds=0.3)
+        early = await messages.receive("orders")
+        looking = asyncio.create_task(messages.receive("orders", wait_s=60.0))
+        await asyncio.sleep(0.05)
+        clock.advance(seconds=0.1)
+        (delayed,) = await asyncio.wait_for(looking, 30)
         await messages.nack(kept[1], Fault("transient", "again"))
         (again,) = await messages.receive("orders")
         await messages.ack(again)
@@ -337,7 +341,7 @@ async def test_order_delay_priority_and_heartbeat(url: str) -> None:
     assert [one.message.data for one in first] == [{"n": 9}, {"n": 0}, {"n": 2}]
     assert states == ["leased", "blocked", "leased", "leased", "later"]
     assert delayed.message.data == {"n": 5}
-    assert waited < 9
+    assert early == ()
     assert (again.message.data, again.number) == ({"n": 0}, 2)
     assert (second.message.data, handed_back) == ({"n": 1}, 1)
 

@@ -12,7 +12,7 @@ from typing import Any
 
 import pytest
 from chat_server import ChatServer, chat_server
-from integration.execution.acting import ended, worker_of
+from integration.execution.acting import ended, until, worker_of
 from model_answers import asks_for, busy, in_turn, says
 
 from latewood.execution import (
@@ -205,13 +205,9 @@ async def test_a_rate_limit_is_waited_out_as_long_as_it_asks(near: Memory, serve
 
     async with worker_of(near, once, poll_s=60) as worker:
         waits = await worker.start(once)
-        for _ in range(500):
-            shown = await runs_of(near).show(waits.id)
-            if shown.run.status is RunStatus.WAITING:
-                break
-            await asyncio.sleep(0.01)
+        await until(near, waits.id, RunStatus.WAITING)
+        shown = await runs_of(near).show(waits.id)
 
-    assert shown.run.status is RunStatus.WAITING
     ((attempt,),) = shown.attempts.values()
     assert parse_instant(str(attempt["retry_at"])) - shown.run.started_at >= timedelta(seconds=120)
     assert attempt["usage"] == {"input_tokens": 0, "output_tokens": 0}

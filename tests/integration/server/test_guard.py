@@ -103,14 +103,16 @@ def test_a_taken_port_is_named(tmp_path: Path) -> None:
 
 async def test_answers_are_sent_at_once(served: Any) -> None:
     await send(served)
-    took: list[float] = []
-    for _ in range(20):
+    # With Nagle's algorithm on, no answer comes before 40 ms; a busy machine needs some goes to be faster than that.
+    took = 1.0
+    for _ in range(200):
         began = time.perf_counter()
         await send(served)
-        took.append(time.perf_counter() - began)
+        took = min(took, time.perf_counter() - began)
+        if took < 0.035:
+            break
 
-    # With Nagle's algorithm on, no answer comes before 40 ms.
-    assert min(took) < 0.035
+    assert took < 0.035
 
 
 def test_a_port_out_of_range_is_refused(tmp_path: Path) -> None:

@@ -223,13 +223,16 @@ async def test_a_subscription_ends_with_its_key(asked: Guarded) -> None:
 async def test_a_caller_that_asks_too_much_is_told_when_to_come_back(tmp_path: Path) -> None:
     async with guarded(tmp_path, rate=2.0) as asked:
         key, other = await asked.key("read"), await asked.key("read")
-        answers = [await asked.post(key, SPACES) for _ in range(8)]
-        refused = [one for one in answers if one.status_code == 429]
-        assert [one.status_code for one in answers[:4]] == [200] * 4
-        assert refused
-        assert refused[0].json()["errors"][0]["extensions"]["code"] == "rate.exceeded"
+        answers = [await asked.post(key, SPACES) for _ in range(4)]
+        assert [one.status_code for one in answers] == [200] * 4
+        # A slow machine asks for a while until it has asked too much.
+        while answers[-1].status_code != 429:
+            assert len(answers) < 60
+            answers.append(await asked.post(key, SPACES))
+        refused = answers[-1]
+        assert refused.json()["errors"][0]["extensions"]["code"] == "rate.exceeded"
         assert (await asked.post(other, SPACES)).status_code == 200
-        await asyncio.sleep(float(refused[0].headers["retry-after"]))
+        await asyncio.sleep(float(refused.headers["retry-after"]))
         assert (await asked.post(key, SPACES)).status_code == 200
 
 
@@ -241,12 +244,17 @@ async def test_a_socket_spends_from_the_same_account(tmp_path: Path) -> None:
         async with websockets.connect(address, subprotocols=["graphql-transport-ws"]) as socket:
             await socket.send(json.dumps({"type": "connection_init", "payload": {"authorization": f"Bearer {key}"}}))
             await socket.recv()
-            for number in range(12):
+            # Many at once; then one by one, as a slow machine takes a while until it has asked too much.
+            for number in range(60):
                 await socket.send(json.dumps({"id": str(number), "type": "subscribe", "payload": {"query": SPACES}}))
-            while len(codes) < 12:
-                answer = json.loads(await asyncio.wait_for(socket.recv(), 10))
-                if answer["type"] in ("next", "error"):
-                    codes.append(answer["payload"][0]["extensions"]["code"] if answer["type"] == "error" else "fine")
+                while number >= 11 and len(codes) <= number:
+                    answer = json.loads(await asyncio.wait_for(socket.recv(), 10))
+                    if answer["type"] in ("next", "error"):
+                        codes.append(
+                            answer["payload"][0]["extensions"]["code"] if answer["type"] == "error" else "fine"
+                        )
+                if "rate.exceeded" in codes:
+                    break
             assert codes.count("fine") >= 4
             assert "rate.exceeded" in codes
             assert (await asked.post(key, SPACES)).status_code in (200, 429)

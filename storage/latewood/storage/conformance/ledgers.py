@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import time
+from typing import Final
 
 from latewood.graph_schema.clock import to_micros
 from latewood.graph_schema.events import EventKind, LedgerEntry
@@ -13,6 +14,9 @@ from latewood.graph_schema.values import canonical_json
 from latewood.storage.conformance.scene import MakeStore, Scene, day, opened
 
 __all__ = ["CHECKS"]
+
+_SOON_S: Final = 15.0
+"""Less than the wait that must not be waited out; a busy machine takes seconds for what it does at once."""
 
 
 async def _rows(scene: Scene, limit: int) -> list[LedgerEntry]:
@@ -91,14 +95,14 @@ async def check_a_waiting_reader_is_woken(make: MakeStore) -> None:
         assert not await scene.store.wait("default", "knowledge", 0, 0)
         start = time.monotonic()
         assert not await scene.store.wait("default", "knowledge", 0, 0.05)
-        assert time.monotonic() - start < 2
+        assert time.monotonic() - start < _SOON_S
         waiting = asyncio.create_task(scene.store.wait("default", "knowledge", 0, 20))
         await asyncio.sleep(0.02)
         receipt = await scene.write(scene.say("thing:a", "rate", 1))
 
         start = time.monotonic()
         assert await waiting
-        assert time.monotonic() - start < 2
+        assert time.monotonic() - start < _SOON_S
         assert await scene.store.wait("default", "knowledge", receipt.seq - 1, 0)
         assert not await scene.store.wait("default", "knowledge", receipt.seq, 0)
         assert not await scene.store.wait("default", "execution", 0, 0)
