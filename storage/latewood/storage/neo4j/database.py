@@ -38,6 +38,7 @@ from latewood.graph_schema.clock import Micros
 from latewood.graph_schema.errors import InvalidError, LatewoodError, UnavailableError
 from latewood.graph_schema.model import LEDGERS, LedgerName
 from latewood.storage.neo4j.beginning import begin
+from latewood.storage.neo4j.lookout import Lookout
 from latewood.storage.neo4j.silence import limit_silence
 from latewood.storage.queries import load_queries
 from latewood.storage.takes import Takes
@@ -224,6 +225,7 @@ class Engine:
         self.lost_replies = 0
         self.tenants_met: set[str] = set()
         self.takes = Takes()
+        self.lookout = Lookout()
         self.id = os.urandom(8).hex()
         self._whole: dict[tuple[int, str], Head] = {}
         self._queries = {name: expanded(text) for name, text in _all_queries().items()}

@@ -82,6 +82,10 @@ class Reading:
         last = max(head.recorded_at for head in self.heads.values())
         return last if known_at is None else min(known_at, last)
 
+    def seqs(self) -> dict[LedgerName, int]:
+        """Return the seq of each ledger's head."""
+        return {ledger: head.seq for ledger, head in self.heads.items()}
+
     def seq(self, ledger: LedgerName) -> int:
         """Return the seq of a ledger's head."""
         return self.heads[ledger].seq

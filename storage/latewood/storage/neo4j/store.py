@@ -20,7 +20,6 @@ from latewood.graph_schema.model import LEDGERS, Fact, LedgerName, Node, NodeKin
 from latewood.graph_schema.packs.loader import Vocabulary, vocabulary
 from latewood.storage.crashpoints import reach
 from latewood.storage.erasing import check_alone
-from latewood.storage.heads import wait_past
 from latewood.storage.names import check_space_name, unknown_space
 from latewood.storage.neo4j import leases, listing, rebuilding, replaying, verifying
 from latewood.storage.neo4j.database import Address, Engine, Head, LostReplyError, Query
@@ -60,7 +59,6 @@ __all__ = ["REFUSALS_MAX", "SPACES_MAX", "Neo4jStore"]
 SPACES_MAX: Final = 500
 """Most spaces of a database: each has a full-text index of its own."""
 REFUSALS_MAX: Final = 10_000
-_POLL_S: Final = 0.05
 _TRIES: Final = 4
 _REJOIN_S: Final = 15.0
 
@@ -228,6 +226,8 @@ class Neo4jStore(MemorySearch, Handing):
         reach("group.begin")
         answers = await self._engine.call(lambda: self._commit(units))
         reach("group.committed")
+        for space in {unit.space for unit in units}:
+            self._engine.lookout.ring(self._tenant, space)
         return answers
 
     def _commit(self, units: Sequence[Unit]) -> tuple[Committed, ...]:
@@ -343,8 +343,8 @@ class Neo4jStore(MemorySearch, Handing):
 
     async def wait(self, space: str, ledger: LedgerName, after_seq: int, seconds_max: float) -> bool:
         """Return True as soon as the ledger has rows after *after_seq*."""
-        head = partial(self._read, space, lambda one: one.seq(ledger))
-        return await wait_past(head, after_seq, seconds_max, poll_s=_POLL_S)
+        look = partial(self._read, space, Reading.seqs)
+        return await self._engine.lookout.past(self._tenant, space, look, ledger, after_seq, seconds_max)
 
     async def receipt(self, receipt_id: str) -> Receipt:
         """Return a receipt, of a refused write too."""
