@@ -33,10 +33,13 @@ Compose = Callable[..., str]
 
 def _conditions(query: NodeQuery, parameters: dict[str, object]) -> tuple[str, str]:
     """Write where nodes come from and the query's filters as Cypher; words of the caller are only ever bound."""
-    source, parts = "MATCH (n:Node)", list[str]()
+    source, parts = "MATCH (n:Node) USING INDEX SEEK n:Node(space, born)", list[str]()
     if query.about is not None:
-        source = "MATCH (o:Node {space: $space, id: $about})<-[a]-(n:Node)"
-        parts.append("a.predicate = 'about' AND {visible:a}")
+        # What is about a node is found first: together with the rest, every node of the space might be looked at.
+        source = (
+            "MATCH (o:Node {space: $space, id: $about})<-[a]-(n:Node) USING INDEX SEEK o:Node(space, id) "
+            "WHERE a.predicate = 'about' AND {visible:a} WITH DISTINCT n"
+        )
         parameters["about"] = normal_id(query.about)
     if query.kind is not None:
         parts.append("n.kind = $kind")

@@ -92,7 +92,8 @@ RETURN k.space, k.id, k.subject, k.predicate, k.origin, k.contested, k.top, k.ta
 // The claims of keys that count, and the number of the key's facts; at most $most a key.
 UNWIND $keys AS one
 CALL (one) {
-  MATCH (f:Fact {space: one[0], key_id: one[1]}) WHERE f.valid_from IS NOT NULL AND f.retracted_at IS NULL
+  MATCH (f:Fact {space: one[0], key_id: one[1]}) USING INDEX SEEK f:Fact(space, key_id, valid_from)
+  WHERE f.valid_from IS NOT NULL AND f.retracted_at IS NULL
   WITH f ORDER BY f.valid_from DESC LIMIT $most
   RETURN collect({claim:f}) AS claims
 }
@@ -102,11 +103,12 @@ RETURN one[0], one[1], claims;
 // The live stretches of keys, of values and of relations.
 UNWIND $keys AS one
 CALL (one) {
-  MATCH (f:Fact {space: one[0], key_id: one[1]})<-[h:HAS_FACT]-()
+  MATCH (f:Fact {space: one[0], key_id: one[1]})<-[h:HAS_FACT]-() USING INDEX SEEK f:Fact(space, key_id, valid_from)
   WHERE f.valid_from IS NOT NULL AND h.retired_at IS NULL AND f.object IS NULL
   RETURN f, h
   UNION ALL
-  MATCH (f:Fact {space: one[0], key_id: one[1]}) WHERE f.valid_from IS NOT NULL AND f.object IS NOT NULL
+  MATCH (f:Fact {space: one[0], key_id: one[1]}) USING INDEX SEEK f:Fact(space, key_id, valid_from)
+  WHERE f.valid_from IS NOT NULL AND f.object IS NOT NULL
   MATCH (s:Node {space: one[0], id: f.subject})
   MATCH (o:Node|Fact {space: one[0], id: f.object})
   WITH f, s, o MATCH (s)-[h]->(o) WHERE h.fact_id = f.id AND h.retired_at IS NULL
@@ -116,26 +118,27 @@ RETURN one[0], one[1], f.place, {us:h.valid_from}, {us:h.valid_to}, {us:h.record
 
 // name: covering
 // Claims of one key that cover an instant, latest start first; read in parts until the reader has seen enough.
-MATCH (f:Fact {space: $space, key_id: $key})
+MATCH (f:Fact {space: $space, key_id: $key}) USING INDEX SEEK f:Fact(space, key_id, valid_from)
 WHERE f.valid_from <= $at AND (f.valid_to IS NULL OR f.valid_to > $at) AND f.retracted_at IS NULL
 RETURN {claim:f} ORDER BY f.valid_from DESC, f.place DESC SKIP $skip LIMIT $part;
 
 // name: starting
 // Claims of one key, of a class or a higher one, that start inside a stretch, earliest first; in parts too.
-MATCH (f:Fact {space: $space, key_id: $key})
+MATCH (f:Fact {space: $space, key_id: $key}) USING INDEX SEEK f:Fact(space, key_id, valid_from)
 WHERE f.valid_from > $start AND ($end IS NULL OR f.valid_from < $end) AND f.retracted_at IS NULL
   AND 2 * f.tier + CASE WHEN f.known THEN 1 ELSE 0 END >= $least
 RETURN {claim:f} ORDER BY f.valid_from, f.place SKIP $skip LIMIT $part;
 
 // name: live_values
 // Live stretches of one key of values that overlap a window.
-MATCH (f:Fact {space: $space, key_id: $key})<-[h:HAS_FACT]-()
+MATCH (f:Fact {space: $space, key_id: $key})<-[h:HAS_FACT]-() USING INDEX SEEK f:Fact(space, key_id, valid_from)
 WHERE f.valid_from IS NOT NULL AND h.retired_at IS NULL AND (h.valid_to IS NULL OR h.valid_to > $start) AND ($end IS NULL OR h.valid_from < $end)
 RETURN f.place, {us:h.valid_from}, {us:h.valid_to}, {us:h.recorded_at}, {us:h.closed_at}, f.id, f.object;
 
 // name: live_relations
 // Live stretches of one key of relations that overlap a window.
-MATCH (f:Fact {space: $space, key_id: $key}) WHERE f.valid_from IS NOT NULL
+MATCH (f:Fact {space: $space, key_id: $key}) USING INDEX SEEK f:Fact(space, key_id, valid_from)
+WHERE f.valid_from IS NOT NULL
 MATCH (s:Node {space: $space, id: f.subject})
 MATCH (o:Node|Fact {space: $space, id: f.object})
 WITH f, s, o MATCH (s)-[h]->(o)
@@ -243,7 +246,8 @@ UNWIND $ids AS id MATCH (n:Node {space: $space, id: id}) RETURN {node:n};
 // Of nodes and versions, those whose version is a row about them that the heads know of.
 UNWIND $asked AS one
 UNWIND [['knowledge', $heads[0]], ['execution', $heads[1]]] AS head
-MATCH (e:Event {space: $space, ledger: head[0], seq: one[1]}) WHERE e.seq <= head[1] AND e.subject = one[0]
+WITH one, head WHERE one[1] <= head[1]
+MATCH (e:Event {space: $space, ledger: head[0], seq: one[1]}) WHERE e.subject = one[0]
 RETURN DISTINCT e.subject;
 
 // name: nodes_before
@@ -251,14 +255,15 @@ RETURN DISTINCT e.subject;
 UNWIND $ids AS id
 MATCH (n:Node {space: $space, id: id})
 CALL (n) {
-  MATCH (f:Fact {space: $space, subject: n.id}) WHERE f.valid_from IS NOT NULL
+  MATCH (f:Fact {space: $space, subject: n.id}) USING INDEX SEEK f:Fact(space, subject, valid_from)
+    WHERE f.valid_from IS NOT NULL
   UNWIND [[f.place, f.recorded_at], [f.retraction, f.retracted_at]] AS one
   WITH one WHERE one[0] / 2 <= $heads[one[0] % 2]
   WITH one ORDER BY one[1] DESC, one[0] DESC LIMIT 1
   RETURN collect(one[0]) AS places
 }
 CALL (n) {
-  MATCH (f:Fact {space: $space, subject: n.id})
+  MATCH (f:Fact {space: $space, subject: n.id}) USING INDEX SEEK f:Fact(space, subject, valid_from)
   WHERE f.valid_from IS NOT NULL AND f.predicate = 'merged_into' AND f.place / 2 <= $heads[f.place % 2]
     AND (f.retraction IS NULL OR f.retraction / 2 > $heads[f.retraction % 2])
   WITH f ORDER BY f.place DESC LIMIT 1
@@ -273,7 +278,7 @@ UNWIND $keys AS key MATCH (n:Node {space: $space, norm: key}) RETURN {node:n};
 // name: holding_of_subjects
 // The facts that hold of nodes at (t, r), and whether their key is contested; predicates may be null for all.
 UNWIND $ids AS id
-MATCH (n:Node {space: $space, id: id})-[h]->()
+MATCH (n:Node {space: $space, id: id})-[h]->() USING INDEX SEEK n:Node(space, id)
 WHERE h.fact_id IS NOT NULL AND {visible:h} AND ($predicates IS NULL OR h.predicate IN $predicates)
 WITH DISTINCT h.fact_id AS fact LIMIT $most
 MATCH (f:Fact {space: $space, id: fact})
@@ -294,13 +299,15 @@ RETURN {fact:f}, k.contested;
 // name: standing_of_subjects
 // Every assertion about nodes that was made and not taken back; predicates may be null for all.
 UNWIND $ids AS id
-MATCH (f:Fact {space: $space, subject: id}) WHERE f.valid_from IS NOT NULL AND f.recorded_at <= $r
+MATCH (f:Fact {space: $space, subject: id}) USING INDEX SEEK f:Fact(space, subject, valid_from)
+WHERE f.valid_from IS NOT NULL AND f.recorded_at <= $r
   AND (f.retracted_at IS NULL OR f.retracted_at > $r) AND ($predicates IS NULL OR f.predicate IN $predicates)
 RETURN {fact:f}, false LIMIT $most;
 
 // name: standing_of_objects
 // The same of those that point at nodes or facts.
-MATCH (f:Fact) WHERE f.space = $space AND f.object IN $ids AND f.recorded_at <= $r
+MATCH (f:Fact) USING INDEX SEEK f:Fact(space, object)
+WHERE f.space = $space AND f.object IN $ids AND f.recorded_at <= $r
   AND (f.retracted_at IS NULL OR f.retracted_at > $r) AND ($predicates IS NULL OR f.predicate IN $predicates)
 RETURN {fact:f}, false LIMIT $most;
 
@@ -313,7 +320,7 @@ UNWIND $ids AS id MATCH (f:Fact {space: $space, id: id}) WHERE f.recorded_at <= 
 UNWIND $points AS one
 MATCH (p:Fact {space: $space, id: one.fact})
 CALL (p, one) {
-  MATCH (f:Fact {space: $space, key_id: p.key_id})
+  MATCH (f:Fact {space: $space, key_id: p.key_id}) USING INDEX SEEK f:Fact(space, key_id, valid_from)
   WHERE f.valid_from <= one.t AND (f.valid_to IS NULL OR f.valid_to > one.t) AND f.recorded_at <= one.r
     AND (f.retracted_at IS NULL OR f.retracted_at > one.r)
   RETURN f ORDER BY f.tier DESC, f.known DESC, f.valid_from DESC, f.trust DESC, f.recorded_at DESC, f.ordinal DESC
@@ -326,7 +333,7 @@ RETURN one.n, {fact:f};
 UNWIND $facts AS one
 MATCH (p:Fact {space: $space, id: one})
 CALL (p) {
-  MATCH (f:Fact {space: $space, key_id: p.key_id})
+  MATCH (f:Fact {space: $space, key_id: p.key_id}) USING INDEX SEEK f:Fact(space, key_id, valid_from)
   WHERE f.valid_from <= $t AND f.valid_from >= p.valid_from AND (f.valid_to IS NULL OR f.valid_to > $t)
     AND f.recorded_at <= $r AND (f.retracted_at IS NULL OR f.retracted_at > $r)
   RETURN f ORDER BY f.id <> p.id LIMIT 10000
@@ -336,7 +343,7 @@ RETURN one, {claim:f}, f.payload;
 // name: timeline
 // Assertions about nodes in valid order, after a cursor.
 UNWIND $subjects AS subject
-MATCH (f:Fact {space: $space, subject: subject})
+MATCH (f:Fact {space: $space, subject: subject}) USING INDEX SEEK f:Fact(space, subject, valid_from)
 WHERE f.valid_from >= $start AND f.recorded_at <= $r AND ($predicates IS NULL OR f.predicate IN $predicates)
 WITH f, {us:f.valid_from} AS valid_from, {us:f.recorded_at} AS recorded_at
 WHERE valid_from > $after[0] OR (valid_from = $after[0] AND (recorded_at > $after[1] OR (recorded_at = $after[1]
@@ -357,7 +364,8 @@ RETURN e.seq, e.kind, e.recorded_at, e.id, e.target, e.payload ORDER BY e.seq LI
 // name: changes_of
 // The same for some nodes.
 UNWIND $subjects AS subject
-MATCH (f:Fact {space: $space, subject: subject}) WHERE f.valid_from IS NOT NULL
+MATCH (f:Fact {space: $space, subject: subject}) USING INDEX SEEK f:Fact(space, subject, valid_from)
+WHERE f.valid_from IS NOT NULL
 UNWIND [f.place, f.retraction] AS place
 WITH DISTINCT place WHERE place IS NOT NULL AND place % 2 = 0 AND place > 2 * $after AND place <= 2 * $last
 MATCH (e:Event {space: $space, ledger: 'knowledge', seq: place / 2})
@@ -365,7 +373,8 @@ RETURN e.seq, e.kind, e.recorded_at, e.id, e.target, e.payload ORDER BY e.seq LI
 
 // name: beginnings
 // Assertions not retracted whose period starts in a stretch of valid time.
-MATCH (f:Fact) WHERE f.space = $space AND f.valid_from > $since AND f.valid_from <= $until AND f.retracted_at IS NULL
+MATCH (f:Fact) USING INDEX SEEK f:Fact(space, valid_from)
+WHERE f.space = $space AND f.valid_from > $since AND f.valid_from <= $until AND f.retracted_at IS NULL
   AND f.place % 2 = 0
 WITH f, {us:f.valid_from} AS valid_from, f.place / 2 AS seq
 WHERE valid_from > $after[0] OR (valid_from = $after[0] AND seq > $after[1])
@@ -376,7 +385,7 @@ RETURN e.seq, e.kind, e.recorded_at, e.id, e.target, e.payload, valid_from ORDER
 // name: beginnings_of
 // The same for some nodes.
 UNWIND $subjects AS subject
-MATCH (f:Fact {space: $space, subject: subject})
+MATCH (f:Fact {space: $space, subject: subject}) USING INDEX SEEK f:Fact(space, subject, valid_from)
 WHERE f.valid_from > $since AND f.valid_from <= $until AND f.retracted_at IS NULL AND f.place % 2 = 0
 WITH f, {us:f.valid_from} AS valid_from, f.place / 2 AS seq
 WHERE valid_from > $after[0] OR (valid_from = $after[0] AND seq > $after[1])
@@ -401,12 +410,11 @@ RETURN {node:n}, n.born ORDER BY n.space {order}, n.born {order} LIMIT $first;
 // name: near_keys
 // Keys that begin like a key, then the latest keys.
 CALL () {
-  MATCH (n:Node) WHERE n.space = $space AND n.norm STARTS WITH $prefix
+  MATCH (n:Node) USING INDEX SEEK n:Node(space, norm) WHERE n.space = $space AND n.norm STARTS WITH $prefix
   RETURN n.key AS key ORDER BY n.space, n.norm LIMIT $first
   UNION ALL
-  // Said which index: on a young database the one of keys looks as cheap, and would sort all that it finds.
-  MATCH (n:Node) USING INDEX n:Node(space, born) WHERE n.space = $space AND n.born > '' AND n.norm IS NOT NULL
-    AND n.kind IN ['entity', 'decision', 'actor', 'session']
+  MATCH (n:Node) USING INDEX SEEK n:Node(space, born)
+  WHERE n.space = $space AND n.born > '' AND n.norm IS NOT NULL AND n.kind IN ['entity', 'decision', 'actor', 'session']
   RETURN n.key AS key ORDER BY n.space DESC, n.born DESC LIMIT 5000
 }
 RETURN key;
@@ -476,7 +484,8 @@ SET s.id = $id, s.secret = $secret, s.strict = $strict, s.state = $state, s.fill
 // retraction.
 CALL () {
   MATCH (n:Node {space: $space, id: $id})
-  OPTIONAL MATCH (f:Fact {space: $space, subject: $id}) WHERE f.valid_from IS NOT NULL
+  OPTIONAL MATCH (f:Fact {space: $space, subject: $id}) USING INDEX SEEK f:Fact(space, subject, valid_from)
+    WHERE f.valid_from IS NOT NULL
   WITH n, collect(f.place) + collect(f.retraction) AS places
   RETURN n.id AS subject, n.kind AS kind, n.norm AS norm, places + [toInteger(split(n.born, '.')[1])] AS places
   UNION ALL
@@ -489,13 +498,15 @@ RETURN subject, kind, norm, places;
 
 // name: absorbed_by
 // The nodes that were merged into others: those whose fact says so, for the caller to tell by their attributes.
-MATCH (n:Node)-[h]->(o:Node) WHERE n.space = $space AND o.space = $space AND o.id IN $ids
+MATCH (n:Node)-[h]->(o:Node) USING INDEX SEEK o:Node(space, id)
+WHERE n.space = $space AND o.space = $space AND o.id IN $ids
   AND h.predicate = 'merged_into' AND h.retired_at IS NULL
 RETURN DISTINCT n.id, n.kind, n.attributes;
 
 // name: declared_again
 // Rows that declare a node again; they follow the fact of its merge, or that fact's retraction.
-MATCH (f:Fact {space: $space, subject: $id}) WHERE f.valid_from IS NOT NULL AND f.predicate = 'merged_into'
+MATCH (f:Fact {space: $space, subject: $id}) USING INDEX SEEK f:Fact(space, subject, valid_from)
+WHERE f.valid_from IS NOT NULL AND f.predicate = 'merged_into'
 UNWIND [f.place, f.retraction] AS place
 WITH DISTINCT place WHERE place IS NOT NULL AND place % 2 = $odd
 MATCH (e:Event {space: $space, ledger: $ledger, seq: place / 2 + 1}) WHERE e.kind = 'declared' AND e.id = $id
@@ -546,7 +557,8 @@ RETURN rows;
 OPTIONAL MATCH (k:Key {space: $space, id: $key}) WHERE k.predicate = ''
 SET k.predicate = $predicate, k.name = $predicate
 WITH count(*) AS done
-MATCH (f:Fact {space: $space, key_id: $key}) WHERE f.valid_from IS NOT NULL AND f.predicate = ''
+MATCH (f:Fact {space: $space, key_id: $key}) USING INDEX SEEK f:Fact(space, key_id, valid_from)
+WHERE f.valid_from IS NOT NULL AND f.predicate = ''
 SET f.predicate = $predicate
 WITH f
 OPTIONAL MATCH (f)<-[h:HAS_FACT]-()
@@ -556,7 +568,7 @@ SET h.predicate = $predicate;
 // Forget what erased relations pointed to: their stretches lead to the facts themselves from now on.
 CALL () {
   UNWIND $places AS place
-  MATCH (f:Fact {space: $space, place: place}) WHERE f.object IS NOT NULL
+  MATCH (f:Fact {space: $space, place: place}) USING INDEX SEEK f:Fact(space, place) WHERE f.object IS NOT NULL
   MATCH (k:Key {space: $space, id: f.key_id}) SET k.tail = null, k.tail_facts = null
   WITH f
   MATCH (s:Node {space: $space, id: f.subject})

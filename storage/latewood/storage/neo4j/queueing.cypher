@@ -2,17 +2,19 @@
 // The rows of messages before groups, each with its lane's own key.
 UNWIND $places AS one
 MATCH (q:SpaceQueued {space: $space, group: one[0], message: one[1]})
+  USING INDEX SEEK q:SpaceQueued(space, message, group)
 RETURN q{.*};
 
 // name: rows_of_messages
 // The rows of messages before all groups.
 UNWIND $messages AS one
-MATCH (q:SpaceQueued {space: $space, message: one}) RETURN q{.*};
+MATCH (q:SpaceQueued {space: $space, message: one}) USING INDEX SEEK q:SpaceQueued(space, message) RETURN q{.*};
 
 // name: drop
 // Take messages away from groups, whose lanes are lighter then.
 UNWIND $places AS one
 MATCH (q:SpaceQueued {space: $space, group: one[0], message: one[1]})
+  USING INDEX SEEK q:SpaceQueued(space, message, group)
 WITH q, q.group AS group, q.line AS line, q.size AS size DELETE q
 MERGE (l:SpaceLane {space: $space, group: group})
 SET l.name = 'lane', l.pending = coalesce(l.pending, 0) - 1, l.bytes = coalesce(l.bytes, 0) - size
@@ -22,13 +24,14 @@ RETURN line;
 // Groups get messages again from an instant on.
 UNWIND $rows AS row
 MATCH (q:SpaceQueued {space: $space, group: row.group, message: row.message})
+  USING INDEX SEEK q:SpaceQueued(space, message, group)
 SET q.ready = null, q.later = row.later, q.ready_at = row.ready_at, q.failures = row.failures, q.owner = null, q.until = 0;
 
 // name: first_of_line
 // The first message of an ordering key before a group.
 UNWIND $lines AS line
 CALL (line) {
-  MATCH (q:SpaceQueued) USING INDEX q:SpaceQueued(line) WHERE q.line STARTS WITH line
+  MATCH (q:SpaceQueued) USING INDEX SEEK q:SpaceQueued(line) WHERE q.line STARTS WITH line
   RETURN q ORDER BY q.line LIMIT 1
 }
 RETURN line, q{.*};
@@ -36,7 +39,9 @@ RETURN line, q{.*};
 // name: open
 // Let blocked messages go from an instant on.
 UNWIND $rows AS row
-MATCH (q:SpaceQueued {space: $space, group: row.group, message: row.message}) SET q.later = row.later, q.blocked = false;
+MATCH (q:SpaceQueued {space: $space, group: row.group, message: row.message})
+  USING INDEX SEEK q:SpaceQueued(space, message, group)
+SET q.later = row.later, q.blocked = false;
 
 // name: put
 // Put messages before groups, and note how many messages and bytes came to each.
@@ -54,19 +59,19 @@ RETURN group, coalesce(l.pending, 0), coalesce(l.bytes, 0);
 
 // name: next_later
 // When the next message is due that is not ready.
-MATCH (q:SpaceQueued) USING INDEX q:SpaceQueued(later) WHERE q.later > $now AND q.later STARTS WITH $lane
+MATCH (q:SpaceQueued) USING INDEX SEEK q:SpaceQueued(later) WHERE q.later > $now AND q.later STARTS WITH $lane
 RETURN q.later ORDER BY q.later LIMIT 1;
 
 // name: take
 // Make ready what of a group is due, and hand out what is next, one to each slot; each with what the message says.
 CALL () {
-  MATCH (q:SpaceQueued) USING INDEX q:SpaceQueued(later) WHERE q.later >= $lane AND q.later <= $now
+  MATCH (q:SpaceQueued) USING INDEX SEEK q:SpaceQueued(later) WHERE q.later >= $lane AND q.later <= $now
   WITH q ORDER BY q.later LIMIT $promoted
   SET q.later = null, q.ready = q.rank
   RETURN count(*) AS due
 }
 CALL () {
-  MATCH (q:SpaceQueued) USING INDEX q:SpaceQueued(ready) WHERE q.ready STARTS WITH $lane
+  MATCH (q:SpaceQueued) USING INDEX SEEK q:SpaceQueued(ready) WHERE q.ready STARTS WITH $lane
   WITH q ORDER BY q.ready LIMIT $most
   RETURN collect(q) AS next
 }
@@ -80,22 +85,27 @@ RETURN place, q.message, q.fence, q.failures, q.taken, n.id IS NOT NULL, {node:n
 
 // name: extend
 // Let a message be its owner's until later.
-MATCH (q:SpaceQueued {space: $space, group: $group, message: $message}) SET q.later = $later, q.until = $until;
+MATCH (q:SpaceQueued {space: $space, group: $group, message: $message})
+  USING INDEX SEEK q:SpaceQueued(space, message, group)
+SET q.later = $later, q.until = $until;
 
 // name: hand_back
 // Let messages be nobody's.
 UNWIND $places AS one
 MATCH (q:SpaceQueued {space: $space, group: one[0], message: one[1]})
+  USING INDEX SEEK q:SpaceQueued(space, message, group)
 SET q.later = null, q.ready = q.rank, q.owner = null, q.until = 0, q.taken = q.taken - 1;
 
 // name: list
 // What waits for a group, by its place.
-MATCH (q:SpaceQueued) USING INDEX q:SpaceQueued(place) WHERE q.place > $after AND q.place STARTS WITH $lane
+MATCH (q:SpaceQueued) USING INDEX SEEK q:SpaceQueued(place) WHERE q.place > $after AND q.place STARTS WITH $lane
 RETURN q{.*} ORDER BY q.place LIMIT $most;
 
 // name: restate
 // Let a row be what the ledger says, whoever has it.
-MATCH (q:SpaceQueued {space: $space, group: $row.group, message: $row.message}) SET q += $row;
+MATCH (q:SpaceQueued {space: $space, group: $row.group, message: $row.message})
+  USING INDEX SEEK q:SpaceQueued(space, message, group)
+SET q += $row;
 
 // name: strays
 // Rows of messages that are no node.

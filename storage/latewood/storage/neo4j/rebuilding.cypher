@@ -32,7 +32,8 @@ RETURN e.seq, e.ledger, e.unit, e.ordinal, e.recorded_at, e.kind, e.id, e.subjec
 // name: unit_end
 // The last row of the unit that has a row.
 MATCH (e:Event {space: $space, ledger: $ledger, seq: $seq})
-MATCH (f:Event {space: $space, ledger: $ledger}) WHERE f.seq >= $seq AND f.seq < $seq + 100000 AND f.unit = e.unit
+MATCH (f:Event {space: $space, ledger: $ledger}) USING INDEX SEEK f:Event(space, ledger, seq)
+WHERE f.seq >= $seq AND f.seq < $seq + 100000 AND f.unit = e.unit
 RETURN max(f.seq);
 
 // name: nodes
@@ -72,7 +73,8 @@ RETURN l.ledger, l.seq, e.recorded_at;
 
 // name: put_node
 // Store a node as it should be.
-OPTIONAL MATCH (m:Node {space: $space, norm: $norm}) WHERE m.id <> $id SET m.norm = null
+OPTIONAL MATCH (m:Node {space: $space, norm: $norm}) USING INDEX SEEK m:Node(space, norm)
+WHERE m.id <> $id SET m.norm = null
 WITH count(*) AS freed
 MERGE (n:Node {space: $space, id: $id}) SET n = $properties
 WITH n REMOVE n:$($gone) SET n:$($labels);
@@ -87,7 +89,8 @@ CREATE (n)-[:$(link[0])]->(o);
 
 // name: put_fact
 // Store a fact as it should be, with who said it and what it ends and replaces.
-OPTIONAL MATCH (m:Fact {space: $space, place: $place}) WHERE m.id <> $id SET m.place = null
+OPTIONAL MATCH (m:Fact {space: $space, place: $place}) USING INDEX SEEK m:Fact(space, place)
+WHERE m.id <> $id SET m.place = null
 WITH count(*) AS freed
 MERGE (f:Fact {space: $space, id: $id}) SET f = $properties
 WITH f REMOVE f:$($gone) SET f:$($labels)
@@ -113,7 +116,8 @@ MATCH ()-[h]->() WHERE elementId(h) = $id DELETE h;
 
 // name: put_receipt
 // Store a receipt as it should be.
-OPTIONAL MATCH (m:Receipt {space: $space, op: $op}) WHERE m.id <> $id SET m.op = null
+OPTIONAL MATCH (m:Receipt {space: $space, op: $op}) USING INDEX SEEK m:Receipt(space, op)
+WHERE m.id <> $id SET m.op = null
 WITH count(*) AS freed
 MERGE (r:Receipt {space: $space, id: $id}) SET r = $properties;
 

@@ -50,11 +50,13 @@ RETURN f.place, f.id, f.payload ORDER BY f.place LIMIT $first;
 
 // name: sources_in_session
 // The sources of sessions.
-UNWIND $ids AS id MATCH (n:Node {space: $space, id: id})<-[:IN_SESSION]-(s:Source) RETURN DISTINCT s.id;
+UNWIND $ids AS id MATCH (n:Node {space: $space, id: id})<-[:IN_SESSION]-(s:Source) USING INDEX SEEK n:Node(space, id)
+RETURN DISTINCT s.id;
 
 // name: sources_of_actor
 // The sources of actors.
-UNWIND $ids AS id MATCH (n:Node {space: $space, id: id})<-[:BY]-(s:Source) RETURN DISTINCT s.id;
+UNWIND $ids AS id MATCH (n:Node {space: $space, id: id})<-[:BY]-(s:Source) USING INDEX SEEK n:Node(space, id)
+RETURN DISTINCT s.id;
 
 // name: pointing
 // Nodes that point at things with a relation that holds at (t, r).
@@ -84,13 +86,14 @@ RETURN f.id, f.subject, {us:f.valid_from}, score, EXISTS { MATCH (f)<-[h:HAS_FAC
 // Memories of a scope by the cosine of their vectors, each compared.
 {source} AND {filters}
 MATCH (v:SpaceVector {space: $space, fact: f.id, generation: $generation})
+  USING INDEX SEEK v:SpaceVector(space, fact, generation)
 WITH f, 2 * vector.similarity.cosine(v.numbers, $vector) - 1 AS score ORDER BY score DESC, f.id LIMIT $most
 RETURN f.id, f.subject, {us:f.valid_from}, score, EXISTS { MATCH (f)<-[h:HAS_FACT]-() WHERE {visible:h} };
 
 // name: match_near
 // Memories of a scope among the nearest that the vector index gives, best first.
 CALL db.index.vector.queryNodes($index, $most, $vector) YIELD node AS v
-MATCH (f:Fact {space: $space, id: v.fact}) WHERE {filters}
+MATCH (f:Fact {space: $space, id: v.fact}) USING INDEX SEEK f:Fact(space, id) WHERE {filters}
 WITH f, 2 * vector.similarity.cosine(v.numbers, $vector) - 1 AS score ORDER BY score DESC, f.id
 RETURN f.id, f.subject, {us:f.valid_from}, score, EXISTS { MATCH (f)<-[h:HAS_FACT]-() WHERE {visible:h} };
 
@@ -99,7 +102,7 @@ RETURN f.id, f.subject, {us:f.valid_from}, score, EXISTS { MATCH (f)<-[h:HAS_FAC
 UNWIND $ids AS id
 MATCH (f:Fact {space: $space, id: id}) WHERE f.text IS NOT NULL AND f.recorded_at <= $r
 CALL (f) {
-  MATCH (o:Fact {space: $space, subject: f.subject})
+  MATCH (o:Fact {space: $space, subject: f.subject}) USING INDEX SEEK o:Fact(space, subject, valid_from)
   WHERE o.valid_from <= f.valid_from AND o.predicate = f.predicate AND o.text IS NOT NULL AND o.recorded_at <= $r
     AND (o.valid_from < f.valid_from OR o.recorded_at < f.recorded_at
       OR (o.recorded_at = f.recorded_at AND o.ordinal < f.ordinal))
@@ -108,7 +111,7 @@ CALL (f) {
   RETURN collect([o.id, o.subject, {us:o.valid_from}])[..$each_side] AS before
 }
 CALL (f) {
-  MATCH (o:Fact {space: $space, subject: f.subject})
+  MATCH (o:Fact {space: $space, subject: f.subject}) USING INDEX SEEK o:Fact(space, subject, valid_from)
   WHERE o.valid_from >= f.valid_from AND o.predicate = f.predicate AND o.text IS NOT NULL AND o.recorded_at <= $r
     AND (o.valid_from > f.valid_from OR o.recorded_at > f.recorded_at
       OR (o.recorded_at = f.recorded_at AND o.ordinal > f.ordinal))

@@ -117,14 +117,18 @@ class _Search:
         if scope.about is not None:
             return (
                 "UNWIND $subjects AS subject MATCH (f:Fact {space: $space, subject: subject}) "
-                "WHERE f.valid_from IS NOT NULL"
+                "USING INDEX SEEK f:Fact(space, subject, valid_from) WHERE f.valid_from IS NOT NULL"
             )
         for name, ids in (("session_sources", scope.sessions), ("actor_sources", scope.actors)):
             if ids is not None:
-                said = f"UNWIND ${name} AS source MATCH (o:Node {{space: $space, id: source}})<-[:SAID_BY]-(f:Fact)"
-                return f"{said} WHERE f.space = $space"
+                # What they said is found first: together with the rest, all facts of the space might be looked at.
+                return (
+                    f"UNWIND ${name} AS source MATCH (o:Node {{space: $space, id: source}})<-[:SAID_BY]-(f:Fact) "
+                    "USING INDEX SEEK o:Node(space, id) WITH DISTINCT f WHERE f.space = $space"
+                )
         if scope.since is not None or scope.until is not None:
-            return "MATCH (f:Fact) WHERE f.space = $space AND f.valid_from IS NOT NULL"
+            # Its filters say when; that there is a time at all would be looked for just as well.
+            return "MATCH (f:Fact) USING INDEX SEEK f:Fact(space, valid_from) WHERE f.space = $space"
         return None
 
     def rows(self, name: str, parts: Mapping[str, str], **more: object) -> list[Row]:
@@ -178,7 +182,10 @@ def _match_vector(
     check_vector(vector, own.dimensions, "the question")
     search = _Search(reading, engine, scope, at)
     label = vector_label(own.number)
-    everything = f"MATCH (w:{label}) MATCH (f:Fact {{space: $space, id: w.fact}}) WHERE f.space = $space"
+    everything = (
+        f"MATCH (w:{label}) MATCH (f:Fact {{space: $space, id: w.fact}}) USING INDEX SEEK f:Fact(space, id) "
+        "WHERE f.space = $space"
+    )
     parts = {"filters": search.filters, "source": search.source or everything}
     given = {"vector": numbers_of(vector), "generation": own.number}
     held: int = reading.query(engine.composed("count_vectors", label=label))[0][0]

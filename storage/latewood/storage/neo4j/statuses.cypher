@@ -25,7 +25,7 @@ MATCH (f:Fact {space: $space, place: place}) WHERE f.predicate = 'status' RETURN
 CALL () {
   UNWIND $statuses AS status
   CALL (status) {
-    MATCH (n:Node) USING INDEX n:Node(space, kind, status, born)
+    MATCH (n:Node) USING INDEX SEEK n:Node(space, kind, status, born)
     WHERE n.space = $space AND n.kind = $kind AND n.status = status AND n.born {beyond} $after
       AND n.recorded_at <= $r AND {conditions}
     // The order of the index, so that it is walked no farther than the list goes.
@@ -33,7 +33,7 @@ CALL () {
   }
   RETURN n
   UNION
-  MATCH (n:Node) USING INDEX n:Node(space, stated_at)
+  MATCH (n:Node) USING INDEX SEEK n:Node(space, stated_at)
   WHERE n.space = $space AND n.stated_at > $r AND n.born {beyond} $after AND n.recorded_at <= $r AND {conditions}
   RETURN n
 }
