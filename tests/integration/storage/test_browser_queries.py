@@ -122,6 +122,8 @@ def told(neo4j_url: str) -> Iterator[Told]:
     with neo4j.GraphDatabase.driver(  # pyright: ignore[reportUnknownMemberType]
         address.uri, auth=(address.user, address.password), notifications_min_severity="OFF"
     ) as driver:
+        # Its plans go by what is there, and not by what was counted before.
+        driver.execute_query("CALL db.prepareForReplanning()", database_=address.database)
         yield Told(driver, address.database, before, middle)
 
 

@@ -69,7 +69,8 @@ def lose(kind: str, url: str) -> None:
         driver.session(database=address.database) as session,
     ):
         for statement in LOSSES[kind]:
-            session.run(statement).consume()
+            # Neo4j may end it to let the writer go on, where both wait for what the other has locked: then again.
+            session.execute_write(lambda one, statement=statement: one.run(statement).consume())
 
 
 @pytest.fixture(params=["sqlite", "neo4j"])
