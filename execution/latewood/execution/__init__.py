@@ -12,8 +12,9 @@ from latewood.execution.logbook import Logbook
 from latewood.execution.model import Model, agent, model_step
 from latewood.execution.pausing import ask, gather, sleep
 from latewood.execution.pricing import Price, Prices
-from latewood.execution.running import TRYING, StepFailedError, Trying
+from latewood.execution.running import StepFailedError
 from latewood.execution.tools import Tool, Tools, tool
+from latewood.execution.trying import TRYING, Trying
 from latewood.execution.words import Run, RunStatus, Step, StepStatus
 from latewood.execution.worker import Worker
 from latewood.execution.workflow import StepOf, Workflow, step, workflow

@@ -76,7 +76,7 @@ class Runs:
         """Where these runs are read and written."""
         return self._book
 
-    async def start(self, flow: Workflow[P, Any], *args: P.args, **kwargs: P.kwargs) -> Run:
+    async def start(self, flow: Workflow[P, Any], /, *args: P.args, **kwargs: P.kwargs) -> Run:
         """Start a run that the next free worker takes up. Raises InvalidError, LimitError for its input."""
         given, run_id = taken_in(flow, args, kwargs), self._book.ids.new()
         spec = spec_of(flow, given, self._book.clock.now())
@@ -225,7 +225,7 @@ class Runs:
         await self._book.keep(commands, body=["fork", run.id, place])
         return await self._book.run(fork_id)
 
-    async def amend(self, name: str, flow: Workflow[P, Any], *args: P.args, **kwargs: P.kwargs) -> Run:
+    async def amend(self, name: str, flow: Workflow[P, Any], /, *args: P.args, **kwargs: P.kwargs) -> Run:
         """Start another run of a run's workflow with other input; steps that would do the same are taken over.
 
         A step is taken over when it stands at the same place, under the same name, with the same arguments, and was

@@ -7,12 +7,15 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any, Final, ParamSpec, TypeVar, cast
 
-from latewood.execution.faults import Action, Fault, FaultClass
-from latewood.execution.running import Execution, NondeterministicError, StepFailedError, SuspendedError, here
+import structlog
+
+from latewood.execution.faults import Action, Fault, FaultClass, keepable
+from latewood.execution.leaving import AbandonedError, NondeterministicError, SuspendedError, strand
+from latewood.execution.running import Execution, StepFailedError, here
 from latewood.execution.schemas import misfit
 from latewood.execution.tracing import run_span
 from latewood.execution.words import LATE, Place, Run, RunStatus, Step, StepStatus, place_text
-from latewood.execution.workflow import HERE, Scope, Workflow, digest_of, taken_in
+from latewood.execution.workflow import HERE, Scope, Workflow, digest_of, placed, taken_in
 from latewood.execution.writing import checked_json
 from latewood.graph_schema.commands import Command, Expect, Ref
 from latewood.graph_schema.errors import ConflictError, InvalidError, LatewoodError
@@ -27,6 +30,9 @@ R = TypeVar("R")
 CANCELLED: Final = "cancelled"
 _MESSAGE_CHARS_MAX: Final = 1_000
 _SECOND: Final = 1_000_000
+_STOP_S: Final = 2.0
+"""How long code that is told to stop may take."""
+_log = structlog.get_logger(__name__)
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,7 +52,7 @@ def spec_of(flow: Workflow[..., Any], given: Mapping[str, Json], now: int) -> di
 
 
 def _trouble(status: RunStatus, kind: str, message: str, place: Place | None = None) -> _End:
-    result: dict[str, Json] = {"class": kind, "message": message[:_MESSAGE_CHARS_MAX]}
+    result: dict[str, Json] = {"class": kind, "message": keepable(message[:_MESSAGE_CHARS_MAX])}
     if place is not None:
         result["step"] = place_text(place)
     return _End(status, result)
@@ -62,6 +68,40 @@ def _failed(execution: Execution, error: StepFailedError | Fault) -> _End:
     return _trouble(status, str(fault.kind), error.message, place)
 
 
+async def _gone_through(
+    execution: Execution, flow: Workflow[..., Any], args: Sequence[Json], kwargs: Mapping[str, Json]
+) -> Any:  # fmt: skip
+    """Run the function in a task of its own, so that code which does not let itself be stopped can be left behind."""
+    scope = Scope()
+    HERE.set((execution, scope))
+
+    async def code() -> Any:
+        return await flow.function(*args, **kwargs)
+
+    try:
+        returned = await strand(scope, code())
+    except SuspendedError:
+        await execution.quiet()
+        raise scope.leave(SuspendedError(None)) from None
+    scope.leave(AbandonedError("the workflow has returned"))
+    await execution.quiet()
+    return returned
+
+
+async def _stop(execution: Execution, task: asyncio.Task[Any]) -> None:
+    """Let nothing more of a workflow's code begin, and end what it has under way, or leave it behind."""
+    execution.over = AbandonedError("this go at the run is over")
+    going = {task, *execution.busy}
+    for one in going:
+        one.cancel()
+    _, left = await asyncio.wait(going, timeout=_STOP_S)
+    if left:
+        _log.warning("code_not_stopped", run=execution.run.id, tasks=len(left))
+    for one in going:
+        # What it still raises is for nobody.
+        one.add_done_callback(lambda ended: ended.cancelled() or ended.exception())
+
+
 async def _called(execution: Execution, flow: Workflow[..., Any]) -> _End:
     """Run the function; what it does ends in a value, in trouble, or in a wait."""
     given = execution.run.input
@@ -72,10 +112,17 @@ async def _called(execution: Execution, flow: Workflow[..., Any]) -> _End:
         return _trouble(RunStatus.ESCALATED, "deadline", LATE)
     if (unfit := _unfit(execution, flow)) is not None:
         return unfit
-    token, deadline = HERE.set((execution, Scope())), asyncio.timeout(left_s)
+    task = asyncio.create_task(_gone_through(execution, flow, args, kwargs), name=f"latewood-code-{execution.run.id}")
     try:
-        async with deadline:
-            returned = await flow.function(*args, **kwargs)
+        await asyncio.wait([task], timeout=left_s)
+    except asyncio.CancelledError:
+        await _stop(execution, task)
+        raise
+    if not task.done():
+        await _stop(execution, task)
+        return _trouble(RunStatus.ESCALATED, "deadline", LATE)
+    try:
+        returned = task.result()
         output = checked_json(returned, f"what the workflow {flow.name} returns")
         if flow.output_schema is not None:
             found = misfit(flow.output_schema, output, f"the output_schema of the workflow {flow.name}")
@@ -86,15 +133,13 @@ async def _called(execution: Execution, flow: Workflow[..., Any]) -> _End:
         return _failed(execution, error)
     except NondeterministicError as error:
         return _trouble(RunStatus.ESCALATED, "nondeterministic", str(error))
-    except TimeoutError as error:
-        if deadline.expired():
-            return _trouble(RunStatus.ESCALATED, "deadline", LATE)
-        return _trouble(RunStatus.ESCALATED, "workflow", f"the workflow's own code raised TimeoutError: {error}")
     except Exception as error:  # noqa: BLE001 - a bug in a workflow ends its run, not its worker
-        words = error.message if isinstance(error, LatewoodError) else f"{type(error).__name__}: {error}"
+        known = isinstance(error, LatewoodError | Fault)
+        words = error.message if known else f"{type(error).__name__}: {error}"
         return _trouble(RunStatus.ESCALATED, "workflow", f"the workflow's own code raised {words}")
     finally:
-        HERE.reset(token)
+        if execution.busy:
+            await _stop(execution, task)
     missed = execution.unvisited()
     if missed is not None:
         name = execution.memo[missed].name
@@ -189,7 +234,8 @@ def _again(execution: Execution, steps: Sequence[Step]) -> None:
     execution.visited.clear()
 
 
-async def child(flow: Workflow[P, R], *args: P.args, **kwargs: P.kwargs) -> R:
+@placed
+async def child(flow: Workflow[P, R], /, *args: P.args, **kwargs: P.kwargs) -> R:
     """Run another workflow as a run of its own, a part of this one, and return what it returns.
 
     Raises:

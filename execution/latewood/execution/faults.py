@@ -3,17 +3,25 @@
 from __future__ import annotations
 
 import json
+import time
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
+from email.utils import parsedate_to_datetime
 from enum import StrEnum
 from typing import Final
 
 from latewood.graph_schema.errors import LatewoodError, UnavailableError
 from latewood.graph_schema.values import Json
 
-__all__ = ["DEFAULT", "Action", "Fault", "FaultClass", "Policy", "Rule", "fault_of", "seconds_of"]
+__all__ = ["DEFAULT", "Action", "Fault", "FaultClass", "Policy", "Rule", "fault_of", "keepable", "seconds_of"]
 
 _MESSAGE_CHARS_MAX: Final = 500
+_RETRY_AFTER_S_MAX: Final = 10**7
+
+
+def keepable(words: str) -> str:
+    """Return *words* without what cannot be stored: to keep a failure must not fail itself."""
+    return words.replace("\0", "").encode("utf-8", "replace").decode()
 
 
 class FaultClass(StrEnum):
@@ -48,12 +56,13 @@ class Fault(Exception):  # noqa: N818 - raised by steps to say what went wrong, 
         """Take the class, the words, how long the other side asked to be left alone, and perhaps what is to be done.
 
         Args:
+            retry_after_s: what is no number of seconds from 0 to 115 days is left to the rule's own wait.
             then: in the place of what the policy's rule for the class says of a step that used its tries up.
         """
         super().__init__(message)
         self.kind = FaultClass(kind)
-        self.message = message[:_MESSAGE_CHARS_MAX]
-        self.retry_after_s = retry_after_s
+        self.message = keepable(message[:_MESSAGE_CHARS_MAX])
+        self.retry_after_s = None if retry_after_s is None else seconds_of(retry_after_s)
         self.then = then
 
 
@@ -128,13 +137,18 @@ _REQUEST_TIMEOUT: Final = 408
 _SERVER_FAULTS: Final = 500
 
 
-def seconds_of(text: object) -> float | None:
-    """Read a Retry-After that is a number of seconds; a date is left to the rule's own wait."""
+def seconds_of(said: object) -> float | None:
+    """Read a Retry-After, seconds or a date; what is neither, or absurd, is left to the rule's own wait."""
+    text = str(said)
     try:
-        seconds = float(str(text))
+        seconds = float(text)
     except ValueError:
-        return None
-    return seconds if 0 <= seconds < 10**7 else None
+        try:
+            # One that has gone by asks for nothing.
+            seconds = max(parsedate_to_datetime(text).timestamp() - time.time(), 0.0)
+        except (ValueError, OverflowError):
+            return None
+    return seconds if 0 <= seconds < _RETRY_AFTER_S_MAX else None
 
 
 def _of_answer(error: Exception, words: str) -> Fault | None:

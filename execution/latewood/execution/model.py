@@ -18,9 +18,10 @@ from latewood.execution.endpoint import Endpoint, NotServed
 from latewood.execution.faults import Fault, FaultClass, Policy
 from latewood.execution.governing import OPEN_DATA, ModelPolicy, check_model, policy_of
 from latewood.execution.pricing import INPUT, OUTPUT, Prices, tokens_in, usage_of
-from latewood.execution.running import TRYING, Execution, Trying
+from latewood.execution.running import Execution
 from latewood.execution.tools import Schema, Tools
 from latewood.execution.tracing import agent_span
+from latewood.execution.trying import TRYING, Trying
 from latewood.execution.workflow import HERE, StepOf
 from latewood.graph_schema.values import Json, canonical_json
 

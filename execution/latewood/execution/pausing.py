@@ -9,9 +9,10 @@ from collections.abc import Awaitable, Sequence
 from typing import Any, Final, Literal, TypeAlias, TypeVar
 
 from latewood.execution.faults import Action, Fault, FaultClass
-from latewood.execution.running import WAIT_HERE_S, Execution, StepFailedError, SuspendedError, here
+from latewood.execution.leaving import SuspendedError, merged, strand
+from latewood.execution.running import WAIT_HERE_S, Execution, StepFailedError, here
 from latewood.execution.words import Place, Step, StepStatus
-from latewood.execution.workflow import HERE, Scope, digest_of
+from latewood.execution.workflow import HERE, Scope, digest_of, placed
 from latewood.execution.writing import checked_json
 from latewood.graph_schema.commands import Expect, Ref
 from latewood.graph_schema.errors import ConflictError, InvalidError, LimitError
@@ -31,6 +32,7 @@ _QUESTION_BYTES_MAX: Final = 10_000
 _SECOND: Final = 1_000_000
 
 
+@placed
 async def sleep(seconds: float) -> None:
     """Wait, for weeks if need be: the instant is kept, and no process has to live until then.
 
@@ -59,6 +61,7 @@ async def sleep(seconds: float) -> None:
         await asyncio.sleep(left_s)
 
 
+@placed
 async def ask(
     question: str, *, owner: str | None = None, choices: Sequence[str] = (), deadline_s: float = 86_400.0,
     on_timeout: OnTimeout = "hold", context: object = None,
@@ -143,6 +146,7 @@ async def _unanswered(run: Execution, kept: Step, on_timeout: OnTimeout) -> Json
     raise StepFailedError(kept.place, "ask", fault, Action.REFUSE)
 
 
+@placed
 async def gather(*branches: Awaitable[T], at_most: int = 8) -> list[T]:
     """Await several things at once, *at_most* so many at a time, and return their results in order.
 
@@ -164,8 +168,9 @@ async def gather(*branches: Awaitable[T], at_most: int = 8) -> list[T]:
 
     async def branch(awaited: Awaitable[T], number: int) -> T:
         async with slots:
-            HERE.set((run, Scope((*place, number))))
-            return await awaited
+            own = Scope((*place, number))
+            HERE.set((run, own))
+            return await strand(own, awaited)
 
     tasks = [
         asyncio.create_task(branch(one, number), context=contextvars.copy_context())
@@ -202,7 +207,4 @@ async def _settle(tasks: Sequence[asyncio.Task[Any]]) -> None:
             raise error
     waits = [error for error in troubles if isinstance(error, SuspendedError)]
     if waits:
-        instants = [wait.wake_at for wait in waits if wait.wake_at is not None]
-        questions = [step for wait in waits for step in wait.questions]
-        groups = {group: lease_s for wait in waits for group, lease_s in wait.groups.items()}
-        raise SuspendedError(min(instants, default=None), questions, groups)
+        raise merged(waits)

@@ -6,59 +6,47 @@ import asyncio
 import random
 import time
 from collections import Counter
-from collections.abc import Callable, Mapping, Sequence
-from contextvars import ContextVar
+from collections.abc import Callable, Coroutine, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any, Final
 
 from latewood.execution.blobs import Blobs, Transcript
 from latewood.execution.faults import Action, Fault, FaultClass, Policy, fault_of
+from latewood.execution.leaving import AbandonedError, NondeterministicError, Scope, SuspendedError, strand
 from latewood.execution.logbook import STEPS_MAX, Logbook, due_of
 from latewood.execution.messages.words import Channel
 from latewood.execution.showing import tokens_used
 from latewood.execution.tracing import try_span
+from latewood.execution.trying import TRYING, Trying
 from latewood.execution.words import PLACE_PARTS_MAX, Place, Run, Step, StepStatus, place_text
-from latewood.execution.workflow import HERE, Registry, Scope, StepOf, addressed, arguments, called, digest_of, running
+from latewood.execution.workflow import (
+    HERE,
+    Registry,
+    StepOf,
+    addressed,
+    arguments,
+    called,
+    digest_of,
+    placed,
+    running,
+)  # fmt: skip
 from latewood.execution.writing import Attempt, Writing, checked_json
 from latewood.graph_schema.clock import Micros
 from latewood.graph_schema.commands import Command, Declare, Expect, Guard, Ref
-from latewood.graph_schema.errors import ConflictError, InvalidError, LimitError, RefusedError, UnavailableError
-from latewood.graph_schema.ids import is_id, normal_id
+from latewood.graph_schema.errors import ConflictError, LimitError, RefusedError, UnavailableError
 from latewood.graph_schema.model import NodeKind
 from latewood.graph_schema.values import Json
 from latewood.storage.crashpoints import reach
 from latewood.storage.queueing import Taken
 
 __all__ = [
-    "LINKS_MAX", "TRYING", "WAIT_HERE_S", "AbandonedError", "Execution", "NondeterministicError", "StepFailedError",
-    "SuspendedError", "Trying", "here",
+    "WAIT_HERE_S", "Execution", "StepFailedError", "here",
 ]  # fmt: skip
 
-LINKS_MAX: Final = 200
-"""Most things that one step names as used or written."""
 WAIT_HERE_S: Final = 5.0
 """What lasts longer than this is waited for without the run in memory."""
 _SECOND: Final = 1_000_000
 _NAME_CHARS: Final = 200
-
-
-class SuspendedError(BaseException):
-    """The run waits for longer than is worth staying. No workflow can catch it by `except Exception`."""
-
-    def __init__(
-        self, wake_at: Micros | None, questions: Sequence[Step] = (), groups: Mapping[str, float] | None = None
-    ) -> None:  # fmt: skip
-        """Wait until *wake_at*, until one of *questions* is answered, or for a message of one of *groups*."""
-        super().__init__(wake_at)
-        self.wake_at, self.questions, self.groups = wake_at, tuple(questions), dict(groups or {})
-
-
-class AbandonedError(BaseException):
-    """The run is another worker's now, or the store stayed away: nothing more of it may be done or written here."""
-
-
-class NondeterministicError(BaseException):
-    """The workflow came to another step than the one that is kept."""
 
 
 class StepFailedError(RefusedError):
@@ -76,53 +64,6 @@ class StepFailedError(RefusedError):
 
 
 @dataclass(slots=True)
-class Trying:
-    """What a step's function may ask about the try that it is.
-
-    Attributes:
-        key: the same for every try of this step: an idempotency key for effects elsewhere.
-        last: what the try before met, for a try that mends it.
-        usage: tokens booked by this try, if any.
-        about: what else is kept with the try: stage, policy and prices of a model call, its cost.
-        links: what its step used and wrote, kept as edges once it is completed.
-    """
-
-    key: str
-    number: int
-    last: Fault | None = None
-    usage: dict[str, Json] | None = None
-    model: str | None = None
-    about: dict[str, Json] = field(default_factory=dict[str, Json])
-    links: list[tuple[str, str]] = field(default_factory=list[tuple[str, str]])
-
-    def used(self, *ids: str) -> None:
-        """Let the graph say that this step rests on these facts, decisions or things of its space.
-
-        Raises:
-            InvalidError: one is no id.
-            LimitError: above `LINKS_MAX` for one try.
-        """
-        self._link("step.used", ids)
-
-    def wrote(self, *ids: str) -> None:
-        """Let the graph say that this step wrote these. Raises as `used` does."""
-        self._link("step.wrote", ids)
-
-    def _link(self, predicate: str, ids: Sequence[str]) -> None:
-        for one in ids:
-            if not is_id(one):
-                raise InvalidError(f"{one!r:.80} is not an id; a verb's result has one", code="query.invalid")
-        if len(self.links) + len(ids) > LINKS_MAX:
-            msg = f"a step names at most {LINKS_MAX} things that it used or wrote"
-            raise LimitError(msg, limit="LINKS_MAX", maximum=LINKS_MAX)
-        self.links += [(predicate, normal_id(one)) for one in ids]
-
-
-TRYING: Final[ContextVar[Trying | None]] = ContextVar("latewood_try", default=None)
-"""The try that this task is; None outside of steps."""
-
-
-@dataclass(slots=True)
 class Execution:
     """One go at a run.
 
@@ -133,6 +74,8 @@ class Execution:
         earlier: the steps of the run that this one amends, once they are read.
         handed: messages that were taken for this go at the run, by their groups.
         channels: those that it has met, by their names: a unit that goes by one expects it to be so still.
+        over: why nothing new is begun any more; what is under way may still be kept.
+        busy: the tasks that have something under way.
     """
 
     book: Logbook
@@ -150,6 +93,9 @@ class Execution:
     earlier: dict[Place, Step] | None = None
     handed: dict[str, Taken] = field(default_factory=dict[str, Taken])
     channels: dict[str, Channel] = field(default_factory=dict[str, Channel])
+    over: AbandonedError | None = None
+    busy: set[asyncio.Task[Any]] = field(default_factory=set[asyncio.Task[Any]])
+    idle: asyncio.Event = field(default_factory=asyncio.Event)
 
     def __post_init__(self) -> None:
         """Begin without any blob."""
@@ -181,6 +127,24 @@ class Execution:
             self.closed = True
             raise AbandonedError(error.message) from error
 
+    def begun(self, task: asyncio.Task[Any]) -> bool:
+        """Note that *task* has something under way; False when it had so already."""
+        fresh = task not in self.busy
+        self.busy.add(task)
+        self.idle.clear()
+        return fresh
+
+    def over_with(self, task: asyncio.Task[Any]) -> None:
+        """Note that *task* has nothing under way any more."""
+        self.busy.discard(task)
+        if not self.busy:
+            self.idle.set()
+
+    async def quiet(self) -> None:
+        """Return when nothing is under way: what a workflow began and did not await is kept before the run is left."""
+        if self.busy:
+            await self.idle.wait()
+
     def check_open(self) -> None:
         """Stop whoever goes on after the run was left. Raises AbandonedError."""
         if self.closed:
@@ -193,6 +157,8 @@ class Execution:
             NondeterministicError: another step is kept there.
         """
         self.check_open()
+        if self.over is not None:
+            raise self.over
         self.visited.add(place)
         kept = self.memo.get(place)
         if kept is None:
@@ -220,10 +186,18 @@ class Execution:
         """Note what is kept now."""
         self.memo[step.place] = step
 
-    async def step(
+    def step(
+        self, made: StepOf[Any, Any], place: Place, args: tuple[object, ...], kwargs: Mapping[str, object]
+    ) -> Coroutine[object, object, Any]:  # fmt: skip
+        """Run a step once, or return what it returned before."""
+        # Come to when it is called: one of a branch that was stopped may not have had its turn.
+        self.visited.add(place)
+        return self._step(made, place, args, kwargs)
+
+    @placed
+    async def _step(
         self, made: StepOf[Any, Any], place: Place, args: tuple[object, ...], kwargs: Mapping[str, object]
     ) -> Any:  # fmt: skip
-        """Run a step once, or return what it returned before."""
         named = {name: addressed(one) for name, one in kwargs.items()}
         given = arguments(tuple(map(addressed, args)), named, made.name)
         digest = digest_of(made.name, given)
@@ -329,11 +303,12 @@ class _Going:
 
     async def _call(self, trying: Trying, function: Callable[..., Any], *below: int) -> Json:
         """Call *function*, as a place of its own in the run, and return what will be read of it again."""
-        here, mine = HERE.set((self.of, Scope((*self.place, *below)))), TRYING.set(trying)
+        scope = Scope((*self.place, *below))
+        here, mine = HERE.set((self.of, scope)), TRYING.set(trying)
         try:
             with try_span(self.made, trying):
                 async with asyncio.timeout(self.made.timeout_s):
-                    given = await called(function, *self.args, **self.kwargs)
+                    given = await strand(scope, called(function, *self.args, **self.kwargs))
                 return checked_json(given, f"what {self.made.name} returns")
         finally:
             HERE.reset(here)
@@ -410,7 +385,7 @@ class _Going:
             trying, began = Trying(self._key, self.number + 1), time.monotonic()
             mine = TRYING.set(trying)
             try:
-                given = await called(self.made.probe, *self.args, **self.kwargs)
+                given = await strand(Scope(self.place), called(self.made.probe, *self.args, **self.kwargs))
                 if given is None:
                     return None
                 output = checked_json(given, f"what the probe of {self.made.name} returns")

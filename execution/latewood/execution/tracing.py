@@ -19,7 +19,7 @@ from latewood.execution.pricing import CACHED, INPUT, OUTPUT, REASONING
 from latewood.execution.words import Run, RunStatus
 
 if TYPE_CHECKING:
-    from latewood.execution.running import Trying
+    from latewood.execution.trying import Trying
     from latewood.execution.workflow import StepOf
 
 __all__ = ["TRACER", "GoneAt", "agent_span", "run_span", "try_span"]

@@ -18,11 +18,12 @@ import structlog
 
 from latewood.execution.adopting import adopted
 from latewood.execution.driving import CANCELLED, drive, finish, spec_of
-from latewood.execution.faults import FaultClass
+from latewood.execution.faults import FaultClass, keepable
+from latewood.execution.leaving import AbandonedError
 from latewood.execution.logbook import Logbook
 from latewood.execution.overdue import Overdue
 from latewood.execution.parking import Parked
-from latewood.execution.running import AbandonedError, Execution
+from latewood.execution.running import Execution
 from latewood.execution.words import OPEN, Claim, Run, RunStatus
 from latewood.execution.workflow import Registry, Workflow, taken_in
 from latewood.execution.writing import Writing
@@ -149,7 +150,7 @@ class Worker:
         if self._tasks and not self._closing:
             await self._enlist()
 
-    async def run(self, flow: Workflow[P, Any], *args: P.args, **kwargs: P.kwargs) -> Run:
+    async def run(self, flow: Workflow[P, Any], /, *args: P.args, **kwargs: P.kwargs) -> Run:
         """Start a run here and return it when it has ended, however long that takes.
 
         Raises:
@@ -169,7 +170,7 @@ class Worker:
         future = self._awaited.setdefault(run.id, asyncio.get_running_loop().create_future())
         return await asyncio.shield(future)
 
-    async def start(self, flow: Workflow[P, Any], *args: P.args, **kwargs: P.kwargs) -> Run:
+    async def start(self, flow: Workflow[P, Any], /, *args: P.args, **kwargs: P.kwargs) -> Run:
         """Start a run here, under one commit, and return it while it goes. Raises as `run` does."""
         self.registry.add(flow)
         await self._enlist_again()
@@ -214,7 +215,10 @@ class Worker:
         except LatewoodError as error:
             # Refused now is refused again; anything else may pass, and a look takes the run up again.
             _log.warning("run_not_kept", run=run.id, code=error.code, message=error.message)
-            left = await self._give_up(execution, error) if isinstance(error, RefusedError) else None
+            left = await self._give_up(execution, error.message) if isinstance(error, RefusedError) else None
+        except Exception as error:  # noqa: BLE001 - taken up again it would only come again, for ever
+            _log.exception("run_not_driven", run=run.id)
+            left = await self._give_up(execution, f"{type(error).__name__}: {error}")
         finally:
             execution.closed = True
             self._going.pop(run.id, None)
@@ -226,8 +230,8 @@ class Worker:
             self._tell(left)
         return left
 
-    async def _give_up(self, execution: Execution, error: RefusedError) -> Run | None:
-        result: dict[str, Json] = {"class": "workflow", "message": error.message}
+    async def _give_up(self, execution: Execution, words: str) -> Run | None:
+        result: dict[str, Json] = {"class": "workflow", "message": keepable(words[:1_000])}
         with contextlib.suppress(LatewoodError, AbandonedError):
             return await finish(execution, RunStatus.ESCALATED, result)
         return None

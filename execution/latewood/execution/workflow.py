@@ -8,6 +8,7 @@ one that is kept stops.
 from __future__ import annotations
 
 import asyncio
+import functools
 import inspect
 from collections.abc import Awaitable, Callable, Coroutine, Iterator, Mapping
 from contextvars import ContextVar
@@ -17,6 +18,7 @@ from typing import Any, Final, Generic, ParamSpec, Protocol, TypeVar, cast
 
 from latewood.execution.blobs import Transcript
 from latewood.execution.faults import DEFAULT, Policy
+from latewood.execution.leaving import LeavingError, Scope
 from latewood.execution.schemas import check_schema, misfit
 from latewood.execution.words import RUN_S, Place
 from latewood.execution.writing import checked_json
@@ -25,25 +27,11 @@ from latewood.graph_schema.values import Json, canonical_json
 
 __all__ = [
     "HERE", "Registry", "Running", "Scope", "StepOf", "Workflow", "addressed", "arguments", "called", "digest_of",
-    "running", "step", "taken_in", "workflow",
+    "placed", "running", "step", "taken_in", "workflow",
 ]  # fmt: skip
 
 P = ParamSpec("P")
 R = TypeVar("R")
-
-
-class Scope:
-    """Counts the places of one strand of a workflow."""
-
-    def __init__(self, path: Place = ()) -> None:
-        """Begin below *path*."""
-        self.path = path
-        self._count = 0
-
-    def next(self) -> Place:
-        """Return the next place."""
-        self._count += 1
-        return (*self.path, self._count)
 
 
 class Running(Protocol):
@@ -53,6 +41,14 @@ class Running(Protocol):
         self, made: StepOf[Any, Any], place: Place, args: tuple[object, ...], kwargs: Mapping[str, object]
     ) -> Coroutine[object, object, Any]:  # fmt: skip
         """Run a step once, or return what it returned before."""
+        ...
+
+    def begun(self, task: asyncio.Task[Any]) -> bool:
+        """Note that *task* has something under way; False when it had so already."""
+        ...
+
+    def over_with(self, task: asyncio.Task[Any]) -> None:
+        """Note that *task* has nothing under way any more."""
         ...
 
 
@@ -68,6 +64,29 @@ def running(what: str) -> tuple[Running, Scope]:
             f"{what} works within a workflow's run alone; start one with `Worker.run`", code="run.outside"
         )
     return here
+
+
+def placed(function: Callable[P, Coroutine[Any, Any, R]]) -> Callable[P, Coroutine[Any, Any, R]]:
+    """Mark what a workflow awaits at a place: it is under way, and what leaves it leaves its whole strand."""
+
+    @functools.wraps(function)
+    async def call(*args: P.args, **kwargs: P.kwargs) -> R:
+        here, task = HERE.get(), asyncio.current_task()
+        if here is None or task is None:
+            return await function(*args, **kwargs)
+        run, scope = here
+        if scope.left is not None:
+            raise scope.left
+        outermost = run.begun(task)
+        try:
+            return await function(*args, **kwargs)
+        except LeavingError as error:
+            raise scope.leave(error) from None
+        finally:
+            if outermost:
+                run.over_with(task)
+
+    return call
 
 
 def arguments(args: tuple[object, ...], kwargs: Mapping[str, object], where: str) -> dict[str, Json]:
@@ -134,7 +153,7 @@ class StepOf(Generic[P, R]):
     probe: Callable[P, Awaitable[R | None] | R | None] | None = None
     sort: str = "step"
 
-    def __call__(self, *args: P.args, **kwargs: P.kwargs) -> Coroutine[object, object, R]:
+    def __call__(self, /, *args: P.args, **kwargs: P.kwargs) -> Coroutine[object, object, R]:
         """Take the next place of the run, now, and run there when awaited; outside of a run just call the function."""
         here = HERE.get()
         if here is None:
@@ -144,7 +163,7 @@ class StepOf(Generic[P, R]):
         return cast("Coroutine[object, object, R]", run.step(self, scope.next(), args, kwargs))
 
 
-async def called(function: Callable[P, Awaitable[R] | R], *args: P.args, **kwargs: P.kwargs) -> R:
+async def called(function: Callable[P, Awaitable[R] | R], /, *args: P.args, **kwargs: P.kwargs) -> R:
     """Call a function of either colour; one that blocks gets a thread, so that the worker's lease is renewed."""
     if inspect.iscoroutinefunction(function):
         return await cast("Awaitable[R]", function(*args, **kwargs))
@@ -195,7 +214,7 @@ class Workflow(Generic[P, R]):
             if schema is not None:
                 check_schema(dict(schema), f"the {name} of the workflow {self.name}")
 
-    def __call__(self, *args: P.args, **kwargs: P.kwargs) -> Awaitable[R]:
+    def __call__(self, /, *args: P.args, **kwargs: P.kwargs) -> Awaitable[R]:
         """Call the function as it is: in a run its steps belong to that run, outside nothing is kept."""
         return self.function(*args, **kwargs)
 

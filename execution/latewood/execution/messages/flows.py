@@ -5,13 +5,14 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Final
 
+from latewood.execution.leaving import AbandonedError, SuspendedError
 from latewood.execution.messages.post import Post
 from latewood.execution.messages.receiving import LEASE_S, Receiving, check_lease
 from latewood.execution.messages.sending import Sending, plain_json
 from latewood.execution.messages.words import Received
-from latewood.execution.running import AbandonedError, Execution, SuspendedError, here
+from latewood.execution.running import Execution, here
 from latewood.execution.words import Place, Step, StepStatus
-from latewood.execution.workflow import digest_of
+from latewood.execution.workflow import digest_of, placed
 from latewood.graph_schema.clock import Micros
 from latewood.graph_schema.commands import Command
 from latewood.graph_schema.errors import ConflictError, InvalidError
@@ -57,6 +58,7 @@ def _remember(run: Execution, step_id: str, place: Place, name: str, digest: str
     run.remember(Step(step_id, place, name, "message", digest, StepStatus.COMPLETED, output=output))
 
 
+@placed
 async def send(
     channel: str, data: object, *, type: str | None = None, subject: str | None = None,  # noqa: A002
     ordering_key: str | None = None, priority: int = 0, delay_s: float = 0.0, expires_s: float | None = None,
@@ -93,6 +95,7 @@ async def send(
     return message_id
 
 
+@placed
 async def receive(
     channel: str, *, group: str = "default", deadline_s: float = 86_400.0, lease_s: float = LEASE_S
 ) -> dict[str, Json] | None:  # fmt: skip

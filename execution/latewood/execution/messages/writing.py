@@ -6,6 +6,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Final
 
+from latewood.execution.faults import keepable
 from latewood.execution.writing import Writing
 from latewood.graph_schema.clock import Micros
 from latewood.graph_schema.commands import Assert, Command, Declare, Ref
@@ -27,8 +28,8 @@ _TRACE_CHARS_MAX: Final = 8_000
 
 
 def cut(text: str, most: int = _WORDS_CHARS_MAX) -> str:
-    """Return *text* as far as it is kept, without what cannot be stored: to keep a failure must not fail itself."""
-    plain = text.replace("\0", "").encode("utf-8", "replace").decode("utf-8")
+    """Return *text* as far as it is kept, without what cannot be stored."""
+    plain = keepable(text)
     return plain if len(plain) <= most else plain[: most - 1] + "…"
 
 
