@@ -127,7 +127,7 @@ class Runs:
         """End a run: at once when nobody works on it, else at its worker's next look. One that has ended stays so.
 
         Raises:
-            ConflictError: it has ended (``run.ended``).
+            ConflictError: it has ended, or is a part of another (``run.ended``).
         """
         check_text(reason, "the reason", bytes_max=_REASON_BYTES_MAX)
 
@@ -136,6 +136,9 @@ class Runs:
                 raise ConflictError(
                     f"run {run.id} has ended, {run.status}; nothing is left to cancel", code="run.ended"
                 )
+            if run.parent is not None:
+                msg = f"run {run.id} cannot be cancelled: it is a part of run {run.parent}; cancel that one"
+                raise ConflictError(msg, code="run.ended")
             words = f"cancelled by {self._book.actor}" + (f": {reason}" if reason else "")
             # What an agent writes is held against the run as it is: it cannot write past the end.
             if run.status is RunStatus.RUNNING and run.runner == "worker":
@@ -154,7 +157,7 @@ class Runs:
             ConflictError: it is not at an end that it could go on from (``run.ended``).
         """
         asked = await self._book.run(name)
-        again = await self._failed_within(asked)
+        again, parts = await self._failed_within(asked)
 
         def made(run: Run) -> list[Command]:
             if run.status not in (RunStatus.ESCALATED, RunStatus.REFUSED) or run.parent is not None:
@@ -168,27 +171,39 @@ class Runs:
             if version is not None:
                 commands.append(self._write.fact(run.id, "run.version", version))
             if (deadline_at := self._deadline(run)) is not None:
-                # It has counted from the start; a resumed run gets as long again.
+                # It has counted from the start; a resumed run gets as long again, and so do its parts.
                 commands.append(self._write.fact(run.id, "run.deadline", from_micros(deadline_at)))
+            commands += [
+                self._write.fact(part.id, "run.deadline", from_micros(deadline_at))
+                for part in parts if (deadline_at := self._deadline(part)) is not None
+            ]  # fmt: skip
             return [*commands, *self._write.run_status(run.id, RunStatus.READY)]
 
         return await self._move(asked.id, made, "resume")
 
-    async def _failed_within(self, run: Run) -> list[Step]:
-        """Return the steps that a resumed run tries anew: those that failed, and those of the child that failed."""
-        found: list[Step] = []
-        left = [run.id]
+    async def _failed_within(self, run: Run) -> tuple[list[Step], list[Run]]:
+        """Return the steps that a resumed run tries anew, its own and those of its parts, and these parts.
+
+        They are those that failed. One that failed before others went on was caught: the run came further without it,
+        and would not come to the same steps if it went through now.
+        """
+        found, parts, left = list[Step](), list[Run](), (run,)
         for _ in range(_DEPTH_MAX):
-            if not left:
-                return found
-            for step in await self._book.steps(left.pop()):
-                asks = step.sort == "question" and step.answer is None
-                if step.child is not None and not step.completed:
-                    found.append(step)
-                    left.append(step.child)
-                elif step.status is StepStatus.FAILED and not asks:
-                    found.append(step)
-        return found
+            children: list[str] = []
+            for here in left:
+                steps = await self._book.steps(here.id)
+                last = max((step.node_version for step in steps if step.status is not StepStatus.FAILED), default=0)
+                for step in steps:
+                    asks = step.sort == "question" and step.answer is None
+                    ended = step.node_version > last or here.result.get("step") == place_text(step.place)
+                    failed = step.status is StepStatus.FAILED
+                    open_part = step.child is not None and not failed and not step.completed
+                    if open_part or (failed and ended and not asks):
+                        found.append(step)
+                        children += [] if step.child is None else [step.child]
+            left = await self._book.runs_by_id(children) if children else ()
+            parts += left
+        return found, parts
 
     async def fork(self, name: str, place: str) -> Run:
         """Start another run of the same input that has the steps before *place* already. The first one stays as it is.
@@ -368,8 +383,8 @@ class Runs:
         for _ in range(_TRIES_MAX):
             run = await self._book.run(name)
             commands = made(run)
-            # A run at work moves with each step; what is asked of it then is a wish that its worker reads.
-            still = run.status is not RunStatus.RUNNING
+            # A worker's run at work moves with each step; what is asked of it then is a wish that its worker reads.
+            still = run.status is not RunStatus.RUNNING or run.runner == "agent"
             expects = [Expect(Ref(id=run.id), run.node_version)] if still else []
             try:
                 await self._book.keep(commands, body=[what, run.id], expects=expects)

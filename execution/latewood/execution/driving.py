@@ -18,16 +18,18 @@ from latewood.execution.words import LATE, Place, Run, RunStatus, Step, StepStat
 from latewood.execution.workflow import HERE, Scope, Workflow, digest_of, placed, taken_in
 from latewood.execution.writing import checked_json
 from latewood.graph_schema.commands import Command, Expect, Ref
-from latewood.graph_schema.errors import ConflictError, InvalidError, LatewoodError
+from latewood.graph_schema.errors import ConflictError, InvalidError, LatewoodError, LimitError
 from latewood.graph_schema.values import Json
 from latewood.storage.crashpoints import reach
 
-__all__ = ["CANCELLED", "child", "drive", "finish", "spec_of"]
+__all__ = ["CANCELLED", "CHILDREN_DEEP_MAX", "child", "drive", "finish", "spec_of"]
 
 P = ParamSpec("P")
 R = TypeVar("R")
 
 CANCELLED: Final = "cancelled"
+CHILDREN_DEEP_MAX: Final = 15
+"""Deepest that child workflows begin child workflows of their own."""
 _MESSAGE_CHARS_MAX: Final = 1_000
 _SECOND: Final = 1_000_000
 _STOP_S: Final = 2.0
@@ -240,6 +242,7 @@ async def child(flow: Workflow[P, R], /, *args: P.args, **kwargs: P.kwargs) -> R
 
     Raises:
         StepFailedError: it ended escalated or refused.
+        LimitError: above `CHILDREN_DEEP_MAX`.
     """
     execution, scope = here("child")
     return cast("R", await _child(execution, scope.next(), flow, args, kwargs))
@@ -260,7 +263,9 @@ async def _child(
     run = await of.book.run(str(kept.child))
     if not run.ended or kept.status is StepStatus.AGAIN:
         memo = {step.place: step for step in await of.book.steps(run.id)}
-        inner = Execution(of.book, of.registry, run, of.guard, flow.policy, memo, handed=of.handed)
+        inner = Execution(
+            of.book, of.registry, run, of.guard, flow.policy, memo, handed=of.handed, depth=of.depth + 1
+        )  # fmt: skip
         try:
             run = await _drive_child(inner, flow)
         finally:
@@ -286,6 +291,9 @@ async def _child(
 async def _begin_child(
     of: Execution, place: Place, flow: Workflow[..., Any], given: dict[str, Json], digest: str
 ) -> Step:  # fmt: skip
+    if of.depth >= CHILDREN_DEEP_MAX:
+        msg = f"a run has parts of parts at most {CHILDREN_DEEP_MAX} deep; let the workflow {flow.name} end before that"
+        raise LimitError(msg, limit="CHILDREN_DEEP_MAX", maximum=CHILDREN_DEEP_MAX)
     write, step_id, child_id = of.write, of.book.ids.new(), of.book.ids.new()
     commands = write.step(of.run.id, step_id, place, flow.name, "child", digest, child=child_id)
     commands += write.run(child_id, flow.name, spec_of(flow, given, of.book.clock.now()), parent=of.run.id)

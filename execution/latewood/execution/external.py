@@ -18,7 +18,7 @@ from latewood.execution.external_words import Begun, Claimed, Done, Held, StepCa
 from latewood.execution.faults import DEFAULT, Action, Fault, FaultClass, Policy
 from latewood.execution.logbook import STEPS_MAX, Logbook, due_of
 from latewood.execution.pausing import SLEEP_S_MAX, OnTimeout, question_of
-from latewood.execution.policies import kept_with_run, policy_of
+from latewood.execution.policies import kept_with_run, policy_of, since_given_up
 from latewood.execution.showing import progress_of
 from latewood.execution.words import (
     LATE,
@@ -281,7 +281,7 @@ class Agents:
             if kept is not None and (kept.completed or kept.status is StepStatus.FAILED):
                 raise _settled(kept)
             before = [] if kept is None else (await self._book.attempts([kept.id])).get(kept.id, [])
-            tried = 1 + sum(one.get("class") == str(fault.kind) for one in before)
+            tried = 1 + sum(one.get("class") == str(fault.kind) for one in since_given_up(before))
             step_id = self._book.ids.new() if kept is None else kept.id
             attempt = Attempt(len(before) + 1, trouble.seconds, policy.version, fault, trouble.usage, trouble.model)
             commands = [] if kept is not None else await self._declared(run, step_id, call)

@@ -11,7 +11,6 @@ import asyncio
 from collections.abc import Awaitable, Mapping, Sequence
 from typing import TypeVar
 
-from latewood.execution.faults import Fault, FaultClass
 from latewood.execution.words import Place, Step
 from latewood.graph_schema.clock import Micros
 
@@ -93,7 +92,7 @@ def own_trouble(error: BaseException) -> Exception | None:
     task = asyncio.current_task()
     if isinstance(error, asyncio.CancelledError) and (task is None or task.cancelling()):
         return None
-    return Fault(FaultClass.PERMANENT, f"{type(error).__name__}: {error}")
+    return RuntimeError(f"{type(error).__name__}: {error}")
 
 
 async def strand(scope: Scope, work: Awaitable[T]) -> T:

@@ -43,6 +43,7 @@ _RUN_FACTS: Final = (
 )
 _STEP_FACTS: Final = (
     "status", "step.output", "step.returned", "step.input", "step.read", "step.answer", "error", "usage", "has_attempt",
+    "step.then",
 )  # fmt: skip
 _READS: Final = ("step.input", "step.read")
 
@@ -326,7 +327,7 @@ def _step(node: Node, facts: Sequence[Fact]) -> Step:
         error=None if words is None else {"class": kind, "message": message},
         usage=_document(said.get("usage")), wake_at=wake_at, asked=_object(spec.get("asked")),
         answer=_document(said.get("step.answer")), child=_text(spec.get("child")),
-        awaits=_object(spec.get("awaits")), node_version=node.version,
+        awaits=_object(spec.get("awaits")), then=_words(said.get("step.then")), node_version=node.version,
     )  # fmt: skip
 
 

@@ -10,7 +10,15 @@ from latewood.execution.words import Run, Runner
 from latewood.graph_schema.errors import InvalidError
 from latewood.graph_schema.values import Json, check_text
 
-__all__ = ["POLICY_TRIES_MAX", "POLICY_WAIT_S_MAX", "declared_policy", "kept_with_run", "policy_of", "told_policy"]
+__all__ = [
+    "POLICY_TRIES_MAX",
+    "POLICY_WAIT_S_MAX",
+    "declared_policy",
+    "kept_with_run",
+    "policy_of",
+    "since_given_up",
+    "told_policy",
+]
 
 POLICY_TRIES_MAX: Final = 1_000
 """Most tries of a rule that is declared."""
@@ -71,6 +79,15 @@ def kept_with_run(policy: Policy, runner: Runner) -> dict[str, Json]:
     if policy != DEFAULT:
         raise InvalidError("a Python worker goes by its workflow's own policy; leave it out", code="query.invalid")
     return {"policy": policy.version}
+
+
+def since_given_up(tried: Sequence[Mapping[str, Json]]) -> Sequence[Mapping[str, Json]]:
+    """Return those of a step's tries that count now: a step that is tried anew has all its tries again."""
+    for end in range(len(tried), 0, -1):
+        # The last try of those that its policy allowed has none after it.
+        if "class" in tried[end - 1] and "retry_at" not in tried[end - 1]:
+            return tried[end:]
+    return tried
 
 
 def policy_of(run: Run) -> Policy:

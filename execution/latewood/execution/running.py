@@ -15,6 +15,7 @@ from latewood.execution.faults import Action, Fault, FaultClass, Policy, fault_o
 from latewood.execution.leaving import AbandonedError, NondeterministicError, Scope, SuspendedError, strand
 from latewood.execution.logbook import STEPS_MAX, Logbook, due_of
 from latewood.execution.messages.words import Channel
+from latewood.execution.policies import since_given_up
 from latewood.execution.showing import tokens_used
 from latewood.execution.tracing import try_span
 from latewood.execution.trying import TRYING, Trying
@@ -76,6 +77,7 @@ class Execution:
         channels: those that it has met, by their names: a unit that goes by one expects it to be so still.
         over: why nothing new is begun any more; what is under way may still be kept.
         busy: the tasks that have something under way.
+        depth: of how many runs this one is a part.
     """
 
     book: Logbook
@@ -94,6 +96,7 @@ class Execution:
     handed: dict[str, Taken] = field(default_factory=dict[str, Taken])
     channels: dict[str, Channel] = field(default_factory=dict[str, Channel])
     over: AbandonedError | None = None
+    depth: int = 0
     busy: set[asyncio.Task[Any]] = field(default_factory=set[asyncio.Task[Any]])
     idle: asyncio.Event = field(default_factory=asyncio.Event)
 
@@ -229,7 +232,7 @@ class Execution:
         error = kept.error or {}
         fault = Fault(str(error.get("class", "permanent")), str(error.get("message", "")))
         rule = (made.policy or self.policy).rule(fault.kind)
-        return StepFailedError(kept.place, kept.name, fault, rule.then)
+        return StepFailedError(kept.place, kept.name, fault, rule.then if kept.then is None else Action(kept.then))
 
 
 @dataclass(slots=True)
@@ -347,6 +350,7 @@ class _Going:
         self.kept = Step(
             self.step_id, self.place, self.made.name[:_NAME_CHARS], self.made.sort, self.digest, status,
             attempts=self.number, output=output, error=error,
+            then=None if fault is None or fault.then is None else str(fault.then),
         )  # fmt: skip
         self.of.remember(self.kept)
 
@@ -354,7 +358,7 @@ class _Going:
         """Go on where another worker, or an earlier go, stopped."""
         self.number = kept.attempts
         if kept.attempts and kept.status is not StepStatus.AGAIN:
-            before = (await self.of.book.attempts([kept.id])).get(kept.id, [])
+            before = since_given_up((await self.of.book.attempts([kept.id])).get(kept.id, []))
             self.tried.update(str(one["class"]) for one in before if "class" in one)
             if before and "class" in before[-1]:
                 self.last = Fault(str(before[-1]["class"]), str(before[-1].get("message", "")))
@@ -380,7 +384,8 @@ class _Going:
 
     async def _probe(self) -> Json:
         """Return what came of an effect that was begun; None when nothing did. It is never guessed."""
-        fault = Fault(FaultClass.AMBIGUOUS, "nobody knows whether its effect happened, and it has no probe")
+        asks = Action.ESCALATE
+        fault = Fault(FaultClass.AMBIGUOUS, "nobody knows whether its effect happened, and it has no probe", then=asks)
         if self.made.probe is not None:
             trying, began = Trying(self._key, self.number + 1), time.monotonic()
             mine = TRYING.set(trying)
@@ -390,14 +395,15 @@ class _Going:
                     return None
                 output = checked_json(given, f"what the probe of {self.made.name} returns")
             except Exception as error:  # noqa: BLE001 - whatever it was, the outcome is not known
-                fault = Fault(FaultClass.AMBIGUOUS, f"the probe of its effect failed: {fault_of(error).message}")
+                words = f"the probe of its effect failed: {fault_of(error).message}"
+                fault = Fault(FaultClass.AMBIGUOUS, words, then=asks)
             else:
                 self.number += 1
                 return await self._completed(output, self._attempt(trying, began))
             finally:
                 TRYING.reset(mine)
         await self._failed(fault, [])
-        raise StepFailedError(self.place, self.made.name, fault, Action.ESCALATE)
+        raise StepFailedError(self.place, self.made.name, fault, asks)
 
     async def _completed(self, output: Json, attempt: Attempt, *, degraded: bool = False) -> Json:
         commands = await self._ended(output, self._counted(attempt), degraded=degraded)
@@ -460,7 +466,11 @@ class _Going:
         raise StepFailedError(self.place, self.made.name, fault, fault.then or self._policy.rule(fault.kind).then)
 
     async def _failed(self, fault: Fault, tried: Sequence[Command]) -> None:
-        commands = [*self._declared(), *tried, *self.of.write.failed(self.step_id, fault)]
+        then = fault.then
+        if then is None and self.kept is not None and self.kept.then is not None:
+            # What it said the last time holds no more.
+            then = self._policy.rule(fault.kind).then
+        commands = [*self._declared(), *tried, *self.of.write.failed(self.step_id, fault, then)]
         body: list[Json] = ["failed for good", self.digest, str(fault.kind), fault.message]
         await self.of.keep(commands, body)
         self._note(StepStatus.FAILED, fault=fault)

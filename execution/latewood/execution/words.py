@@ -148,6 +148,7 @@ class Step:
         answer: of a question what was answered, and by whom.
         child: of a child workflow the id of its run.
         awaits: of a step that waits for a message its channel and its group.
+        then: of one that failed, what is to be done where that is not what its policy says: escalate or refuse.
     """
 
     id: str
@@ -167,6 +168,7 @@ class Step:
     answer: Mapping[str, Json] | None = None
     child: str | None = None
     awaits: Mapping[str, Json] | None = None
+    then: str | None = None
     node_version: int = 0
 
     @property

@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Final, cast
 
-from latewood.execution.faults import Fault, Policy
+from latewood.execution.faults import Action, Fault, Policy
 from latewood.execution.words import Claim, Place, RunStatus, StepStatus, place_text
 from latewood.graph_schema.clock import Micros, from_micros, iso
 from latewood.graph_schema.commands import Assert, Command, Declare, Ref
@@ -173,10 +173,12 @@ class Writing:
         said = self.fact(step_id, "status", str(status))
         return [said] if large else [said, self.fact(step_id, "step.output", {"value": output})]
 
-    def failed(self, step_id: str, fault: Fault) -> list[Command]:
-        """Say that a step failed for good, of which class, and with which words."""
+    def failed(self, step_id: str, fault: Fault, then: Action | None = None) -> list[Command]:
+        """Say that a step failed for good, of which class, with which words, and what *then* is not the policy's."""
         words = f"{fault.kind}: {fault.message}"[:_ERROR_CHARS_MAX]
-        return [self.fact(step_id, "status", str(StepStatus.FAILED)), self.fact(step_id, "error", words)]
+        said: list[Command] = [self.fact(step_id, "status", str(StepStatus.FAILED))]
+        said.append(self.fact(step_id, "error", words))
+        return said if then is None else [*said, self.fact(step_id, "step.then", str(then))]
 
     def question(
         self, run_id: str, step_id: str, place: Place, digest: str, asked: Mapping[str, Json], deadline_at: Micros

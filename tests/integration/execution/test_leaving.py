@@ -76,9 +76,9 @@ async def test_whatever_code_raises_ends_its_run_once(memory: Memory, function: 
         await asyncio.sleep(0.1)
 
     assert (stepped.status, stepped.result["class"]) == (RunStatus.REFUSED, "permanent")
-    assert stepped.result["message"] == f"step 1 (tried) failed, permanent: {words}"
+    assert stepped.result["message"] == f"step 1 (tried) failed, permanent: RuntimeError: {words}"
     assert (own.status, own.result["class"]) == (RunStatus.ESCALATED, "workflow")
-    assert own.result["message"] == f"the workflow's own code raised {words}"
+    assert own.result["message"] == f"the workflow's own code raised RuntimeError: {words}"
     assert CALLS == {"in a step": 1, "by itself": 1}
 
 
