@@ -136,8 +136,7 @@ async def _called(execution: Execution, flow: Workflow[..., Any]) -> _End:
     except NondeterministicError as error:
         return _trouble(RunStatus.ESCALATED, "nondeterministic", str(error))
     except Exception as error:  # noqa: BLE001 - a bug in a workflow ends its run, not its worker
-        known = isinstance(error, LatewoodError | Fault)
-        words = error.message if known else f"{type(error).__name__}: {error}"
+        words = error.message if isinstance(error, LatewoodError) else f"{type(error).__name__}: {error}"
         return _trouble(RunStatus.ESCALATED, "workflow", f"the workflow's own code raised {words}")
     finally:
         if execution.busy:

@@ -24,7 +24,9 @@ _SHOWN_CHARS_MAX: Final = 200
 _OK: Final = 200
 _RATE_LIMITED: Final = 429
 _PASSING: Final = frozenset({408, 409, 425})
+_REFUSED_MIN: Final = 400
 _FAULT_MIN: Final = 500
+_STATUS_END: Final = 600
 
 
 class NotServed(Fault):
@@ -56,6 +58,10 @@ class Endpoint:
         """Return the JSON object that the server answers with. Raises Fault, of the class that it is."""
         import httpx
 
+        if self.key is not None and not (self.key.isascii() and self.key.isprintable() and " " not in self.key):
+            # The client's own words for this would show it.
+            msg = f"the key for {self.url} holds white space, a line break, or what is not ASCII; take that out"
+            raise NotServed(FaultClass.PERMANENT, msg)
         headers = {"Authorization": f"Bearer {self.key}"} if self.key else {}
         try:
             # A redirect is not followed: it would take the words, and the key, to a place that nobody named.
@@ -92,7 +98,18 @@ class Endpoint:
             raise Fault(FaultClass.SCHEMA, f"{self.url} answered with something that is not JSON") from error
         if not isinstance(read, dict):
             raise Fault(FaultClass.SCHEMA, f"{self.url} answered with JSON that is no object")
-        return cast("dict[str, Any]", read)
+        said = cast("dict[str, Any]", read)
+        if said.get("error") and not said.get("choices"):
+            raise self._told(said["error"], body)
+        return said
+
+    def _told(self, error: object, body: bytes) -> Fault:
+        """Return what an error is that came as an answer: of the class of its code, where it has one of HTTP."""
+        code = cast("Mapping[str, object]", error).get("code") if isinstance(error, Mapping) else None
+        known = isinstance(code, int) and _REFUSED_MIN <= code < _STATUS_END
+        told = self._refusal(code if known else _OK, body, None)
+        # Some model may have worked on it: what it used is not known.
+        return Fault(told.kind if known else FaultClass.SCHEMA, told.message)
 
     def _refusal(self, status: int, body: bytes, after: str | None) -> Fault:
         said = " ".join(body[: 4 * _SHOWN_CHARS_MAX].decode("utf-8", "replace").split())[:_SHOWN_CHARS_MAX]

@@ -23,6 +23,8 @@ from latewood.execution.tools import Schema, Tools
 from latewood.execution.tracing import agent_span
 from latewood.execution.trying import TRYING, Trying
 from latewood.execution.workflow import HERE, StepOf
+from latewood.execution.writing import checked_json
+from latewood.graph_schema.errors import LatewoodError
 from latewood.graph_schema.values import Json, canonical_json
 
 __all__ = ["TURNS_MAX", "Asked", "Model", "agent", "model_step"]
@@ -234,7 +236,7 @@ def _content(asking: _Asking, content: object) -> Json:
     if not isinstance(content, str) or not content:
         raise Fault(FaultClass.SCHEMA, "the answer has neither words nor a call")
     if asking.schema is None:
-        return content
+        return _kept(content)
     try:
         given = cast("Json", json.loads(_unfenced(content)))
     except (ValueError, RecursionError) as error:
@@ -242,7 +244,14 @@ def _content(asking: _Asking, content: object) -> Json:
     trouble = asking.schema.trouble(given)
     if trouble is not None:
         raise Fault(FaultClass.SCHEMA, f"the answer {_short(content)} does not fit its schema: {trouble}")
-    return given
+    return _kept(given)
+
+
+def _kept(content: Json) -> Json:
+    try:
+        return checked_json(content, "the answer")
+    except LatewoodError as error:
+        raise Fault(FaultClass.SCHEMA, error.message) from error
 
 
 def _short(text: str) -> str:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import inspect
 import json
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass
@@ -10,7 +11,8 @@ from typing import Any, Final, cast
 from latewood.execution.faults import Fault, FaultClass, Policy
 from latewood.execution.schemas import check_schema, misfit
 from latewood.execution.workflow import StepOf
-from latewood.graph_schema.errors import InvalidError, LimitError
+from latewood.execution.writing import checked_json
+from latewood.graph_schema.errors import InvalidError, LatewoodError, LimitError
 from latewood.graph_schema.values import Json, canonical_json
 
 __all__ = ["CALLS_MAX", "TOOLS_MAX", "Schema", "Tool", "Tools", "tool"]
@@ -132,7 +134,15 @@ class Tools:
         trouble = known.parameters.trouble(cast("Json", arguments))
         if trouble is not None:
             raise _invalid(f"the arguments of {name} do not fit its schema: {trouble}")
-        return {"id": str(said.get("id") or f"call_{number}")[:_ID_CHARS_MAX], "name": name, "arguments": arguments}
+        try:
+            taken = checked_json(arguments, f"the arguments of {name}")
+            # What its schema lets through and its function does not take.
+            inspect.signature(known.step.function).bind(**cast("dict[str, Any]", arguments))
+        except LatewoodError as error:
+            raise _invalid(f"the arguments of {name} cannot be kept: {error.message}") from error
+        except TypeError as error:
+            raise _invalid(f"{name} does not take these arguments: {error}") from error
+        return {"id": str(said.get("id") or f"call_{number}")[:_ID_CHARS_MAX], "name": name, "arguments": taken}
 
     async def call(self, call: Mapping[str, Any]) -> dict[str, Json]:
         """Make one call that `read` returned, as a step; return the message that answers it.
