@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 import time
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
@@ -16,7 +17,7 @@ from latewood.graph_schema.values import Json
 __all__ = ["DEFAULT", "Action", "Fault", "FaultClass", "Policy", "Rule", "fault_of", "keepable", "seconds_of"]
 
 _MESSAGE_CHARS_MAX: Final = 500
-_RETRY_AFTER_S_MAX: Final = 10**7
+_RETRY_AFTER_S_MAX: Final = 1e7
 
 
 def keepable(words: str) -> str:
@@ -56,13 +57,15 @@ class Fault(Exception):  # noqa: N818 - raised by steps to say what went wrong, 
         """Take the class, the words, how long the other side asked to be left alone, and perhaps what is to be done.
 
         Args:
-            retry_after_s: what is no number of seconds from 0 to 115 days is left to the rule's own wait.
+            retry_after_s: at most 115 days are waited; what is no number from 0 on is left to the rule's own wait.
             then: in the place of what the policy's rule for the class says of a step that used its tries up.
         """
         super().__init__(message)
         self.kind = FaultClass(kind)
         self.message = keepable(message[:_MESSAGE_CHARS_MAX])
-        self.retry_after_s = None if retry_after_s is None else seconds_of(retry_after_s)
+        self.retry_after_s: float | None = None
+        if retry_after_s is not None and math.isfinite(retry_after_s) and retry_after_s >= 0:
+            self.retry_after_s = min(retry_after_s, _RETRY_AFTER_S_MAX)
         self.then = then
 
 
