@@ -106,10 +106,11 @@ class Endpoint:
     def _told(self, error: object, body: bytes) -> Fault:
         """Return what an error is that came as an answer: of the class of its code, where it has one of HTTP."""
         code = cast("Mapping[str, object]", error).get("code") if isinstance(error, Mapping) else None
-        known = isinstance(code, int) and _REFUSED_MIN <= code < _STATUS_END
-        told = self._refusal(code if known else _OK, body, None)
         # Some model may have worked on it: what it used is not known.
-        return Fault(told.kind if known else FaultClass.SCHEMA, told.message)
+        if isinstance(code, int) and _REFUSED_MIN <= code < _STATUS_END:
+            told = self._refusal(code, body, None)
+            return Fault(told.kind, told.message)
+        return Fault(FaultClass.SCHEMA, self._refusal(_OK, body, None).message)
 
     def _refusal(self, status: int, body: bytes, after: str | None) -> Fault:
         said = " ".join(body[: 4 * _SHOWN_CHARS_MAX].decode("utf-8", "replace").split())[:_SHOWN_CHARS_MAX]

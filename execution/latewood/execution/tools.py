@@ -135,7 +135,7 @@ class Tools:
         if trouble is not None:
             raise _invalid(f"the arguments of {name} do not fit its schema: {trouble}")
         try:
-            taken = checked_json(arguments, f"the arguments of {name}")
+            taken = checked_json(cast("object", arguments), f"the arguments of {name}")
             # What its schema lets through and its function does not take.
             inspect.signature(known.step.function).bind(**cast("dict[str, Any]", arguments))
         except LatewoodError as error:
