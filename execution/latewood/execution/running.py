@@ -8,7 +8,7 @@ import time
 from collections import Counter
 from collections.abc import Callable, Coroutine, Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from typing import Any, Final
+from typing import Any, Final, NoReturn
 
 from latewood.execution.blobs import Blobs, Transcript
 from latewood.execution.faults import Action, Fault, FaultClass, Policy, fault_of
@@ -265,7 +265,8 @@ class _Going:
         """Try until it goes through or the policy says that it does not."""
         self.step_id = self.of.book.ids.new() if self.kept is None else self.kept.id
         if self.kept is not None:
-            await self._go_on(self.kept)
+            if (fault := await self._go_on(self.kept)) is not None:
+                return await self._fall_back(fault)
         else:
             said = [one for one in (*self.args, *self.kwargs.values()) if isinstance(one, Transcript)]
             self.took = await self.of.blobs.input_of(self.step_id, self.given, said, self._keep_blobs)
@@ -354,16 +355,23 @@ class _Going:
         )  # fmt: skip
         self.of.remember(self.kept)
 
-    async def _go_on(self, kept: Step) -> None:
-        """Go on where another worker, or an earlier go, stopped."""
+    async def _go_on(self, kept: Step) -> Fault | None:
+        """Go on where another worker, or an earlier go, stopped; return what used the tries up, if something did."""
         self.number = kept.attempts
         if kept.attempts and kept.status is not StepStatus.AGAIN:
-            before = since_given_up((await self.of.book.attempts([kept.id])).get(kept.id, []))
+            tried = (await self.of.book.attempts([kept.id])).get(kept.id, [])
+            due, before = due_of(tried), since_given_up(tried)
+            # What waits for no other try: its fallback was under way.
+            falls = due is None and kept.status is StepStatus.WAITING and self.made.fallback is not None
+            before = tried if falls else before
             self.tried.update(str(one["class"]) for one in before if "class" in one)
             if before and "class" in before[-1]:
                 self.last = Fault(str(before[-1]["class"]), str(before[-1].get("message", "")))
-            if (due := due_of(before)) is not None:
+            if due is not None:
                 await self._wait_until(due)
+            if falls:
+                return self.last
+        return None
 
     async def _wait_until(self, instant: Micros) -> None:
         left_s = (instant - self.of.book.clock.now()) / _SECOND
@@ -384,8 +392,8 @@ class _Going:
 
     async def _probe(self) -> Json:
         """Return what came of an effect that was begun; None when nothing did. It is never guessed."""
-        asks = Action.ESCALATE
-        fault = Fault(FaultClass.AMBIGUOUS, "nobody knows whether its effect happened, and it has no probe", then=asks)
+        words = "nobody knows whether its effect happened, and it has no probe; look there, a resume makes it again"
+        fault = Fault(FaultClass.AMBIGUOUS, words, then=Action.ESCALATE)
         if self.made.probe is not None:
             trying, began = Trying(self._key, self.number + 1), time.monotonic()
             mine = TRYING.set(trying)
@@ -396,14 +404,13 @@ class _Going:
                 output = checked_json(given, f"what the probe of {self.made.name} returns")
             except Exception as error:  # noqa: BLE001 - whatever it was, the outcome is not known
                 words = f"the probe of its effect failed: {fault_of(error).message}"
-                fault = Fault(FaultClass.AMBIGUOUS, words, then=asks)
+                fault = Fault(FaultClass.AMBIGUOUS, words, then=Action.ESCALATE)
             else:
                 self.number += 1
                 return await self._completed(output, self._attempt(trying, began))
             finally:
                 TRYING.reset(mine)
-        await self._failed(fault, [])
-        raise StepFailedError(self.place, self.made.name, fault, asks)
+        return await self._failed(fault, [])
 
     async def _completed(self, output: Json, attempt: Attempt, *, degraded: bool = False) -> Json:
         commands = await self._ended(output, self._counted(attempt), degraded=degraded)
@@ -448,24 +455,31 @@ class _Going:
     async def _used_up(self, fault: Fault, attempt: Attempt) -> Json:
         """Fall back where there is something to fall back on, else let the step have failed."""
         tried = self.of.write.attempt(self.step_id, self.made.name, attempt)
-        if self.made.fallback is not None:
-            trying, began = Trying(self._key, self.number + 1, fault), time.monotonic()
-            try:
-                output = await self._call(trying, self.made.fallback, 0)
-            except Exception as error:  # noqa: BLE001 - as above
-                fault = fault_of(error)
-                tried += self._fallen(self._attempt(trying, began, fault))
-            else:
-                tried += self._fallen(self._attempt(trying, began))
-                commands = await self._ended(output, tried, degraded=True)
-                await self.of.keep(commands, ["degraded", self.digest, output])
-                self._note(StepStatus.DEGRADED, output)
-                self.of.degraded = True
-                return output
-        await self._failed(fault, tried)
-        raise StepFailedError(self.place, self.made.name, fault, fault.then or self._policy.rule(fault.kind).then)
+        if self.made.fallback is None:
+            return await self._failed(fault, tried)
+        # Kept before: a worker that is lost in the fallback has made these tries, and none is made again.
+        waits = self.of.write.waiting(self.step_id)
+        await self.of.keep([*self._declared(), *tried, waits], ["failed", self.digest, str(fault)])
+        self._note(StepStatus.WAITING)
+        reach("step.failed")
+        return await self._fall_back(fault)
 
-    async def _failed(self, fault: Fault, tried: Sequence[Command]) -> None:
+    async def _fall_back(self, fault: Fault) -> Json:
+        trying, began = Trying(self._key, self.number + 1, fault), time.monotonic()
+        assert self.made.fallback is not None  # noqa: S101 - nobody comes here without
+        try:
+            output = await self._call(trying, self.made.fallback, 0)
+        except Exception as error:  # noqa: BLE001 - as above
+            fault = fault_of(error)
+            return await self._failed(fault, self._fallen(self._attempt(trying, began, fault)))
+        commands = await self._ended(output, self._fallen(self._attempt(trying, began)), degraded=True)
+        await self.of.keep(commands, ["degraded", self.digest, output])
+        self._note(StepStatus.DEGRADED, output)
+        self.of.degraded = True
+        return output
+
+    async def _failed(self, fault: Fault, tried: Sequence[Command]) -> NoReturn:
+        """Keep that the step failed for good, and say so. Raises StepFailedError."""
         then = fault.then
         if then is None and self.kept is not None and self.kept.then is not None:
             # What it said the last time holds no more.
@@ -475,6 +489,8 @@ class _Going:
         await self.of.keep(commands, body)
         self._note(StepStatus.FAILED, fault=fault)
         reach("step.failed")
+        then = then or fault.then or self._policy.rule(fault.kind).then
+        raise StepFailedError(self.place, self.made.name, fault, then)
 
 
 def here(what: str) -> tuple[Execution, Scope]:

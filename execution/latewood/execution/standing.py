@@ -58,6 +58,8 @@ def step_waits_for(step: Step, tried: Sequence[Mapping[str, Json]] = ()) -> str 
     trouble = last_trouble(step, tried)
     due = due_of(tried)
     after = "" if trouble is None else f" after {trouble[0]}: {trouble[1]}"
+    if tried and due is None:
+        return f"its fallback{after}"
     return f"try {step.attempts + 1}{'' if due is None else f' at {_at(due)}'}{after}"
 
 

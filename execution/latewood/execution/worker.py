@@ -101,7 +101,7 @@ class Worker:
     @property
     def _held(self) -> Lease:
         if self._lease is None:
-            raise UnavailableError("the worker has no lease now; enter it, or try again", code="store.unavailable")
+            raise UnavailableError("the worker has no lease now; try again in a moment", code="store.unavailable")
         return self._lease
 
     @property
@@ -286,6 +286,9 @@ class Worker:
 
     def _let_go(self) -> None:
         """Stop everything: it may be another worker's by now."""
+        if self._lease is not None:
+            why = f"its lease of {self._lease_s:g} s was not renewed in time; its runs go on, here or elsewhere"
+            _log.warning("lease_lost", worker=self._lease.owner, runs=len(self._going), message=why)
         self._lease = None
         for execution in self._executions.values():
             execution.closed = True
