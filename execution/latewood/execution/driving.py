@@ -9,6 +9,7 @@ from typing import Any, Final, ParamSpec, TypeVar, cast
 
 import structlog
 
+from latewood.execution.fanning import Gate
 from latewood.execution.faults import Action, Fault, FaultClass, keepable
 from latewood.execution.leaving import AbandonedError, NondeterministicError, SuspendedError, strand
 from latewood.execution.running import Execution, StepFailedError, here
@@ -74,7 +75,7 @@ async def _gone_through(
     execution: Execution, flow: Workflow[..., Any], args: Sequence[Json], kwargs: Mapping[str, Json]
 ) -> Any:  # fmt: skip
     """Run the function in a task of its own, so that code which does not let itself be stopped can be left behind."""
-    scope = Scope()
+    scope = Scope(gate=Gate() if execution.memo else None)
     HERE.set((execution, scope))
 
     async def code() -> Any:

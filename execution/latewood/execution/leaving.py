@@ -11,6 +11,7 @@ import asyncio
 from collections.abc import Awaitable, Mapping, Sequence
 from typing import TypeVar
 
+from latewood.execution.fanning import Gate
 from latewood.execution.words import Place, Step
 from latewood.graph_schema.clock import Micros
 
@@ -48,9 +49,10 @@ class NondeterministicError(LeavingError):
 class Scope:
     """Counts the places of one strand of a workflow, and knows when that strand is left."""
 
-    def __init__(self, path: Place = ()) -> None:
-        """Begin below *path*."""
+    def __init__(self, path: Place = (), gate: Gate | None = None) -> None:
+        """Begin below *path*; in a replay there is a *gate* before what is new."""
         self.path = path
+        self.gate = gate
         self.left: LeavingError | None = None
         self._count = 0
 

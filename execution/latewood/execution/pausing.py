@@ -8,6 +8,7 @@ import math
 from collections.abc import Awaitable, Sequence
 from typing import Any, Final, Literal, TypeAlias, TypeVar
 
+from latewood.execution.fanning import Branches
 from latewood.execution.faults import Action, Fault, FaultClass
 from latewood.execution.leaving import SuspendedError, merged, strand
 from latewood.execution.running import WAIT_HERE_S, Execution, StepFailedError, here
@@ -164,13 +165,19 @@ async def gather(*branches: Awaitable[T], at_most: int = 8) -> list[T]:
                 one.close()
         msg = f"{len(branches):,} branches at once, more than {BRANCHES_MAX:,}; gather them in parts"
         raise LimitError(msg, limit="BRANCHES_MAX", maximum=BRANCHES_MAX)
-    slots = asyncio.Semaphore(at_most)
+    turns = Branches(len(branches), at_most, scope.gate)
 
     async def branch(awaited: Awaitable[T], number: int) -> T:
-        async with slots:
-            own = Scope((*place, number))
-            HERE.set((run, own))
-            return await strand(own, awaited)
+        await turns.turn()
+        own = Scope((*place, number), scope.gate)
+        HERE.set((run, own))
+        try:
+            result = await strand(own, awaited)
+        except SuspendedError:
+            turns.ended()
+            raise
+        turns.ended()
+        return result
 
     tasks = [
         asyncio.create_task(branch(one, number), context=contextvars.copy_context())

@@ -40,9 +40,7 @@ from latewood.graph_schema.values import Json
 from latewood.storage.crashpoints import reach
 from latewood.storage.queueing import Taken
 
-__all__ = [
-    "WAIT_HERE_S", "Execution", "StepFailedError", "here",
-]  # fmt: skip
+__all__ = ["WAIT_HERE_S", "Execution", "StepFailedError", "here"]
 
 WAIT_HERE_S: Final = 5.0
 """What lasts longer than this is waited for without the run in memory."""
@@ -212,6 +210,8 @@ class Execution:
             return kept.output
         if kept is not None and kept.status is StepStatus.FAILED:
             raise self._failed_before(made, kept)
+        if (gate := here(made.name)[1].gate) is not None:
+            await gate.passed()
         return await _Going(self, made, place, digest, kept, args, kwargs, given).result()
 
     async def _taken_over(self, place: Place, name: str, digest: str) -> Step | None:

@@ -79,6 +79,7 @@ class Worker:
         self._lease: Lease | None = None
         self._enlisting = asyncio.Lock()
         self._going: dict[str, asyncio.Task[Run | None]] = {}
+        self._starting: set[str] = set()
         self._executions: dict[str, Execution] = {}
         self._cancelling: dict[str, str] = {}
         self._awaited: dict[str, asyncio.Future[Run]] = {}
@@ -179,7 +180,12 @@ class Worker:
         spec = spec_of(flow, given, book.clock.now())
         claim = Claim(lease.owner, lease.fence)
         commands = [*write.run(run_id, flow.name, spec, parent=None), *write.claim(run_id, claim)]
-        receipt = await book.keep(commands, body=["start", flow.name, flow.version, given], guard=self._guard)
+        # The looking task may meet it between the commit and here.
+        self._starting.add(run_id)
+        try:
+            receipt = await book.keep(commands, body=["start", flow.name, flow.version, given], guard=self._guard)
+        finally:
+            self._starting.discard(run_id)
         assert receipt.recorded_at is not None  # noqa: S101 - it is stored
         run = Run(
             run_id, flow.name, flow.version, flow.policy.version, RunStatus.RUNNING, flow.owner, given,
@@ -187,9 +193,7 @@ class Worker:
             claim=claim,
         )  # fmt: skip
         reach("run.started")
-        # The looking task may have met it between the commit and here.
-        if run_id not in self._going:
-            self._spawn(run, flow, fresh=True)
+        self._spawn(run, flow, fresh=True)
         return run
 
     def _spawn(
@@ -382,7 +386,7 @@ class Worker:
             if over:
                 await self._overdue.consider(run)
             return
-        if run.id in self._going or self.going >= self._at_once:
+        if run.id in self._going or run.id in self._starting or self.going >= self._at_once:
             return
         now = self._book.clock.now()
         late = run.deadline_at is not None and now >= run.deadline_at

@@ -10,7 +10,7 @@ from typing import NoReturn
 import pytest
 from integration.execution.acting import ended, until, worker_of
 
-from latewood.execution import Fault, RunStatus, ask, sleep, step, workflow
+from latewood.execution import Fault, RunStatus, ask, gather, sleep, step, workflow
 from latewood.graph_schema.clock import ManualClock
 from latewood.memory import Memory
 from latewood.memory.runs import runs_of
@@ -242,3 +242,61 @@ async def test_arguments_may_have_any_name(memory: Memory) -> None:
         run = await worker.run(tell, flow="a")
 
     assert (run.status, run.output) == (RunStatus.DONE, "ab")
+
+
+async def until_called(what: str, times: int) -> None:
+    for _ in range(3_000):
+        if CALLS[what] == times:
+            return
+        await asyncio.sleep(0.01)
+    pytest.fail(f"{what} was called {CALLS[what]} times, not {times}")
+
+
+async def _held(what: str) -> str:
+    CALLS[what] += 1
+    CALLS["held"] += 1
+    await asyncio.Event().wait()
+    return what
+
+
+@pytest.mark.parametrize(("at_most", "beside"), [(2, 1), (8, 3)])
+async def test_branches_that_were_stopped_are_not_begun_by_each_replay(
+    memory: Memory, clock: ManualClock, at_most: int, beside: int
+) -> None:
+    held = step(name="held")(_held)
+
+    @step()
+    async def refused() -> None:
+        CALLS["refused"] += 1
+        await until_called("held", beside)
+        raise Fault("permanent", "no such lane")
+
+    async def left() -> str:
+        return await call("before") + await held("left")
+
+    async def inner() -> list[str]:
+        return await gather(held("inner"), call("quick"))
+
+    @workflow()
+    async def caught() -> str:
+        try:
+            await gather(left(), refused(), held("right"), inner(), at_most=at_most)
+        except Exception:  # noqa: BLE001 - as in anybody's workflow
+            CALLS["caught"] = 1
+        for _ in range(3):
+            await sleep(3_600)
+            await call("slept")
+        return "went on"
+
+    async with worker_of(memory, caught, poll_s=0.02):
+        run = await runs_of(memory).start(caught)
+        for number in range(1, 4):
+            run = await until(memory, run.id, RunStatus.WAITING)
+            assert CALLS["slept"] == number - 1
+            clock.advance(seconds=7_200)
+            await until_called("slept", number)
+        run = await ended(memory, run.id)
+
+    assert (run.status, run.output) == (RunStatus.DONE, "went on")
+    assert (CALLS.pop("slept"), CALLS.pop("held")) == (3, beside)
+    assert set(CALLS.values()) == {1}, CALLS
