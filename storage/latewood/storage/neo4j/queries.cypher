@@ -173,17 +173,19 @@ CALL () {
 }
 CALL () {
   UNWIND $alternatives AS row
-  MATCH (f:Fact {space: row.space, id: row.fact})
+  MATCH (f:Fact {space: row.space, id: row.fact}) USING INDEX SEEK f:Fact(space, id)
   CREATE (f)-[:CONSIDERED]->(a:Alternative) SET a = row.properties
 }
 CALL () {
   UNWIND $references AS row
-  MATCH (a:Fact {space: row.space, id: row.from}) MATCH (b:Fact {space: row.space, id: row.to})
+  MATCH (a:Fact {space: row.space, id: row.from}) USING INDEX SEEK a:Fact(space, id)
+  MATCH (b:Fact {space: row.space, id: row.to}) USING INDEX SEEK b:Fact(space, id)
   CREATE (a)-[:$(row.type)]->(b)
 }
 CALL () {
   UNWIND $values AS row
-  MATCH (s:Node {space: row.space, id: row.subject}) MATCH (f:Fact {space: row.space, id: row.stamps.fact_id})
+  MATCH (s:Node {space: row.space, id: row.subject}) USING INDEX SEEK s:Node(space, id)
+  MATCH (f:Fact {space: row.space, id: row.stamps.fact_id}) USING INDEX SEEK f:Fact(space, id)
   CREATE (s)-[h:HAS_FACT]->(f)
   SET h = row.stamps, h.valid_from = {at:row.valid_from}, h.valid_to = {at:row.valid_to},
     h.recorded_at = {at:row.recorded_at}, h.closed_at = {at:row.closed_at}
@@ -197,7 +199,7 @@ CALL () {
 }
 CALL () {
   UNWIND $value_stamps AS row
-  MATCH (f:Fact {space: row.space, id: row.fact_id})<-[h:HAS_FACT]-()
+  MATCH (f:Fact {space: row.space, id: row.fact_id})<-[h:HAS_FACT]-() USING INDEX SEEK f:Fact(space, id)
   WHERE h.valid_from = {at:row.valid_from} AND h.recorded_at = {at:row.recorded_at}
   SET h.valid_to = coalesce({at:row.valid_to}, h.valid_to), h.closed_at = coalesce({at:row.closed_at}, h.closed_at),
     h.retired_at = {at:row.retired_at}
@@ -212,7 +214,8 @@ CALL () {
 }
 CALL () {
   UNWIND $retractions AS row
-  MATCH (f:Fact {space: row.space, id: row.fact}) SET f += row.stamps, f.retracted_at = {at:row.retracted_at}
+  MATCH (f:Fact {space: row.space, id: row.fact}) USING INDEX SEEK f:Fact(space, id)
+  SET f += row.stamps, f.retracted_at = {at:row.retracted_at}
 }
 CALL () {
   UNWIND $vectors AS row CREATE (v:SpaceVector) SET v = row.properties, v:$(row.label)
