@@ -10,7 +10,7 @@ from typing import Any, Final, ParamSpec, TypeVar, cast
 import structlog
 
 from latewood.execution.fanning import Gate
-from latewood.execution.faults import Action, Fault, FaultClass, keepable
+from latewood.execution.faults import Action, Fault, FaultClass, trouble_told
 from latewood.execution.leaving import AbandonedError, NondeterministicError, SuspendedError, strand
 from latewood.execution.running import Execution, StepFailedError, here
 from latewood.execution.schemas import misfit
@@ -31,7 +31,6 @@ R = TypeVar("R")
 CANCELLED: Final = "cancelled"
 CHILDREN_DEEP_MAX: Final = 15
 """Deepest that child workflows begin child workflows of their own."""
-_MESSAGE_CHARS_MAX: Final = 1_000
 _SECOND: Final = 1_000_000
 _STOP_S: Final = 2.0
 """How long code that is told to stop may take."""
@@ -55,10 +54,7 @@ def spec_of(flow: Workflow[..., Any], given: Mapping[str, Json], now: int) -> di
 
 
 def _trouble(status: RunStatus, kind: str, message: str, place: Place | None = None) -> _End:
-    result: dict[str, Json] = {"class": kind, "message": keepable(message[:_MESSAGE_CHARS_MAX])}
-    if place is not None:
-        result["step"] = place_text(place)
-    return _End(status, result)
+    return _End(status, trouble_told(kind, message, None if place is None else place_text(place)))
 
 
 def _failed(execution: Execution, error: StepFailedError | Fault) -> _End:

@@ -15,7 +15,7 @@ from typing import Final, NoReturn
 
 from latewood.execution.blobs import Blobs
 from latewood.execution.external_words import Begun, Claimed, Done, Held, StepCall, Trouble
-from latewood.execution.faults import DEFAULT, Action, Fault, FaultClass, Policy
+from latewood.execution.faults import DEFAULT, Action, Fault, FaultClass, Policy, trouble_told
 from latewood.execution.logbook import STEPS_MAX, Logbook, due_of
 from latewood.execution.pausing import SLEEP_S_MAX, OnTimeout, question_of
 from latewood.execution.policies import kept_with_run, policy_of, since_given_up
@@ -51,7 +51,6 @@ _TRIES_MAX: Final = 12
 _WAIT_S: Final = 0.005
 _NAME_BYTES_MAX: Final = 200
 _SECOND: Final = 1_000_000
-_MESSAGE_CHARS_MAX: Final = 1_000
 
 
 def lease_name(run_id: str) -> str:
@@ -165,8 +164,7 @@ class Agents:
         self, run: Run, held: Held, kind: FaultClass | str, words: str, *, code: str = "run.ended"
     ) -> NoReturn:  # fmt: skip
         """End a run escalated, and tell whoever called."""
-        result: dict[str, Json] = {"class": str(kind), "message": words[:_MESSAGE_CHARS_MAX]}
-        commands = self._write.ended(run.id, RunStatus.ESCALATED, result)
+        commands = self._write.ended(run.id, RunStatus.ESCALATED, trouble_told(kind, words))
         await self._kept(run, held, commands, ["ended", run.id, str(kind)])
         raise ConflictError(f"run {run.id} was escalated, {kind}: {words}", code=code, run=run.id)
 
@@ -339,9 +337,7 @@ class Agents:
         """
         result: dict[str, Json] = {"output": checked_json(output, "what the run returns")}
         if trouble is not None:
-            result = {"class": str(trouble.kind), "message": trouble.message[:_MESSAGE_CHARS_MAX]}
-            if trouble.step is not None:
-                result["step"] = trouble.step
+            result = trouble_told(trouble.kind, trouble.message, trouble.step)
         run = await self._book.run(held.run)
         if run.ended and self._has(run, held) and dict(run.result) == result:
             return run
@@ -381,8 +377,7 @@ class Agents:
             msg = f"run {run.id} is of the workflow {run.workflow!r} in Python; its workers run it"
             raise ConflictError(msg, code="run.runner", run=run.id)
         if not run.ended and run.deadline_at is not None and self._book.clock.now() >= run.deadline_at:
-            result: dict[str, Json] = {"class": "deadline", "message": LATE}
-            commands = self._write.ended(run.id, RunStatus.ESCALATED, result)
+            commands = self._write.ended(run.id, RunStatus.ESCALATED, trouble_told("deadline", LATE))
             await self._kept(run, None, commands, ["ended", run.id, "deadline"])
             run = await self._book.run(run.id)
         if run.ended:

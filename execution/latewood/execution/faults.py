@@ -14,15 +14,33 @@ from typing import Final
 from latewood.graph_schema.errors import LatewoodError, UnavailableError
 from latewood.graph_schema.values import Json
 
-__all__ = ["DEFAULT", "Action", "Fault", "FaultClass", "Policy", "Rule", "fault_of", "keepable", "seconds_of"]
+__all__ = [
+    "DEFAULT",
+    "Action",
+    "Fault",
+    "FaultClass",
+    "Policy",
+    "Rule",
+    "fault_of",
+    "keepable",
+    "seconds_of",
+    "trouble_told",
+]
 
 _MESSAGE_CHARS_MAX: Final = 500
+_TROUBLE_CHARS_MAX: Final = 1_000
 _RETRY_AFTER_S_MAX: Final = 1e7
 
 
 def keepable(words: str) -> str:
     """Return *words* without what cannot be stored: to keep a failure must not fail itself."""
     return words.replace("\0", "").encode("utf-8", "replace").decode()
+
+
+def trouble_told(kind: str, words: str, step: str | None = None) -> dict[str, Json]:
+    """Return how a run that failed is told: the class, the words, and at which place, where it was a step."""
+    told: dict[str, Json] = {"class": str(kind), "message": keepable(words[:_TROUBLE_CHARS_MAX])}
+    return told if step is None else {**told, "step": step}
 
 
 class FaultClass(StrEnum):

@@ -12,7 +12,7 @@ from typing import Final
 import structlog
 
 from latewood.execution.external import lease_name, lost_claim
-from latewood.execution.faults import FaultClass
+from latewood.execution.faults import FaultClass, trouble_told
 from latewood.execution.logbook import Logbook
 from latewood.execution.policies import policy_of
 from latewood.execution.showing import Progress, is_overdue, progress_of
@@ -124,9 +124,7 @@ class Overdue:
         self, run: Run, status: RunStatus, kind: str, words: str, *, step: Step | None = None,
         also: Sequence[Command] = (),
     ) -> bool:  # fmt: skip
-        result: dict[str, Json] = {"class": kind, "message": words[:1_000]}
-        if step is not None:
-            result["step"] = place_text(step.place)
+        result = trouble_told(kind, words, None if step is None else place_text(step.place))
         ended = await self._keep(run, [*self._write.ended(run.id, status, result), *also], ["overdue", run.id, kind])
         if ended:
             _log.warning("run_overdue", run=run.id, kind=kind)

@@ -10,8 +10,10 @@ from latewood.execution.words import Run, RunStatus, Step, StepStatus, place_tex
 from latewood.graph_schema.clock import Micros, from_micros, iso
 from latewood.graph_schema.values import Json
 
-__all__ = ["last_trouble", "step_waits_for", "unsettled", "waits_for"]
+__all__ = ["A_WORKER", "last_trouble", "step_waits_for", "unsettled", "waits_for"]
 
+A_WORKER: Final = "a worker that knows"
+"""How it begins, where only a worker can take the run up."""
 _NAMED_MAX: Final = 3
 _TRIED: Final = ("step", "model_call")
 _THEN: Final[Mapping[str, str]] = {
@@ -72,7 +74,7 @@ def waits_for(run: Run, steps: Sequence[Step], tries: Tries | None = None) -> st
     """
     whose = "an agent that claims it"
     if run.runner == "worker":
-        whose = f"a worker that knows {run.workflow} {run.version}"
+        whose = f"{A_WORKER} {run.workflow} {run.version}"
     if run.status is RunStatus.READY:
         return whose
     if run.status is not RunStatus.WAITING:

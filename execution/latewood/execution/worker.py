@@ -18,7 +18,7 @@ import structlog
 
 from latewood.execution.adopting import adopted
 from latewood.execution.driving import CANCELLED, drive, finish, spec_of
-from latewood.execution.faults import FaultClass, keepable
+from latewood.execution.faults import FaultClass, trouble_told
 from latewood.execution.leaving import AbandonedError
 from latewood.execution.logbook import Logbook
 from latewood.execution.overdue import Overdue
@@ -235,9 +235,8 @@ class Worker:
         return left
 
     async def _give_up(self, execution: Execution, words: str) -> Run | None:
-        result: dict[str, Json] = {"class": "workflow", "message": keepable(words[:1_000])}
         with contextlib.suppress(LatewoodError, AbandonedError):
-            return await finish(execution, RunStatus.ESCALATED, result)
+            return await finish(execution, RunStatus.ESCALATED, trouble_told("workflow", words))
         return None
 
     async def _to_its_end(self, execution: Execution, flow: Workflow[..., Any]) -> Run | None:
@@ -245,7 +244,7 @@ class Worker:
         lost = flow.policy.rule(FaultClass.LOST_WORKER).tries
         if run.claim is not None and run.claim.lost >= lost:
             words = f"{run.claim.lost} workers were lost one after another after {run.claim.steps} steps"
-            return await finish(execution, RunStatus.ESCALATED, {"class": str(FaultClass.POISON), "message": words})
+            return await finish(execution, RunStatus.ESCALATED, trouble_told(FaultClass.POISON, words))
         if run.cancel is not None:
             return await self._cancel(execution, str(run.cancel.get("reason", "")))
         try:

@@ -145,7 +145,9 @@ def _step_says(step: Step, tried: Sequence[Mapping[str, Json]]) -> str:
 
 def _waits(words: str | None) -> str | None:
     """Say what a run waits for, and how it comes by a worker."""
-    waits_for_worker = words is not None and words.startswith("a worker ")
+    from latewood.execution.standing import A_WORKER
+
+    waits_for_worker = words is not None and words.startswith(A_WORKER)
     return f"{words}: `latewood worker MODULE`" if waits_for_worker else words
 
 
