@@ -11,7 +11,7 @@ import structlog
 
 from latewood.execution.fanning import Gate
 from latewood.execution.faults import Action, Fault, FaultClass, trouble_told
-from latewood.execution.leaving import AbandonedError, NondeterministicError, SuspendedError, strand
+from latewood.execution.leaving import AbandonedError, NondeterministicError, SuspendedError, strand, uncut
 from latewood.execution.running import Execution, StepFailedError, here
 from latewood.execution.schemas import misfit
 from latewood.execution.tracing import run_span
@@ -183,14 +183,19 @@ async def drive(execution: Execution, flow: Workflow[..., Any]) -> Run:
 async def finish(
     execution: Execution, status: RunStatus, result: Mapping[str, Json], also: Sequence[Command] = ()
 ) -> Run:  # fmt: skip
-    """Keep the end of a run; nothing of it may be written after that."""
-    run = execution.run
+    """Keep the end of a run; nothing of it may be written after that, also not by who is stopped meanwhile."""
     stats: dict[str, Json] = {"replayed": execution.replayed, "tokens_saved": execution.tokens}
     said: dict[str, Json] = {**result, **(stats if execution.replayed else {})}
-    await execution.keep([*execution.write.ended(run.id, status, said), *also], ["ended", str(status), said])
-    execution.closed = True
+
+    async def kept() -> None:
+        commands = execution.write.ended(execution.run.id, status, said)
+        await execution.keep([*commands, *also], ["ended", str(status), said])
+        execution.closed = True
+        execution.run = replace(execution.run, status=status, result=said)
+
+    await uncut(kept())
     reach("run.kept")
-    return replace(run, status=status, result=said)
+    return execution.run
 
 
 async def _suspend(execution: Execution, wait: SuspendedError) -> Run | None:

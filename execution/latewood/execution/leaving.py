@@ -8,8 +8,8 @@ then on no step begins in that strand, and when its function ends in another way
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Mapping, Sequence
-from typing import TypeVar
+from collections.abc import Awaitable, Coroutine, Mapping, Sequence
+from typing import Any, TypeVar
 
 from latewood.execution.fanning import Gate
 from latewood.execution.words import Place, Step
@@ -17,7 +17,7 @@ from latewood.graph_schema.clock import Micros
 
 __all__ = [
     "AbandonedError", "LeavingError", "NondeterministicError", "Scope", "SuspendedError", "merged", "own_trouble",
-    "strand",
+    "strand", "uncut",
 ]  # fmt: skip
 
 T = TypeVar("T")
@@ -120,3 +120,13 @@ async def strand(scope: Scope, work: Awaitable[T]) -> T:
     if scope.left is not None:
         raise scope.left
     return result
+
+
+async def uncut(work: Coroutine[Any, Any, T]) -> T:
+    """Await *work* to its end. Who is stopped meanwhile stops only then, and so knows what has been kept."""
+    task = asyncio.create_task(work)
+    try:
+        return await asyncio.shield(task)
+    except asyncio.CancelledError:
+        await asyncio.wait([task])
+        raise

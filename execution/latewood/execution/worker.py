@@ -9,7 +9,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import replace
 from types import TracebackType
 from typing import Any, Final, ParamSpec, Self
@@ -19,7 +19,7 @@ import structlog
 from latewood.execution.adopting import adopted
 from latewood.execution.driving import CANCELLED, drive, finish, spec_of
 from latewood.execution.faults import FaultClass, trouble_told
-from latewood.execution.leaving import AbandonedError
+from latewood.execution.leaving import AbandonedError, uncut
 from latewood.execution.logbook import Logbook
 from latewood.execution.overdue import Overdue
 from latewood.execution.parking import Parked
@@ -80,6 +80,8 @@ class Worker:
         self._enlisting = asyncio.Lock()
         self._going: dict[str, asyncio.Task[Run | None]] = {}
         self._starting: set[str] = set()
+        # What may still be this worker's when it leaves.
+        self._claimed: set[str] = set()
         self._executions: dict[str, Execution] = {}
         self._cancelling: dict[str, str] = {}
         self._awaited: dict[str, asyncio.Future[Run]] = {}
@@ -129,6 +131,7 @@ class Worker:
         for task in [*self._tasks, *going]:
             task.cancel()
         await asyncio.gather(*self._tasks, *going, return_exceptions=True)
+        await self._hand_back()
         for future in self._awaited.values():
             if not future.done():
                 future.set_exception(_closed())
@@ -138,6 +141,22 @@ class Worker:
             with contextlib.suppress(LatewoodError):
                 await self._book.store.release(self._lease)
             self._lease = None
+
+    async def _hand_back(self) -> None:
+        """Let others have at once what is still this worker's, rather than when its lease is over."""
+        if self._lease is None:
+            return
+
+        async def back(run: Run) -> None:
+            if run.status is RunStatus.RUNNING and run.claim is not None and run.claim.worker == self.name:
+                ready = Writing(self._book.ids).run_status(run.id, RunStatus.READY)
+                expects = [Expect(Ref(id=run.id), run.node_version)]
+                # One that moves now has come as far as it says.
+                with contextlib.suppress(LatewoodError):
+                    await self._book.keep(ready, body=["handed back", run.id], guard=self._guard, expects=expects)
+
+        with contextlib.suppress(LatewoodError):
+            await asyncio.gather(*map(back, await self._book.runs_by_id(list(self._claimed))))
 
     async def _enlist(self) -> None:
         """Take a lease under a new name, unless there is one."""
@@ -182,6 +201,7 @@ class Worker:
         commands = [*write.run(run_id, flow.name, spec, parent=None), *write.claim(run_id, claim)]
         # The looking task may meet it between the commit and here.
         self._starting.add(run_id)
+        self._claimed.add(run_id)
         try:
             receipt = await book.keep(commands, body=["start", flow.name, flow.version, given], guard=self._guard)
         finally:
@@ -200,7 +220,9 @@ class Worker:
         self, run: Run, flow: Workflow[..., Any], handed: Mapping[str, Taken] | None = None, *, fresh: bool = False
     ) -> None:  # fmt: skip
         driving = self._drive(run, flow, dict(handed or {}), fresh=fresh)
-        self._going[run.id] = asyncio.create_task(driving, name=f"latewood-run-{run.id}")
+        task = self._going[run.id] = asyncio.create_task(driving, name=f"latewood-run-{run.id}")
+        # One that is stopped before it begins ends without its own clean-up.
+        task.add_done_callback(lambda _: self._going.pop(run.id) if self._going.get(run.id) is task else None)
 
     async def _drive(
         self, run: Run, flow: Workflow[..., Any], handed: dict[str, Taken], *, fresh: bool
@@ -230,8 +252,10 @@ class Worker:
             self._cancelling.pop(run.id, None)
             await self._parked.hand_back(handed.values())
         self._parked.left(left)
-        if left is not None and left.ended:
-            self._tell(left)
+        if left is not None:
+            self._claimed.discard(run.id)
+            if left.ended:
+                self._tell(left)
         return left
 
     async def _give_up(self, execution: Execution, words: str) -> Run | None:
@@ -250,15 +274,11 @@ class Worker:
         try:
             return await drive(execution, flow)
         except asyncio.CancelledError:
-            if execution.closed:
+            if execution.run.ended:
+                return execution.run
+            if execution.closed or run.id not in self._cancelling:
                 raise
-            if run.id in self._cancelling:
-                return await self._cancel(execution, self._cancelling[run.id])
-            if not self._closing:
-                raise
-            # Handed back at once, rather than when the lease runs out.
-            await execution.keep(execution.write.run_status(run.id, RunStatus.READY), ["handed back"])
-            raise
+            return await self._cancel(execution, self._cancelling[run.id])
 
     async def _cancel(self, execution: Execution, reason: str) -> Run:
         return await finish(execution, RunStatus.REFUSED, {"class": CANCELLED, "message": reason})
@@ -293,6 +313,7 @@ class Worker:
             why = f"its lease of {self._lease_s:g} s was not renewed in time; its runs go on, here or elsewhere"
             _log.warning("lease_lost", worker=self._lease.owner, runs=len(self._going), message=why)
         self._lease = None
+        self._claimed.clear()
         for execution in self._executions.values():
             execution.closed = True
         for task in self._going.values():
@@ -333,11 +354,9 @@ class Worker:
         try:
             for run, taken in given:
                 flow = self.registry.find(run.workflow, run.version)
-                if flow is None or run.id in self._going or (fresh := await self._claim(run, flow, lost=False)) is None:
+                if flow is None or run.id in self._going:
                     continue
-                if run.id not in self._going:
-                    reach("run.claimed")
-                    self._spawn(fresh, flow, {taken.group: taken})
+                if await self._take_up(run, flow, {taken.group: taken}):
                     del unused[run.id]
         finally:
             await self._parked.hand_back(unused.values())
@@ -400,10 +419,18 @@ class Worker:
             if not dead[claim.worker]:
                 return
             lost = True
-        fresh = await self._claim(run, flow, lost=lost)
-        if fresh is not None and run.id not in self._going:
-            reach("run.claimed")
-            self._spawn(fresh, flow)
+        await self._take_up(run, flow, lost=lost)
+
+    async def _take_up(
+        self, run: Run, flow: Workflow[..., Any], handed: Mapping[str, Taken] | None = None, *, lost: bool = False
+    ) -> bool:  # fmt: skip
+        """Make *run* this worker's and drive it; False when it moved in between."""
+        fresh = await uncut(self._claim(run, flow, lost=lost))
+        if fresh is None or run.id in self._going:
+            return False
+        reach("run.claimed")
+        self._spawn(fresh, flow, handed)
+        return True
 
     async def _take_over(self, worker: str) -> bool:
         """Take a worker's lease when it has run out; from then on whatever it writes is refused."""
@@ -421,7 +448,7 @@ class Worker:
             gone = before.lost + 1 if steps == before.steps else 1
         lease = self._held
         claim = Claim(lease.owner, lease.fence, steps, gone)
-        expects: Sequence[Expect] = [Expect(Ref(id=run.id), run.node_version)]
+        expects = [Expect(Ref(id=run.id), run.node_version)]
         body: Json = ["claim", run.id, claim.worker, claim.fence, claim.lost]
         write = Writing(self._book.ids)
         run, terms = adopted(write, run, flow, self._book.clock.now())
@@ -430,4 +457,5 @@ class Worker:
             await self._book.keep(commands, body=body, guard=self._guard, expects=expects)
         except ConflictError:
             return None
+        self._claimed.add(run.id)
         return replace(run, status=RunStatus.RUNNING, claim=claim)

@@ -5,15 +5,20 @@ from __future__ import annotations
 import asyncio
 import sys
 from collections import Counter
-from typing import NoReturn
+from dataclasses import replace
+from typing import Any, NoReturn
 
 import pytest
 from integration.execution.acting import ended, until, worker_of
 
-from latewood.execution import Fault, RunStatus, ask, gather, sleep, step, workflow
+from latewood.execution import Fault, RunStatus, Worker, Workflow, ask, gather, sleep, step, workflow
+from latewood.execution.logbook import Keeper
 from latewood.graph_schema.clock import ManualClock
+from latewood.graph_schema.commands import Assert, Unit
+from latewood.graph_schema.events import Receipt
 from latewood.memory import Memory
-from latewood.memory.runs import runs_of
+from latewood.memory.runs import book_of, runs_of
+from latewood.storage.port import GraphStore
 
 CALLS: Counter[str] = Counter()
 
@@ -300,3 +305,70 @@ async def test_branches_that_were_stopped_are_not_begun_by_each_replay(
     assert (run.status, run.output) == (RunStatus.DONE, "went on")
     assert (CALLS.pop("slept"), CALLS.pop("held")) == (3, beside)
     assert set(CALLS.values()) == {1}, CALLS
+
+
+class Door:
+    """Keeps units, and answers for those that say *word* only once it is opened."""
+
+    def __init__(self, journal: Keeper, word: str) -> None:
+        self._journal, self._word = journal, word
+        self.reached, self.opened = asyncio.Event(), asyncio.Event()
+
+    async def submit(self, store: GraphStore, unit: Unit) -> Receipt:
+        receipt = await self._journal.submit(store, unit)
+        if any(isinstance(one, Assert) and one.predicate == self._word for one in unit.commands):
+            self.reached.set()
+            await self.opened.wait()
+        return receipt
+
+
+def behind_a_door(memory: Memory, word: str, *flows: Workflow[..., Any]) -> tuple[Door, Worker]:
+    book = book_of(memory)
+    door = Door(book.journal, word)
+    return door, Worker(replace(book, journal=door), *flows, poll_s=0.02)
+
+
+async def test_a_run_that_is_being_claimed_when_its_worker_closes_is_handed_back(memory: Memory) -> None:
+    @workflow()
+    async def short() -> str:
+        return await call("work")
+
+    run = await runs_of(memory).start(short)
+    door, worker = behind_a_door(memory, "run.claim", short)
+    await worker.__aenter__()
+    await door.reached.wait()
+    assert (await runs_of(memory).run(run.id)).status is RunStatus.RUNNING
+    closing = asyncio.create_task(worker.__aexit__(None, None, None))
+    await asyncio.sleep(0.05)
+    door.opened.set()
+    await closing
+
+    run = await runs_of(memory).run(run.id)
+    assert (run.status, run.claim and run.claim.lost) == (RunStatus.READY, 0)
+    assert not CALLS
+
+
+@pytest.mark.parametrize("how", ["closed", "cancelled"])
+async def test_a_run_whose_end_is_being_kept_stays_as_it_ended(memory: Memory, how: str) -> None:
+    @workflow()
+    async def short() -> str:
+        return await call("work")
+
+    door, worker = behind_a_door(memory, "run.result", short)
+    await worker.__aenter__()
+    waiting = asyncio.create_task(worker.run(short))
+    await door.reached.wait()
+    leaving = asyncio.create_task(worker.__aexit__(None, None, None)) if how == "closed" else None
+    [task] = [task for task in asyncio.all_tasks() if task.get_name().startswith("latewood-run-")]
+    if leaving is None:
+        # As a look does that has read the run before it ended.
+        worker._cancelling[task.get_name().removeprefix("latewood-run-")] = "enough"  # pyright: ignore[reportPrivateUsage]
+        task.cancel()
+    await asyncio.sleep(0.05)
+    door.opened.set()
+    run = await waiting
+    await (leaving or worker.__aexit__(None, None, None))
+
+    kept = await runs_of(memory).run(run.id)
+    assert (run.status, run.output) == (kept.status, kept.output) == (RunStatus.DONE, "work")
+    assert CALLS == {"work": 1}
