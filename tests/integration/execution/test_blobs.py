@@ -92,10 +92,12 @@ def _bytes_in(folder: Path) -> int:
     return sum(part.stat().st_size for part in folder.iterdir())
 
 
-async def test_a_hundred_tool_calls_on_a_growing_conversation_keep_the_journal_small(tmp_path: Path) -> None:
+async def test_a_hundred_tool_calls_on_a_growing_conversation_keep_the_journal_small(
+    tmp_path: Path, clock: ManualClock
+) -> None:  # fmt: skip
     # 100 answers of 8,000 characters are about 200,000 tokens; handed on whole they would be 40 MB.
     file = tmp_path / "chat.db"
-    async with Memory.open(str(file), by="agent:worker", sync="normal", embedder="none") as memory:
+    async with Memory.open(str(file), by="agent:worker", sync="normal", clock=clock, embedder="none") as memory:
         async with worker_of(memory, poll_s=60) as worker:
             run = await worker.run(long_chat, 100, 8_000)
         assert (run.status, run.output) == (RunStatus.DONE, 101)
