@@ -11,6 +11,7 @@ from integration.execution.acting import worker_of
 
 from latewood.execution import RunStatus, Transcript, conversation, step, workflow
 from latewood.execution.blobs import INLINE_BYTES_MAX, items_of
+from latewood.graph_schema.clock import ManualClock
 from latewood.graph_schema.errors import ForbiddenError, InvalidError, LimitError, NotFoundError
 from latewood.memory import Memory, NodeKind
 from latewood.memory.runs import runs_of
