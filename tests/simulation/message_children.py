@@ -12,6 +12,7 @@ from multiprocessing.synchronize import Event
 from typing import Final
 
 from simulation.at_work import begin_at_work as started
+from simulation.run_children import Ahead
 
 from latewood.execution import DEFAULT, Action, Fault, FaultClass, Rule, step, workflow
 from latewood.execution.messages.flows import receive
@@ -47,10 +48,14 @@ class Labour:
 
 @dataclass(frozen=True, slots=True)
 class Shift:
-    """What a child does: run what is there of `awaits` until nothing is open; die when it first comes to *point*."""
+    """What a child does: run what is there of `awaits` until nothing is open; die when it first comes to *point*.
+
+    Its clock is *ahead_s* of the machine's: for it the leases of the dead have run out.
+    """
 
     url: str
     point: str | None = None
+    ahead_s: float = 0.0
 
 
 @step()
@@ -62,7 +67,8 @@ async def known(number: int) -> int:
 async def awaits(number: int) -> object:
     """Wait for any message of the channel."""
     await known(number)
-    event = await receive("work", lease_s=LEASE_S)
+    # Longer than any machine takes from the message to its step: another run that gets it meanwhile is not at issue.
+    event = await receive("work", lease_s=60)
     return None if event is None else event["data"]
 
 
@@ -108,11 +114,11 @@ async def _work(labour: Labour, at_work: Event | None) -> None:
 
 
 async def _run_all(shift: Shift) -> None:
-    async with Memory.open(shift.url, by="agent:child", embedder="none") as memory:
+    async with Memory.open(shift.url, by="agent:child", clock=Ahead(shift.ahead_s), embedder="none") as memory:
         if shift.point is not None:
             _die_at(shift.point, 1)
         # Less room than there are runs: each that waits makes room for the next.
-        async with worker_of(memory, awaits, lease_s=0.6, at_once=2, poll_s=0.02):
+        async with worker_of(memory, awaits, lease_s=60, at_once=2, poll_s=0.02):
             while not all(run.ended for run in (await runs_of(memory).list()).items):  # noqa: ASYNC110 - across processes
                 await asyncio.sleep(0.05)
 

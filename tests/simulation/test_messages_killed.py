@@ -103,7 +103,7 @@ async def test_a_worker_dies_with_runs_that_wait_and_each_gets_its_message_once(
             await messages.publish("work", {"n": number}, idempotency_key=f"n-{number}")
         child.join(_END_S)
         assert child.exitcode == -signal.SIGKILL, f"{point} was not reached"
-        child = begin(Shift(url))
+        child = begin(Shift(url, ahead_s=100))
         child.join(_END_S)
         ended = [await runs.run(run.id) for run in begun]
         tries = [await messages.deliveries(one.id) for one in (await messages.messages()).items]
@@ -135,11 +135,14 @@ async def _killed_until_done(url: str, chance: random.Random, seed: int) -> int:
         empty_neo4j(url)
     await _make(url)
     neo4j = url.startswith("neo4j")
-    count, longest_s, kills, end = 30 if neo4j else 300, 3.0 if neo4j else 0.9, 0, time.monotonic() + _END_S
+    count, longest_s, end = 30 if neo4j else 300, 3.0 if neo4j else 0.9, time.monotonic() + _END_S
+    # The first dies at a point: one that is to be struck from outside may be through before that.
+    child = begin(Labour(url, count, "message.published", chance.randint(1, count)))
+    child.join(_END_S)
+    kills = int(child.exitcode == -signal.SIGKILL)
     while time.monotonic() < end:
         child = begin_at_work(Labour(url, count))
-        # The first dies before any machine could be through.
-        child.join(chance.uniform(0.0, longest_s) if kills else 0.05)
+        child.join(chance.uniform(0.0, longest_s))
         if child.exitcode == 0:
             break
         child.kill()

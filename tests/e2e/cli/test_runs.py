@@ -41,6 +41,7 @@ async def hurried(lane: str) -> None:
     await ask(f"Quick, {lane}?", deadline_s=0.001)
 """
 
+_LOOKS = 600
 _STARTED = """mutation { startRun(input: {workflow: "plan", input: {lane: "Lyon"}, runner: WORKER, by: "agent:x"}) { run { id } } }"""
 
 
@@ -130,7 +131,12 @@ def test_what_is_not_there_is_named(cli: Any, flows: str) -> None:
     assert cli.json("runs")["items"] == []
 
 
+def _post(url: str, query: str) -> Any:
+    return httpx.post(url, json={"query": query}, timeout=60).json()["data"]
+
+
 @pytest.mark.slow
+@pytest.mark.timeout(180)
 def test_a_server_works_too_and_the_next_one_goes_on(cli: Any, flows: str, tmp_path: Path) -> None:
     run = ""
     for status in ("waiting", "done"):
@@ -138,11 +144,9 @@ def test_a_server_works_too_and_the_next_one_goes_on(cli: Any, flows: str, tmp_p
         try:
             url = document(server)["graphql"]
             if not run:
-                run = httpx.post(url, json={"query": _STARTED}).json()["data"]["startRun"]["run"]["id"]
-            for _ in range(200):
-                told = httpx.post(url, json={"query": f'{{ run(id: "{run}") {{ status output }} }}'}).json()["data"][
-                    "run"
-                ]
+                run = _post(url, _STARTED)["startRun"]["run"]["id"]
+            for _ in range(_LOOKS):
+                told = _post(url, f'{{ run(id: "{run}") {{ status output }} }}')["run"]
                 if told["status"].lower() == status:
                     break
                 time.sleep(0.1)

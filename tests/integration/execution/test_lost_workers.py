@@ -6,7 +6,6 @@ import asyncio
 from collections import Counter
 
 from integration.execution.acting import sleep_a_little, until
-from integration.execution.acting import worker_of as worker_of_short_lease
 from structlog.testing import capture_logs
 
 from latewood.execution import DEFAULT, Action, Fault, FaultClass, Rule, RunStatus, step, workflow
@@ -69,17 +68,18 @@ async def test_a_worker_that_lost_its_lease_says_so_and_goes_on_under_a_new_name
         return await slow()
 
     with capture_logs() as lines:
-        async with worker_of_short_lease(memory, slowly, poll_s=0.02) as worker:
+        # By this machine's clock it renews once a second.
+        async with worker_of(memory, slowly, lease_s=3, poll_s=0.02) as worker:
             first, run = worker.name, await worker.start(slowly)
             while not calls:
                 await sleep_a_little()
             # Its lease runs out before it is renewed, and somebody is faster.
-            clock.advance(seconds=1)
+            clock.advance(seconds=4)
             assert await memory.store.acquire(memory.space, f"worker:{first}", "somebody", 1) is not None
             while not any(line["event"] == "lease_lost" for line in lines):
                 await sleep_a_little()
             holds.set()
-            for _ in range(200):
+            for _ in range(1_000):
                 # As time goes by: each lease that is taken meanwhile runs out if nobody renews it.
                 clock.advance(seconds=0.03)
                 await sleep_a_little()

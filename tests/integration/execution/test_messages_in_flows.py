@@ -30,7 +30,7 @@ async def asks(number: int) -> str:
 
 @workflow(version="1")
 async def answers() -> object:
-    event = await receive("questions", deadline_s=20)
+    event = await receive("questions", deadline_s=600)
     assert event is not None
     return event["data"]
 

@@ -31,7 +31,7 @@ async def counted(name: str) -> str:
 @workflow(version="1")
 async def waits(name: str) -> object:
     await counted(name)
-    event = await receive("work", deadline_s=600, lease_s=5)
+    event = await receive("work", deadline_s=600)
     return None if event is None else event["data"]
 
 

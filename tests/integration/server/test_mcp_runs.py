@@ -6,6 +6,7 @@ import json
 from typing import Any, get_args
 
 import pytest
+from integration.execution.acting import until
 from integration.server.test_mcp import MODES, call, refused
 from integration.server.test_mcp_manners import answering, client_of
 from integration.server.test_runs import BROKEN, report, reports
@@ -101,10 +102,7 @@ async def test_a_run_whose_part_failed_is_told_with_that_part(served: Any) -> No
 async def test_a_question_without_an_answer_is_put_to_the_human(served: Any, mode: str) -> None:
     async with worker_of(served.memory, report, poll_s=0.02) as worker:
         run = await worker.start(report, 0)
-        for _ in range(500):
-            if (await runs_of(served.memory).run(run.id)).status is RunStatus.WAITING:
-                break
-            await worker.look()
+        await until(served.memory, run.id, RunStatus.WAITING)
         asked, answer = answering("accept", {"answer": "yes"})
         async with client_of(served, mode, elicitation_callback=answer) as client:
             agents = json.loads(await refused(client, "run", action="answer", question=f"{run.id}/1", answer="yes"))

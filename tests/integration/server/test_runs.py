@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import asyncio
 from collections import Counter
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
+from integration.execution.acting import until
 from integration.server.conftest import serving
 
 from latewood.execution import (
@@ -82,10 +82,8 @@ async def test_a_run_is_shown_resumed_and_answered_over_graphql(served: Any) -> 
         BROKEN.clear()
         resume = 'mutation { resumeRun(input: {run: "%s", by: "human:ada"}) { run { status next } } }'
         assert (await served.ask(resume % run.id))["resumeRun"]["run"] == {"status": "READY", "next": None}
-        for _ in range(200):
-            told = (await served.ask(f'{{ run(id: "{run.id}") {{ {WHOLE} }} }}'))["run"]
-            if told["questions"] and told["status"] == "WAITING":
-                break
+        await until(served.memory, run.id, RunStatus.WAITING)
+        told = (await served.ask(f'{{ run(id: "{run.id}") {{ {WHOLE} }} }}'))["run"]
         (asked,) = told["questions"]
         assert (asked["question"], asked["owner"], asked["choices"], asked["overdue"]) == ("Send it?", "human:ada", ["yes", "no"], False)  # fmt: skip
         assert (asked["context"], told["next"]) == ({"parts": 3}, f"latewood run answer {run.id}/4 CHOICE")
@@ -94,10 +92,8 @@ async def test_a_run_is_shown_resumed_and_answered_over_graphql(served: Any) -> 
         assert (await served.refused(answer % (run.id, "yes", "agent:x")))["code"] == "trust.too_low"
         assert (await served.refused(answer % (run.id, "maybe", "human:ada")))["code"] == "question.choice"
         await served.ask(answer % (run.id, "yes", "human:ada"))
-        for _ in range(200):
-            told = (await served.ask(f'{{ run(id: "{run.id}") {{ {WHOLE} }} }}'))["run"]
-            if told["status"] == "DONE":
-                break
+        await until(served.memory, run.id, RunStatus.DONE)
+        told = (await served.ask(f'{{ run(id: "{run.id}") {{ {WHOLE} }} }}'))["run"]
     assert (told["output"], told["replayed"], told["tokensSaved"]) == ("3 parts, sent: yes", 3, 3_060)
     (last,) = [edge["node"]["question"] for edge in told["steps"]["edges"] if edge["node"]["place"] == "4"]
     assert (last["answer"], last["answeredBy"]) == ("yes", "human:ada")
@@ -188,10 +184,7 @@ async def test_an_overdue_question_says_so(tmp_path: Path, serve: Any) -> None:
     async with Memory.open(str(tmp_path / "r.db"), by="agent:t", sync="normal", clock=clock) as memory:
         async with worker_of(memory, report, poll_s=60) as worker:
             run = await worker.start(report, 0)
-            for _ in range(500):
-                if (await runs_of(memory).run(run.id)).status is RunStatus.WAITING:
-                    break
-                await worker.look()
+            await until(memory, run.id, RunStatus.WAITING)
         async with serve(memory) as served:
             query = "{ runs { edges { node { questions { overdue } } } } }"
             assert (await served.ask(query))["runs"]["edges"][0]["node"]["questions"] == [{"overdue": False}]
@@ -283,11 +276,8 @@ async def test_an_agent_in_any_language_runs_its_run_over_graphql(served: Any) -
 async def test_stages_are_ranked_over_graphql(served: Any) -> None:
     BROKEN.clear()
     async with worker_of(served.memory, report, poll_s=60) as worker:
-        await worker.start(report, 2)
-        for _ in range(500):
-            if (await runs_of(served.memory).list(statuses=[RunStatus.WAITING])).items:
-                break
-            await worker.look()
+        run = await worker.start(report, 2)
+        await until(served.memory, run.id, RunStatus.WAITING)
     one = "workflow stage steps tries failed tokens uncounted cost currency seconds p50Seconds p95Seconds waiting"
     asked = f"{{ stages {{ runs more byCost {{ {one} }} byWait {{ stage p95Seconds waiting }} }} }}"
     found = (await served.ask(asked))["stages"]
@@ -328,7 +318,7 @@ async def test_a_finished_run_is_amended_and_erased_and_says_what_it_cost(served
         assert wrong["code"] == "query.invalid"
         begun = (await served.ask(amend, input={"run": run.id, "input": {"parts": 3}}))["amendRun"]["run"]
         assert (begun["amends"], begun["input"]) == (run.id, {"args": [], "kwargs": {"parts": 3}})
-        await until_ended(served, begun["id"])
+        await until(served.memory, begun["id"], RunStatus.DONE)
     told = (await served.ask(f'{{ run(id: "{begun["id"]}") {{ {money} }} }}'))["run"]
     assert (told["status"], told["output"], told["replayed"]) == ("DONE", 6, 2)
     assert told["saves"] == {"amounts": [{"currency": "EUR", "amount": "0.500002"}], "unknown": 1}
@@ -339,10 +329,3 @@ async def test_a_finished_run_is_amended_and_erased_and_says_what_it_cost(served
     assert (await served.refused(erase, input={**given, "by": "agent:x"}))["code"] == "erase.forbidden"
     gone = (await served.ask(erase, input={**given, "by": "human:ada"}))["eraseRun"]
     assert gone == {"runs": 1, "steps": 1, "attempts": 1, "shared": 2}
-
-
-async def until_ended(served: Any, run: str) -> None:
-    for _ in range(500):
-        if (await served.ask(f'{{ run(id: "{run}") {{ status }} }}'))["run"]["status"] == "DONE":
-            return
-        await asyncio.sleep(0.02)

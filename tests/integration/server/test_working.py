@@ -95,7 +95,7 @@ async def test_a_server_makes_the_vectors_that_are_missing(tmp_path: Path) -> No
         async with Memory.open(path, by="agent:b", sync="normal", embedder="none") as other:
             await other.observe("carrier:B", "note", "early for once")
         async with working(memory, (), tuple, fill_s=0.02):
-            for _ in range(500):
+            for _ in range(LOOKS):
                 (generation,) = await memory.store.generations("default")
                 if not generation.missing:
                     break
@@ -134,11 +134,13 @@ async def test_one_of_several_looks_for_patterns_and_another_goes_on_when_it_is_
             await asyncio.sleep(0.02)
         raise AssertionError(most)
 
+    clock = ManualClock(datetime(2026, 3, 10, tzinfo=UTC))
     async with (
-        Memory.open(path, by="human:ada", sync="normal") as memory,
-        Memory.open(path, by="human:bob", sync="normal") as other,
+        Memory.open(path, by="human:ada", sync="normal", clock=clock) as memory,
+        Memory.open(path, by="human:bob", sync="normal", clock=clock) as other,
     ):
         await swing(memory, "project:1")
+        # The clock stands still, so that nobody loses the turn because this machine paused.
         first = asyncio.create_task(follow_in_turns(memory, settle_s=0.0, turn_s=0.3))
         one = await found(memory, 0)
         held = await memory.store.acquire("default", "patterns", "somebody", 0.1)

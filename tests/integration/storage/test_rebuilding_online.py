@@ -93,7 +93,10 @@ def test_writers_in_another_process_lose_nothing(store: tuple[str, str]) -> None
         assert writer.stdout.readline() == "ready\n"
         reader = threading.Thread(target=lambda: acknowledged.extend(line.strip() for line in writer.stdout or ()))
         reader.start()
-        while reader.is_alive():
+        writing = True
+        while writing:
+            # Once more after the last write: a writer may be through before anything of its was lost.
+            writing = reader.is_alive()
             lose(kind, url)
             mended += memory.rebuild().differences
             memory.observe("carrier:B", "rate", mended)
