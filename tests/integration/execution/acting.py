@@ -14,7 +14,7 @@ from latewood.memory.runs import worker_of as _worker_of
 
 __all__ = ["ended", "sleep_a_little", "until", "worker_of"]
 
-_LOOKS = 1_000
+_LOOKS = 1_600
 _LOOK_S = 0.03
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-import time
+import threading
 from collections.abc import Iterator
 from datetime import timedelta
 from decimal import Decimal
@@ -153,11 +153,13 @@ FAULTS: list[Any] = [
 async def test_each_trouble_has_its_class_and_its_action(
     what: str, answers: Any, asks: dict[str, Any], tries: int, kind: str, status: str, near: Memory, server: ChatServer
 ) -> None:
-    server.reply = in_turn(answers) if answers else lambda asked: time.sleep(0.4) or says("late")
+    given_up = threading.Event()
+    server.reply = in_turn(answers) if answers else lambda asked: given_up.wait(60) and says("late")
     model = _model(server, timeout_s=0.1 if what == "timeout" else 20.0)
     asking: Any = FULL if what == "disk full" else model_step("choose", model, **asks)
 
     shown = await _run(near, asking)
+    given_up.set()
 
     assert _tries(shown) == [("failed", kind)] * tries
     assert (shown.run.status, shown.run.result["class"]) == (status, kind)
