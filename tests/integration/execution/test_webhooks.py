@@ -146,6 +146,23 @@ async def test_one_that_is_gone_is_not_called_again_until_it_is_resumed() -> Non
     assert resumed[0].status == 200
 
 
+async def test_what_comes_once_it_is_paused_waits_until_it_is_resumed() -> None:
+    async with hooked(200) as hook, opened() as (memory, messages, webhooks), delivering(memory):
+        await webhooks.add("erp", "orders", hook.url, owner="human:grace")
+        await messages.publish("orders", {"amount": 1})
+        # Whoever delivers has seen it on, a moment ago.
+        await receipts_of(webhooks, 1)
+        await webhooks.pause("erp")
+        await messages.publish("orders", {"amount": 2})
+        await asyncio.sleep(0.5)
+        called, waiting = len(hook.bodies), await messages.waiting("orders")
+        await webhooks.resume("erp")
+        receipts = await receipts_of(webhooks, 2)
+
+    assert (called, waiting["webhook.erp"]) == (1, 1)
+    assert [(one.outcome, one.number) for one in receipts] == [("acked", 1), ("acked", 1)]
+
+
 async def is_in(webhooks: Webhooks, state: str) -> bool:
     return (await webhooks.webhook("erp")).state == state
 

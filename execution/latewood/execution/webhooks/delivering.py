@@ -76,8 +76,16 @@ class Deliveries:
     async def _take(self, webhook: Webhook, most: int) -> None:
         lease_s = webhook.timeout_s + _LEASE_MARGIN_S
         taken = await self._messages.receive(webhook.channel, group=webhook.group, most=most, lease_s=lease_s)
+        if not taken:
+            return
+        # Read again, and after the messages: what came once it was paused waits, however old the list is.
+        fresh = await self._webhooks.webhook(webhook.name)
+        if fresh.id != webhook.id or fresh.state in (HookState.PAUSED, HookState.REMOVED):
+            self._listed_at = 0.0
+            await self._messages.hand_back(*taken)
+            return
         for received in taken:
-            task = asyncio.create_task(self._deliver(webhook, received), name="latewood-webhook")
+            task = asyncio.create_task(self._deliver(fresh, received), name="latewood-webhook")
             self._calls[task] = webhook.id, received
             task.add_done_callback(self._calls.pop)
 
@@ -92,9 +100,7 @@ class Deliveries:
     async def _settle(self, webhook: Webhook, received: Received) -> None:
         told: dict[str, Json] = {}
         try:
-            # Read again: it may have been resumed since it was listed.
-            gone = webhook.state is HookState.GONE and (await self._webhooks.webhook(webhook.name)).state != "on"
-            if gone:
+            if webhook.state is HookState.GONE:
                 raise Fault(FaultClass.PERMANENT, "it was not called: it answered 410 before, until it is resumed")
             secrets = await self._webhooks.secrets(webhook.id)
             answer = await call(self._http, self._targets, webhook, received.message, secrets)
