@@ -354,9 +354,7 @@ class Worker:
         try:
             for run, taken in given:
                 flow = self.registry.find(run.workflow, run.version)
-                if flow is None or run.id in self._going:
-                    continue
-                if await self._take_up(run, flow, {taken.group: taken}):
+                if flow is not None and await self._take_up(run, flow, {taken.group: taken}):
                     del unused[run.id]
         finally:
             await self._parked.hand_back(unused.values())
@@ -425,8 +423,15 @@ class Worker:
         self, run: Run, flow: Workflow[..., Any], handed: Mapping[str, Taken] | None = None, *, lost: bool = False
     ) -> bool:  # fmt: skip
         """Make *run* this worker's and drive it; False when it moved in between."""
-        fresh = await uncut(self._claim(run, flow, lost=lost))
-        if fresh is None or run.id in self._going:
+        if run.id in self._going or run.id in self._starting:
+            return False
+        # Whoever looks meanwhile sees it as this worker's, and would claim it again: as one that nobody lost.
+        self._starting.add(run.id)
+        try:
+            fresh = await uncut(self._claim(run, flow, lost=lost))
+        finally:
+            self._starting.discard(run.id)
+        if fresh is None:
             return False
         reach("run.claimed")
         self._spawn(fresh, flow, handed)

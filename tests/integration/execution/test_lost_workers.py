@@ -4,13 +4,16 @@ from __future__ import annotations
 
 import asyncio
 from collections import Counter
+from typing import Any
 
+import pytest
 from integration.execution.acting import sleep_a_little, until
 from structlog.testing import capture_logs
 
-from latewood.execution import DEFAULT, Action, Fault, FaultClass, Rule, RunStatus, step, workflow
+from latewood.execution import DEFAULT, Action, Fault, FaultClass, Logbook, Rule, RunStatus, step, workflow
 from latewood.execution.words import StepStatus
 from latewood.graph_schema.clock import ManualClock
+from latewood.graph_schema.events import Receipt
 from latewood.memory import Memory
 from latewood.memory.runs import runs_of, worker_of
 
@@ -50,6 +53,45 @@ async def test_a_worker_that_is_lost_in_a_fallback_has_made_the_tries_before_it(
         assert (run.output, calls[kind]) == ("estimate", tries)
         assert [one["outcome"] for one in shown.attempts[shown.steps[0].id]] == ["failed"] * tries
     assert calls["fallback"] == 4
+
+
+async def test_two_looks_of_a_worker_at_once_count_a_loss_once(
+    memory: Memory, clock: ManualClock, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    calls, claimed, go_on, keep = Counter[str](), asyncio.Event(), asyncio.Event(), Logbook.keep
+
+    @step()
+    async def hangs() -> None:
+        calls["hangs"] += 1
+        await asyncio.sleep(3_600)
+
+    @workflow(name="lost.hanging")
+    async def hanging() -> None:
+        await hangs()
+
+    async def slowly(book: Logbook, commands: Any, *, body: Any, **more: Any) -> Receipt:
+        receipt = await keep(book, commands, body=body, **more)
+        if body[0] == "claim":
+            claimed.set()
+            await go_on.wait()
+        return receipt
+
+    async with worker_of(memory, poll_s=600) as lost:
+        run = await lost.start(hanging)
+        while not calls:
+            await sleep_a_little()
+        clock.advance(seconds=16)
+        monkeypatch.setattr(Logbook, "keep", slowly)
+        async with worker_of(memory, hanging, poll_s=600) as worker:
+            await claimed.wait()
+            # The first look has claimed it, and was not told so yet.
+            looking = asyncio.create_task(worker.look())
+            await asyncio.wait([looking], timeout=20)
+            go_on.set()
+            await looking
+            claim = (await runs_of(memory).run(run.id)).claim
+            assert claim is not None
+            assert (claim.worker, claim.lost) == (worker.name, 1)
 
 
 async def test_a_worker_that_lost_its_lease_says_so_and_goes_on_under_a_new_name(
