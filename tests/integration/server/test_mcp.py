@@ -13,6 +13,7 @@ from typing import Any, cast
 import pytest
 from mcp import Client, StdioServerParameters
 
+from latewood.graph_schema.errors import NotFoundError
 from latewood.memory import Memory
 from latewood.memory.json import as_json
 from latewood.reasoning.tokens import tokens_of
@@ -221,3 +222,19 @@ async def test_over_stdio_it_writes_what_the_next_reader_sees(tmp_path: Path) ->
 
     async with Memory.open(str(path)) as memory:
         assert (await memory.decision(chosen["id"])).decided_by[0].key == "agent:desk"
+
+
+async def test_servers_of_one_process_each_speak_for_their_own_memory(serve: Any) -> None:
+    async with (
+        Memory.open("reference:", by="agent:one") as one, Memory.open("reference:", by="agent:two") as other,
+        serve(one) as first, serve(other) as second, connected(first) as here, connected(second) as there,
+    ):  # fmt: skip
+        for client, key in ((here, "carrier:A"), (there, "carrier:B")):
+            await call(client, "record", subject=key, predicate="on_time_rate", value=0.81)
+            await call(client, "decide", choice=f"Keep {key}", because="it is cheap", about=[key])
+
+        for memory, key, absent in ((one, "carrier:A", "carrier:B"), (other, "carrier:B", "carrier:A")):
+            assert [fact.predicate for fact in (await memory.entity(key)).facts] == ["on_time_rate"]
+            assert [decision.title for decision in (await memory.decisions()).items] == [f"Keep {key}"]
+            with pytest.raises(NotFoundError):
+                await memory.entity(absent)

@@ -1,12 +1,13 @@
-"""What the tools' arguments have in common, and how a tool is added to a server."""
+"""What the tools' arguments have in common, and how a tool is made of a function."""
 
 from __future__ import annotations
 
 import inspect
 from collections.abc import Awaitable, Callable
+from types import CodeType, FunctionType
 from typing import Annotated, Any, Final, TypeAlias, cast
 
-from mcp.server import MCPServer
+from mcp.server.mcpserver.tools import Tool as Offered
 from mcp.types import ToolAnnotations
 from pydantic import BaseModel, ConfigDict, Field
 
@@ -35,7 +36,7 @@ __all__ = [
     "Tool",
     "ValidAt",
     "as_owner",
-    "tool_of",
+    "tool_into",
     "writer",
 ]
 
@@ -70,31 +71,45 @@ class Rejected(BaseModel):
 
 
 Tool: TypeAlias = Callable[[ToolAnnotations], Callable[[Callable[..., Awaitable[Answer]]], None]]
-"""Adds a function to the server, as a tool with these annotations."""
+"""Offers a function as a tool with these annotations."""
 
 
-def tool_of(server: MCPServer[Any]) -> Tool:
-    """Return what adds tools to *server*, each of which refuses arguments that it does not have."""
+_MADE: Final[dict[CodeType, Offered]] = {}
+"""What is made of the arguments of a function that is a tool: the same for every server, and slow to make."""
+
+
+def tool_into(offered: list[Offered]) -> Tool:
+    """Return what appends tools to *offered*, each of which refuses arguments that it does not have."""
 
     def tool(annotations: ToolAnnotations) -> Callable[[Callable[..., Awaitable[Answer]]], None]:
         def take(work: Callable[..., Awaitable[Answer]]) -> None:
-            server.tool(annotations=annotations, structured_output=True, description=inspect.getdoc(work))(work)
-            _make_strict(server, work.__name__)
+            code = cast("FunctionType", work).__code__
+            made = _MADE.get(code) or _strict(work, annotations)
+            # What asks people back does so for one memory; all else is the same whichever memory the function has.
+            if not made.resolved_params:
+                _MADE[code] = made.model_copy(update={"fn": _unbound})
+            offered.append(made.model_copy(update={"fn": work}))
 
         return take
 
     return tool
 
 
-def _make_strict(server: MCPServer[Any], name: str) -> None:
+def _strict(work: Callable[..., Awaitable[Answer]], annotations: ToolAnnotations) -> Offered:
     """Refuse arguments that the tool does not have: a model that misspells one must hear of it."""
-    tool = server._tool_manager.get_tool(name)  # noqa: SLF001 # pyright: ignore[reportPrivateUsage]
-    if tool is None:  # pragma: no cover - it was added just now
-        raise KeyError(name)
+    tool = Offered.from_function(
+        work, description=inspect.getdoc(work), annotations=annotations, structured_output=True
+    )
     model = tool.fn_metadata.arg_model
     model.model_config["extra"] = "forbid"
     model.model_rebuild(force=True)
-    tool.parameters = {**_untitled(tool.parameters), "additionalProperties": False}
+    parameters = {**_untitled(tool.parameters), "additionalProperties": False}
+    return tool.model_copy(update={"parameters": parameters})
+
+
+async def _unbound() -> Answer:
+    """Stand for the function of one server: it has a memory in it, which is not kept for as long as the process."""
+    raise NotImplementedError  # pragma: no cover - each server puts its own in this place
 
 
 def _untitled(schema: Any) -> Any:

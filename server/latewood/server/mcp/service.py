@@ -16,7 +16,7 @@ from latewood.server.mcp.answers import NOTICE, fenced, pruned
 from latewood.server.mcp.lines import brief_with_ids
 from latewood.server.mcp.strictness import StrictServer
 from latewood.server.mcp.tasks import Tasks
-from latewood.server.mcp.tools import add_tools
+from latewood.server.mcp.tools import tools_over
 
 __all__ = ["INSTRUCTIONS", "make_mcp"]
 
@@ -32,8 +32,8 @@ def make_mcp(memory: Memory) -> MCPServer[Any]:
     server = StrictServer(
         "latewood", title="Latewood", version=version("latewood"), instructions=INSTRUCTIONS,
         log_level="WARNING", subscriptions=False, extensions=[Tasks(memory)],
+        tools=tools_over(memory),
     )  # fmt: skip
-    add_tools(server, memory)
     _add_resources(server, memory)
     _add_prompts(server)
     return server

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Annotated, Any, Final, Literal
 
-from mcp.server import MCPServer
+from mcp.server.mcpserver.tools import Tool as Offered
 from pydantic import Field
 
 from latewood.graph_schema.clock import AsOf
@@ -21,7 +21,7 @@ from latewood.reasoning.brief import BUDGET_MIN
 from latewood.reasoning.missing import MissingDecision
 from latewood.reasoning.recall import LIMIT_MAX
 from latewood.server.mcp.answers import Answer, Budget, answered, paged, told, whole
-from latewood.server.mcp.arguments import READS, Cursor, KnownAt, Space, Text, Tool, ValidAt, tool_of
+from latewood.server.mcp.arguments import READS, Cursor, KnownAt, Space, Text, Tool, ValidAt, tool_into
 from latewood.server.mcp.lines import brief_with_ids, chain_with_ids, lines_with_ids
 from latewood.server.mcp.posting import add_posting
 from latewood.server.mcp.running import add_running
@@ -29,20 +29,22 @@ from latewood.server.mcp.strictness import Instant
 from latewood.server.mcp.writing import add_writing
 from latewood.storage.port import Page
 
-__all__ = ["add_tools"]
+__all__ = ["tools_over"]
 
 _SESSIONS: Final = 20
 
 
-def add_tools(server: MCPServer[Any], memory: Memory) -> None:
-    """Give *server* the tools over *memory*."""
-    tool = tool_of(server)
+def tools_over(memory: Memory) -> list[Offered]:
+    """Make the tools over *memory*."""
+    offered: list[Offered] = []
+    tool = tool_into(offered)
     _finding(tool, memory)
     _reading(tool, memory)
     _looking(tool, memory)
     add_writing(tool, memory)
     add_running(tool, memory)
     add_posting(tool, memory)
+    return offered
 
 
 def _finding(tool: Tool, memory: Memory) -> None:
