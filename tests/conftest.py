@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import os
 import secrets
+import sys
+from pathlib import Path
 
 import pytest
 from hypothesis import HealthCheck, settings
@@ -11,6 +13,14 @@ from neo4j_server import NEO4J, wants_neo4j
 
 # The model takes a second to load, in every process that a test starts; tests of vectors say which embedder they want.
 os.environ.setdefault("LATEWOOD_EMBEDDER", "none")
+
+if sys.dont_write_bytecode:
+    # Images for containers ask for that. Then every process that a test starts compiles all that it imports, which is
+    # most of what a short command takes; so it is kept after all, and goes with the environment, not into the checkout.
+    sys.dont_write_bytecode = False
+    sys.pycache_prefix = str(Path(sys.prefix) / "bytecode")
+    os.environ.pop("PYTHONDONTWRITEBYTECODE", None)
+    os.environ["PYTHONPYCACHEPREFIX"] = sys.pycache_prefix
 
 SCALE = int(os.environ.get("LATEWOOD_EXAMPLES", "1"))
 """Multiplies the examples of every property; `just slow` raises it."""

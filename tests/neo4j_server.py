@@ -16,15 +16,18 @@ from typing import IO, Final
 
 import pytest
 
-from latewood.clients.neo4j_local import Wanted, down, up
+from latewood.clients.neo4j_local import Running, Wanted, down, up
 from latewood.clients.neo4j_local.locks import locked
 from latewood.graph_schema.errors import LatewoodError
 
-__all__ = ["JARS", "NEO4J", "Neo4jForTests", "wants_neo4j"]
+__all__ = ["JARS", "NEO4J", "Neo4jForTests", "up_for_tests", "wants_neo4j"]
 
 URL: Final = "LATEWOOD_NEO4J_URL"
 VERSION: Final = "LATEWOOD_NEO4J_VERSION"
 _LOCK_S_MAX: Final = 180.0
+_JAVA_OPTIONS: Final = "JDK_JAVA_OPTIONS"
+_SHORT_LIVED: Final = "-XX:TieredStopAtLevel=1 -XX:+UseSerialGC"
+"""A server that lives for minutes is stopped before what Java compiles at length, on the cores of the tests, pays."""
 
 
 def _cache() -> Path:
@@ -87,12 +90,11 @@ class Neo4jForTests:
             self._held.enter_context(_held(folder))
         self._home = folder / "home"
         # As much heap as people get: with half of it the longest texts that are allowed do not fit a transaction.
-        found = up(
-            Wanted(
-                self._home, version=os.environ.get(VERSION) or None, bolt_port=0, http_port=0, heap="1g",
-                page_cache="128m", jars=JARS,
-            )
+        wanted = Wanted(
+            self._home, version=os.environ.get(VERSION) or None, bolt_port=0, http_port=0, heap="1g",
+            page_cache="128m", jars=JARS,
         )  # fmt: skip
+        found = up_for_tests(wanted)
         assert found.url is not None
         return found.url
 
@@ -105,6 +107,13 @@ class Neo4jForTests:
             except OSError:
                 # Another run holds it.
                 continue
+
+
+def up_for_tests(wanted: Wanted) -> Running:
+    """Start a server that is ready soon rather than fast in the end."""
+    with pytest.MonkeyPatch.context() as environment:
+        environment.setenv(_JAVA_OPTIONS, _SHORT_LIVED, prepend=" ")
+        return up(wanted)
 
 
 def _held(folder: Path) -> IO[bytes]:

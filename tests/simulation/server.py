@@ -6,9 +6,9 @@ import os
 import signal
 from pathlib import Path
 
-from neo4j_server import JARS, VERSION
+from neo4j_server import JARS, VERSION, up_for_tests
 
-from latewood.clients.neo4j_local import Wanted, down, up
+from latewood.clients.neo4j_local import Wanted, down
 
 __all__ = ["Server"]
 
@@ -25,7 +25,7 @@ class Server:
 
     def start(self) -> None:
         """Start it and wait until it answers."""
-        running = up(
+        running = up_for_tests(
             Wanted(
                 self._home, version=os.environ.get(VERSION) or None, bolt_port=self.port, http_port=self._web,
                 heap="512m", page_cache="128m", jars=JARS,

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import ssl
 from collections import Counter
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
@@ -22,6 +23,8 @@ from latewood.server.guard import BODY_BYTES_MAX
 from latewood.server.serve import bind
 
 _RUN_S = 20
+_TRUSTS_NOBODY = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
+"""Nothing is encrypted here, and each client would read the system's certificates, which takes longer than most tests."""
 
 
 class CountingStore:
@@ -104,7 +107,8 @@ async def serving(memory: Memory, calls: Counter[str], **how: Any) -> AsyncItera
             break
         await asyncio.sleep(0.01)
     try:
-        async with httpx.AsyncClient(base_url=f"http://127.0.0.1:{port}", timeout=_RUN_S) as client:
+        address = f"http://127.0.0.1:{port}"
+        async with httpx.AsyncClient(base_url=address, timeout=_RUN_S, verify=_TRUSTS_NOBODY) as client:
             yield Served(memory, client, port, calls)
     finally:
         server.should_exit = True
