@@ -4,14 +4,12 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncIterator
-from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import pytest
 from conformance.stores import empty_neo4j
 from simulation.ledgers import check_store
 
-from latewood.graph_schema.clock import AsOf
 from latewood.graph_schema.commands import ActorSpec, Assert, Ref, Unit
 from latewood.graph_schema.errors import ConflictError
 from latewood.graph_schema.events import Receipt
@@ -76,32 +74,6 @@ async def test_two_ledgers_of_a_space_are_written_at_once_by_several(pair: tuple
     await check_store(one)
     for number in range(3):
         assert len(await _levels(one, f"run:{number}")) == 1
-
-
-async def test_a_read_as_known_later_than_anything_sees_each_unit_whole(pair: tuple[Neo4jStore, Neo4jStore]) -> None:
-    keys = [f"item:{number}" for number in range(40)]
-
-    def unit(number: int) -> Unit:
-        said = tuple(Assert(_IDS.new(), Ref(key=key), "level", Value("integer", number)) for key in keys)
-        return Unit(_IDS.new(), "default", ActorSpec("agent:a"), Trust.AGENT, b"", said)
-
-    async def write() -> None:
-        for number in range(1, 100):
-            await _write(one, unit(number))
-
-    one, _ = pair
-    await _write(one, unit(0))
-    query = FactQuery(subjects=[node.id for node in (await one.nodes("default", keys=keys)).values()])
-    writing = asyncio.create_task(write())
-    later = AsOf(known_at=datetime.now(UTC) + timedelta(days=1))
-    seen: set[tuple[int, int]] = set()
-    while not writing.done():
-        for store in pair:
-            facts = await store.facts("default", query, later)
-            seen.add((len(facts), len({fact.value.text() for fact in facts if fact.value is not None})))
-    await writing
-
-    assert seen == {(40, 1)}
 
 
 async def test_a_space_that_another_made_first_leaves_no_index_behind(
