@@ -20,6 +20,12 @@ from latewood.storage.crashpoints import POINTS
 from latewood.storage.port import GraphStore
 
 CASES: Final = [(store, crash) for crash in CRASHES for store in crash.stores if crash.task != "upgrade_file"]
+_QUICK: Final = {
+    ("write_waves", "group.written"), ("write_waves", "group.committed"), ("fill_space", "fill.ended"),
+    ("import_records", "group.written"), ("make_space", "space.written"), ("import_exports", "replay.written"),
+    ("import_erasure", "replay.committed"), ("erase_words", "group.committed"), ("take_lease", "lease.taken"),
+}  # fmt: skip
+"""A place of each task, before and behind what keeps it. Only these are core tests on Neo4j, where each takes seconds."""
 _RECORDS: Final = 8
 
 
@@ -56,8 +62,16 @@ async def _acknowledged(store: GraphStore, log: Log, units: dict[str, int]) -> N
 
 @pytest.mark.timeout(300)
 @pytest.mark.parametrize(
-    ("url", "crash"), CASES, ids=[f"{store}-{one.task}-{one.point}" for store, one in CASES], indirect=["url"]
-)
+    ("url", "crash"),
+    [
+        pytest.param(
+            store, one, id=f"{store}-{one.task}-{one.point}",
+            marks=pytest.mark.slow if store == "neo4j" and (one.task, one.point) not in _QUICK else [],
+        )
+        for store, one in CASES
+    ],
+    indirect=["url"],
+)  # fmt: skip
 async def test_a_process_killed_there_loses_nothing_and_leaves_no_half(url: str, crash: Crash, tmp_path: Path) -> None:
     await {
         "write_waves": _waves, "fill_space": _fill, "import_records": _import, "take_lease": _lease,
