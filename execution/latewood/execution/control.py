@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any, Final, ParamSpec, cast
@@ -12,7 +12,8 @@ from latewood.execution.driving import CANCELLED, spec_of
 from latewood.execution.erasing import ErasedRun, erase_run
 from latewood.execution.governing import ModelPolicy, keep_policy, policy_of
 from latewood.execution.logbook import Logbook
-from latewood.execution.showing import Progress, next_command, parts_of
+from latewood.execution.resuming import deadline_of, located, moved, resume_run, vouch_for
+from latewood.execution.showing import Progress, next_command, parts_of, progress_of
 from latewood.execution.standing import waits_for
 from latewood.execution.words import Run, RunStatus, Step, StepStatus, place_of, place_text
 from latewood.execution.workflow import Workflow, arguments, taken_in
@@ -24,7 +25,7 @@ from latewood.graph_schema.events import Receipt
 from latewood.graph_schema.given import checked
 from latewood.graph_schema.model import Trust
 from latewood.graph_schema.values import Json, check_text
-from latewood.storage.port import Page
+from latewood.storage.port import PAGE_MAX, Page
 
 __all__ = ["FORKED_MAX", "Runs", "Shown"]
 
@@ -32,7 +33,6 @@ FORKED_MAX: Final = 900
 """Most steps that a fork takes over: they are one unit."""
 _REASON_BYTES_MAX: Final = 2_000
 _TRIES_MAX: Final = 8
-_DEPTH_MAX: Final = 16
 P = ParamSpec("P")
 
 
@@ -103,11 +103,21 @@ class Runs:
         steps = await self._book.steps(run.id)
         attempts = await self._book.attempts([step.id for step in steps])
         far = Progress(run.id, steps)
-        calls, parts = calls_of(steps, attempts), await parts_of(self._book, run, steps, self._book.steps)
+        calls = calls_of(steps, attempts)
+        parts = await parts_of(run, steps, self._book.run_by_id, self._book.steps)
         return Shown(
             run, steps, attempts, far.done, far.tokens, next_command(run, steps, parts), calls,
             stages_of(steps, calls), saved_by(steps, calls), waits_for(run, steps, attempts), parts.failed,
         )  # fmt: skip
+
+    async def steps(self, name: str, *, first: int = 100, after: str | None = None) -> Page[Step]:
+        """List a run's steps by their places. Raises NotFoundError (``run.unknown``), InvalidError."""
+        if not 1 <= first <= PAGE_MAX:
+            raise InvalidError(f"a page has 1 to {PAGE_MAX:,} steps, not {first}", code="query.invalid")
+        run, behind = await self._book.run(name), () if after is None else place_of(after)
+        left = [step for step in (await progress_of(self._book, [run.id]))[run.id].steps if step.place > behind]
+        shown = await self._book.steps_by_id([step.id for step in left[:first]])
+        return Page(shown, place_text(shown[-1].place) if shown and len(left) > first else None)
 
     async def set_policy(self, policy: ModelPolicy, *, valid_from: datetime | None = None) -> Receipt:
         """Let *policy* say which models may be asked, from *valid_from* or from now on.
@@ -131,7 +141,7 @@ class Runs:
         """
         check_text(reason, "the reason", bytes_max=_REASON_BYTES_MAX)
 
-        def made(run: Run) -> list[Command]:
+        async def made(run: Run) -> list[Command]:
             if run.ended:
                 raise ConflictError(
                     f"run {run.id} has ended, {run.status}; nothing is left to cancel", code="run.ended"
@@ -145,7 +155,7 @@ class Runs:
                 return [self._write.fact(run.id, "run.cancel", {"by": self._book.actor, "reason": words})]
             return self._write.ended(run.id, RunStatus.REFUSED, {"class": CANCELLED, "message": words})
 
-        return await self._move(name, made, "cancel")
+        return await moved(self._book, name, made, "cancel")
 
     async def resume(self, name: str, *, version: str | None = None) -> Run:
         """Let an escalated or refused run go on where it stopped: what is completed is not run again.
@@ -156,54 +166,27 @@ class Runs:
         Raises:
             ConflictError: it is not at an end that it could go on from (``run.ended``).
         """
-        asked = await self._book.run(name)
-        again, parts = await self._failed_within(asked)
+        return await resume_run(self._book, name, version)
 
-        def made(run: Run) -> list[Command]:
-            if run.status not in (RunStatus.ESCALATED, RunStatus.REFUSED) or run.parent is not None:
-                what = f"it is {run.status}" if run.parent is None else "it is a part of another; resume that one"
-                raise ConflictError(f"run {run.id} cannot be resumed: {what}", code="run.ended")
-            commands: list[Command] = [
-                self._write.fact(step.id, "status", str(StepStatus.AGAIN)) for step in again
-            ]  # fmt: skip
-            if run.cancel is not None:
-                commands.append(self._write.fact(run.id, "run.cancel", {}))
-            if version is not None:
-                commands.append(self._write.fact(run.id, "run.version", version))
-            if (deadline_at := self._deadline(run)) is not None:
-                # It has counted from the start; a resumed run gets as long again, and so do its parts.
-                commands.append(self._write.fact(run.id, "run.deadline", from_micros(deadline_at)))
-            commands += [
-                self._write.fact(part.id, "run.deadline", from_micros(deadline_at))
-                for part in parts if (deadline_at := self._deadline(part)) is not None
-            ]  # fmt: skip
-            return [*commands, *self._write.run_status(run.id, RunStatus.READY)]
+    async def vouch(self, step: str, output: object, reason: str) -> Run:
+        """Say that the effect of a step with an unknown outcome happened, and what it returned; its run goes on.
 
-        return await self._move(asked.id, made, "resume")
+        For steps that failed as ambiguous: nobody knows whether their effect happened, and whoever looks there does.
+        The step is completed by this logbook's actor's word, which is kept with it, and is not called again. Another
+        step of the run with an unknown outcome is not called for that either: the run asks about it next.
 
-    async def _failed_within(self, run: Run) -> tuple[list[Step], list[Run]]:
-        """Return the steps that a resumed run tries anew, its own and those of its parts, and these parts.
+        Args:
+            step: its id, or ``RUN/PLACE``.
+            output: what the step would have returned.
+            reason: what was seen, and where.
 
-        They are those that failed. One that failed before others went on was caught: the run came further without it,
-        and would not come to the same steps if it went through now.
+        Raises:
+            ConflictError: its outcome is not unknown (``step.known``), or its run is at no end that it could go on
+                from (``run.ended``).
+            ForbiddenError: it is a person's run and a program speaks (``trust.too_low``).
+            InvalidError, LimitError: there is no reason, or the output cannot be kept.
         """
-        found, parts, left = list[Step](), list[Run](), (run,)
-        for _ in range(_DEPTH_MAX):
-            children: list[str] = []
-            for here in left:
-                steps = await self._book.steps(here.id)
-                last = max((step.node_version for step in steps if step.status is not StepStatus.FAILED), default=0)
-                for step in steps:
-                    asks = step.sort == "question" and step.answer is None
-                    ended = step.node_version > last or here.result.get("step") == place_text(step.place)
-                    failed = step.status is StepStatus.FAILED
-                    open_part = step.child is not None and not failed and not step.completed
-                    if open_part or (failed and ended and not asks):
-                        found.append(step)
-                        children += [] if step.child is None else [step.child]
-            left = await self._book.runs_by_id(children) if children else ()
-            parts += left
-        return found, parts
+        return await vouch_for(self._book, step, output, reason)
 
     async def fork(self, name: str, place: str) -> Run:
         """Start another run of the same input that has the steps before *place* already. The first one stays as it is.
@@ -231,7 +214,8 @@ class Runs:
         spec: dict[str, Json] = {
             "workflow": run.workflow, "version": run.version, "policy": run.policy, "owner": run.owner,
             "rules": dict(run.rules),
-            "input": dict(run.input), "forked_at": place, "deadline_at": self._deadline(run), "runner": run.runner,
+            "input": dict(run.input), "forked_at": place, "runner": run.runner,
+            "deadline_at": deadline_of(run, self._book.clock.now()),
         }  # fmt: skip
         commands = self._write.run(fork_id, run.workflow, spec, parent=None)
         commands.append(self._write.edge(fork_id, "forked_from", run.id))
@@ -278,7 +262,7 @@ class Runs:
         taken = arguments((), cast("dict[str, object]", given), run.workflow)
         spec: dict[str, Json] = {
             "workflow": run.workflow, "version": run.version, "policy": run.policy, "owner": run.owner,
-            "rules": dict(run.rules), "input": taken, "deadline_at": self._deadline(run),
+            "rules": dict(run.rules), "input": taken, "deadline_at": deadline_of(run, self._book.clock.now()),
         }  # fmt: skip
         return await self._amended(run, spec)
 
@@ -306,13 +290,6 @@ class Runs:
             ForbiddenError: the actor is no person (``erase.forbidden``).
         """
         return await erase_run(self._book, name, reason)
-
-    def _deadline(self, run: Run) -> int | None:
-        """Return the deadline of what begins now and may take as long as *run* might."""
-        if run.deadline_at is None:
-            return None
-        began = run.started_at
-        return self._book.clock.now() + round((from_micros(run.deadline_at) - began).total_seconds() * 1_000_000)
 
     async def answer(self, question: str, choice: object) -> Run:
         """Answer a question, by its id or as ``RUN/PLACE``, as this logbook's actor; its run goes on from there.
@@ -363,34 +340,7 @@ class Runs:
 
     async def _question(self, name: str) -> tuple[Step, Run]:
         """Return a question, and the run at whose top it stands: the one that is woken."""
-        head, slash, place = name.partition("/")
-        if slash:
-            run = await self._book.run(head)
-            steps = [step for step in await self._book.steps(run.id) if step.place == place_of(place)]
-        else:
-            steps = list(await self._book.steps_by_id([name]))
-            run = await self._book.run(await self._book.run_of(name)) if steps else None
-        if not steps or run is None or steps[0].asked is None:
+        step, _, whole = await located(self._book, name)
+        if step.asked is None:
             raise NotFoundError(f"{name!r:.80} is no question of a run; a run's steps have its questions")
-        for _ in range(_DEPTH_MAX):
-            if run.parent is None:
-                break
-            run = await self._book.run(run.parent)
-        return steps[0], run
-
-    async def _move(self, name: str, made: Callable[[Run], Sequence[Command]], what: str) -> Run:
-        """Keep what *made* says of the run as it is, against the version that was read; read again when it moved."""
-        for _ in range(_TRIES_MAX):
-            run = await self._book.run(name)
-            commands = made(run)
-            # A worker's run at work moves with each step; what is asked of it then is a wish that its worker reads.
-            still = run.status is not RunStatus.RUNNING or run.runner == "agent"
-            expects = [Expect(Ref(id=run.id), run.node_version)] if still else []
-            try:
-                await self._book.keep(commands, body=[what, run.id], expects=expects)
-            except ConflictError as error:
-                if error.code != "version.conflict":
-                    raise
-                continue
-            return await self._book.run(run.id)
-        raise ConflictError(f"run {name} keeps moving; try again in a moment")
+        return step, whole

@@ -15,8 +15,8 @@ from latewood.execution.leaving import AbandonedError, NondeterministicError, Su
 from latewood.execution.running import Execution, StepFailedError, here
 from latewood.execution.schemas import misfit
 from latewood.execution.tracing import run_span
-from latewood.execution.words import LATE, Place, Run, RunStatus, Step, StepStatus, place_text
-from latewood.execution.workflow import HERE, Scope, Workflow, digest_of, placed, taken_in
+from latewood.execution.words import INPUT, LATE, Place, Run, RunStatus, Step, StepStatus, place_text
+from latewood.execution.workflow import HERE, Scope, Workflow, check_call, digest_of, placed, taken_in
 from latewood.execution.writing import checked_json
 from latewood.graph_schema.commands import Command, Expect, Ref
 from latewood.graph_schema.errors import ConflictError, InvalidError, LatewoodError, LimitError
@@ -148,14 +148,16 @@ async def _called(execution: Execution, flow: Workflow[..., Any]) -> _End:
 
 def _unfit(execution: Execution, flow: Workflow[..., Any]) -> _End | None:
     """Return the end of a run that was begun where its workflow was not known, with what that does not take."""
-    if flow.input_schema is None or execution.memo:
+    # What begins a part is the code of what it is a part of: that is at fault, and no other input helps.
+    if execution.memo or execution.run.parent is not None:
         return None
     given = execution.run.input
     args, kwargs = cast("list[Json]", given.get("args", [])), cast("dict[str, Json]", given.get("kwargs", {}))
     try:
+        check_call(flow, args, kwargs)
         taken_in(flow, tuple(args), kwargs)
     except InvalidError as error:
-        return _trouble(RunStatus.REFUSED, str(FaultClass.SCHEMA), error.message)
+        return _trouble(RunStatus.REFUSED, INPUT, error.message)
     return None
 
 
@@ -286,7 +288,7 @@ async def _child(
         await of.keep(of.write.failed(kept.id, fault), ["failed", digest, str(known)])
         error: dict[str, Json] = {"class": str(known), "message": fault.message}
         of.remember(replace(kept, status=StepStatus.FAILED, error=error))
-    raise StepFailedError(place, flow.name, fault, action)
+    raise StepFailedError(place, flow.name, fault, action, run.result.get("step"))
 
 
 async def _begin_child(

@@ -12,7 +12,7 @@ from typing import Any
 from latewood.execution.workflow import StepOf, Workflow
 from latewood.graph_schema.errors import InvalidError, NotFoundError
 
-__all__ = ["parts_of", "workflows_in"]
+__all__ = ["marked_in", "workflows_in"]
 
 
 def workflows_in(modules: Sequence[str]) -> tuple[Workflow[..., Any], ...]:
@@ -23,7 +23,7 @@ def workflows_in(modules: Sequence[str]) -> tuple[Workflow[..., Any], ...]:
             loaded (``run.workflow_unknown``).
         NotFoundError: there is no such module, or it has no workflow (``run.workflow_unknown``).
     """
-    return tuple(flow for module in modules for flow in parts_of(module)[0])
+    return tuple(flow for module in modules for flow in marked_in(module)[0])
 
 
 def _where(error: Exception) -> str:
@@ -32,7 +32,7 @@ def _where(error: Exception) -> str:
     return "".join(f"{one.filename}, line {one.lineno}: " for one in last if not one.filename.startswith("<"))
 
 
-def parts_of(module: str) -> tuple[tuple[Workflow[..., Any], ...], tuple[StepOf[..., Any], ...]]:
+def marked_in(module: str) -> tuple[tuple[Workflow[..., Any], ...], tuple[StepOf[..., Any], ...]]:
     """Return the workflows and the steps of a module. Raises as `workflows_in` does."""
     if not all(part.isidentifier() for part in module.split(".")) or module.endswith(".py"):
         msg = f"{module[:80]!r} names no module; write it as Python imports it: lane_plan, or flows.lane_plan"

@@ -43,7 +43,7 @@ _RUN_FACTS: Final = (
 )
 _STEP_FACTS: Final = (
     "status", "step.output", "step.returned", "step.input", "step.read", "step.answer", "error", "usage", "has_attempt",
-    "step.then",
+    "step.then", "step.vouched",
 )  # fmt: skip
 _READS: Final = ("step.input", "step.read")
 
@@ -148,6 +148,10 @@ class Logbook:
     async def runs_by_id(self, ids: Sequence[str]) -> tuple[Run, ...]:
         """Return those of these runs that are there."""
         return await self._runs_of(list((await self.store.nodes(self.space, ids=ids)).values()))
+
+    async def run_by_id(self, run_id: str) -> Run | None:
+        """Return a run; None where it was erased."""
+        return next(iter(await self.runs_by_id([run_id])), None)
 
     async def _runs_of(self, nodes: Sequence[Node]) -> tuple[Run, ...]:
         ours = [node for node in nodes if "workflow" in node.attributes]
@@ -283,6 +287,11 @@ def _awaits(fact: Fact | None) -> dict[str, float]:
     return {group: float(lease_s) for group, lease_s in said.items() if isinstance(lease_s, int | float)}
 
 
+def _vouched(fact: Fact | None) -> dict[str, Json] | None:
+    word = _document(fact)
+    return None if fact is None or word is None else {**word, "at": iso(fact.recorded_at)}
+
+
 def _run(node: Node, facts: Sequence[Fact]) -> Run:
     said = {fact.predicate: fact for fact in facts}
     spec, claim = node.attributes, _document(said.get("run.claim"))
@@ -327,7 +336,8 @@ def _step(node: Node, facts: Sequence[Fact]) -> Step:
         error=None if words is None else {"class": kind, "message": message},
         usage=_document(said.get("usage")), wake_at=wake_at, asked=_object(spec.get("asked")),
         answer=_document(said.get("step.answer")), child=_text(spec.get("child")),
-        awaits=_object(spec.get("awaits")), then=_words(said.get("step.then")), node_version=node.version,
+        awaits=_object(spec.get("awaits")), then=_words(said.get("step.then")),
+        vouched=_vouched(said.get("step.vouched")), node_version=node.version,
     )  # fmt: skip
 
 

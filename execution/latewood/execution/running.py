@@ -53,12 +53,12 @@ class StepFailedError(RefusedError):
 
     default_code = "run.step_failed"
 
-    def __init__(self, place: Place, name: str, fault: Fault, action: Action) -> None:
-        """Name the step."""
-        where = place_text(place)
-        super().__init__(
-            f"step {where} ({name}) failed, {fault.kind}: {fault.message}", step=where, kind=str(fault.kind)
-        )
+    def __init__(self, place: Place, name: str, fault: Fault, action: Action, within: object = None) -> None:
+        """Name the step; of a child run also the step *within* it, of which the fault's words speak."""
+        where, words = place_text(place), f"failed, {fault.kind}: {fault.message}"
+        if fault.message.startswith(f"step {within} ("):
+            words = f"> {fault.message.removeprefix('step ')}"
+        super().__init__(f"step {where} ({name}) {words}", step=where, kind=str(fault.kind))
         self.fault, self.action, self.place = fault, action, place
 
 
@@ -392,7 +392,7 @@ class _Going:
 
     async def _probe(self) -> Json:
         """Return what came of an effect that was begun; None when nothing did. It is never guessed."""
-        words = "nobody knows whether its effect happened, and it has no probe; look there, a resume makes it again"
+        words = "nobody knows whether its effect happened; look there: vouch for it if it did, a resume makes it again"
         fault = Fault(FaultClass.AMBIGUOUS, words, then=Action.ESCALATE)
         if self.made.probe is not None:
             trying, began = Trying(self._key, self.number + 1), time.monotonic()

@@ -9,7 +9,8 @@ from typing import Final, Literal
 from latewood.execution.booking import Saved, calls_of, saved_by
 from latewood.execution.logbook import Logbook
 from latewood.execution.pricing import PARTS
-from latewood.execution.words import PLACE_PARTS_MAX, Run, RunStatus, Step, StepStatus, place_text
+from latewood.execution.resuming import is_unknown, tried_anew
+from latewood.execution.words import INPUT, PLACE_PARTS_MAX, Run, RunStatus, Step, StepStatus, place_text
 from latewood.graph_schema.clock import Micros
 from latewood.graph_schema.values import Json
 
@@ -29,15 +30,21 @@ __all__ = [
 ]
 
 _STOPPED: Final = (RunStatus.ESCALATED, RunStatus.REFUSED)
+_TAKES: Final = {"answer": "CHOICE", "vouch": "OUTPUT --reason WHY", "amend": "INPUT"}
 
 
 @dataclass(frozen=True, slots=True)
 class NextAct:
-    """What to do about a run: to which question, run or part of it, and from which place."""
+    """What to do about a run: to which question, step, run or part of it, and from which place.
 
-    verb: Literal["answer", "resume", "fork", "show"]
+    Attributes:
+        otherwise: what to do where an effect that is vouched for did not happen.
+    """
+
+    verb: Literal["answer", "vouch", "amend", "resume", "fork", "show"]
     name: str
     place: str | None = None
+    otherwise: NextAct | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,12 +75,13 @@ class Parts:
     """Where a run stands among those that it is a part of, and that are parts of it.
 
     Attributes:
-        whole: the run that is a part of none: itself, or what it is a part of. It is the one that is resumed.
+        whole: the run that is a part of none: itself, or what it is a part of. It is the one that is resumed; None
+            where it was erased.
         failed: the part, or the part of a part, at which it failed; None where it did not, or failed by itself.
         steps: those of *failed*.
     """
 
-    whole: Run
+    whole: Run | None
     failed: Run | None = None
     steps: tuple[Step, ...] = ()
 
@@ -95,25 +103,31 @@ def is_overdue(step: Step, now: Micros) -> bool:
 
 
 async def parts_of(
-    book: Logbook, run: Run, steps: Sequence[Step], steps_of: Callable[[str], Awaitable[Sequence[Step]]]
+    run: Run, steps: Sequence[Step], run_of: Callable[[str], Awaitable[Run | None]],
+    steps_of: Callable[[str], Awaitable[Sequence[Step]]],
 ) -> Parts:  # fmt: skip
-    """Return what a run is a part of, and at which of its own parts it failed; *steps_of* reads those of a part."""
-    whole, failed, of_failed = run, None, tuple[Step, ...]()
+    """Return what a run is a part of, and at which of its own parts it failed.
+
+    Args:
+        run_of: reads a run; None where it was erased.
+        steps_of: reads the steps of a run.
+    """
+    whole: Run | None = run
+    failed, of_failed = None, tuple[Step, ...]()
     for _ in range(PLACE_PARTS_MAX):
-        if whole.parent is None:
+        if whole is None or whole.parent is None:
             break
-        whole = await book.run(whole.parent)
+        whole = await run_of(whole.parent)
     last, of_last = run, steps
     for _ in range(PLACE_PARTS_MAX):
         at = last.result.get("step") if last.status in _STOPPED else None
         child = next((one.child for one in of_last if one.child is not None and place_text(one.place) == at), None)
-        if child is None:
+        part = None if child is None else await run_of(child)
+        if part is None or part.status not in _STOPPED:
             break
-        last = await book.run(child)
-        if last.status not in _STOPPED:
-            break
-        of_last = await steps_of(child)
-        failed, of_failed = last, tuple(of_last)
+        of_last = await steps_of(part.id)
+        last = failed = part
+        of_failed = tuple(of_last)
     return Parts(whole, failed, of_failed)
 
 
@@ -124,6 +138,8 @@ def next_act(run: Run, steps: Sequence[Step], parts: Parts | None = None) -> Nex
         parts: what `parts_of` says of it; without, it is taken for a run that is no part and has none.
     """
     whole = run if parts is None else parts.whole
+    if whole is None:
+        return None
     last, of_last = run, steps
     if parts is not None and parts.failed is not None:
         last, of_last = parts.failed, parts.steps
@@ -140,20 +156,32 @@ def next_act(run: Run, steps: Sequence[Step], parts: Parts | None = None) -> Nex
             at = place if last is whole else str(whole.result.get("step", ""))
             return NextAct("fork", whole.id, at.partition(".")[0]) if at and whole.status in _STOPPED else again
     if run.status in _STOPPED:
-        return again
+        return _go_on(again, last, of_last)
     for step in steps:
         if step.child is not None and step.status is StepStatus.WAITING and not run.ended:
             return NextAct("show", step.child)
     return None
 
 
+def _go_on(again: NextAct, last: Run, steps: Sequence[Step]) -> NextAct:
+    """Return what lets a run go on that stopped at *last*, where that is more than doing it *again*."""
+    if again.verb != "resume":
+        return again
+    if last.result.get("class") == INPUT:
+        return NextAct("amend", last.id)
+    unknown = next((step for step in tried_anew(last, steps) if is_unknown(step)), None)
+    return again if unknown is None else NextAct("vouch", f"{last.id}/{place_text(unknown.place)}", otherwise=again)
+
+
 def next_command(run: Run, steps: Sequence[Step], parts: Parts | None = None) -> str | None:
-    """Return what to do about a run, as a command; None when nothing is left to do."""
+    """Return what to do about a run, as a command, or as two to choose from; None when nothing is left to do."""
     act = next_act(run, steps, parts)
-    if act is None:
-        return None
-    last = "CHOICE" if act.verb == "answer" else act.place
-    return " ".join(filter(None, ("latewood run", act.verb, act.name, last)))
+    return None if act is None else _command(act)
+
+
+def _command(act: NextAct) -> str:
+    command = " ".join(filter(None, ("latewood run", act.verb, act.name, _TAKES.get(act.verb), act.place)))
+    return command if act.otherwise is None else f"{command} if it happened, else {_command(act.otherwise)}"
 
 
 async def progress_of(book: Logbook, run_ids: Sequence[str]) -> dict[str, Progress]:

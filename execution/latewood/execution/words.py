@@ -18,8 +18,8 @@ from latewood.graph_schema.errors import InvalidError
 from latewood.graph_schema.values import Json
 
 __all__ = [
-    "ENDED", "LATE", "OPEN", "PLACE_PARTS_MAX", "RUN_S", "Claim", "Place", "Run", "RunStatus", "Runner", "Step",
-    "StepStatus", "place_of", "place_text",
+    "ENDED", "INPUT", "LATE", "OPEN", "PLACE_PARTS_MAX", "RUN_S", "Claim", "Place", "Run", "RunStatus", "Runner",
+    "Step", "StepStatus", "place_of", "place_text",
 ]  # fmt: skip
 
 Place: TypeAlias = tuple[int, ...]
@@ -48,6 +48,8 @@ ENDED: Final = (RunStatus.DONE, RunStatus.DEGRADED, RunStatus.ESCALATED, RunStat
 """How a run ends; an escalated one goes on when somebody resumes it."""
 
 
+INPUT: Final = "input"
+"""The class of a run that was begun with what its workflow does not take."""
 LATE: Final = "the run did not end within its deadline"
 """The words of a run that its deadline ended, whoever saw to that."""
 
@@ -149,6 +151,7 @@ class Step:
         child: of a child workflow the id of its run.
         awaits: of a step that waits for a message its channel and its group.
         then: of one that failed, what is to be done where that is not what its policy says: escalate or refuse.
+        vouched: of one that was completed by somebody's word ``by`` whom, ``at`` which instant, and the ``reason``.
     """
 
     id: str
@@ -169,6 +172,7 @@ class Step:
     child: str | None = None
     awaits: Mapping[str, Json] | None = None
     then: str | None = None
+    vouched: Mapping[str, Json] | None = None
     node_version: int = 0
 
     @property

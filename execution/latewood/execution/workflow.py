@@ -10,7 +10,7 @@ from __future__ import annotations
 import asyncio
 import functools
 import inspect
-from collections.abc import Awaitable, Callable, Coroutine, Iterator, Mapping
+from collections.abc import Awaitable, Callable, Coroutine, Iterator, Mapping, Sequence
 from contextvars import ContextVar
 from dataclasses import dataclass
 from hashlib import sha256
@@ -26,7 +26,8 @@ from latewood.graph_schema.errors import InvalidError, NotFoundError
 from latewood.graph_schema.values import Json, canonical_json
 
 __all__ = [
-    "HERE", "Registry", "Running", "Scope", "StepOf", "Workflow", "addressed", "arguments", "called", "digest_of",
+    "HERE", "Registry", "Running", "Scope", "StepOf", "Workflow", "addressed", "arguments", "called",
+    "check_call", "digest_of",
     "placed", "running", "step", "taken_in", "workflow",
 ]  # fmt: skip
 
@@ -118,6 +119,15 @@ def taken_in(
             msg = f"the workflow {flow.name} does not take this: {found}; nothing of it was run"
             raise InvalidError(msg, code="run.input", path=found.path)
     return given
+
+
+def check_call(flow: Workflow[..., Any], args: Sequence[object], kwargs: Mapping[str, object]) -> None:
+    """Hold arguments against what the workflow's function takes. Raises InvalidError (``run.input``)."""
+    try:
+        inspect.signature(flow.function, follow_wrapped=False).bind(*args, **kwargs)
+    except TypeError as error:
+        msg = f"the workflow {flow.name} is not called like this: {error}; nothing of it was run"
+        raise InvalidError(msg, code="run.input") from error
 
 
 def addressed(one: object) -> object:

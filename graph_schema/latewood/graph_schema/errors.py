@@ -126,6 +126,7 @@ CODES: Final[Mapping[str, str]] = {
     "space.filling": "The space is being filled by another history; let that end, or name another space.",
     "space.name_invalid": "A space name is 1-64 of a-z, 0-9, '.', '_', '-', and starts with a letter or a digit.",
     "space.unknown": "No such space; spaces are made on purpose, never by writing to one.",
+    "step.known": "Nobody has to vouch for the step: its outcome is known, or its run went on without it.",
     "step.settled": "Something else is kept of the step already; read the run's steps again.",
     "store.busy": "Another process held the store for too long. Try again.",
     "store.closed": "The store is closed.",

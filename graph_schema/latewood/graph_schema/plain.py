@@ -2,18 +2,25 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from collections.abc import Set as AbstractSet
 from dataclasses import fields, is_dataclass
 from datetime import datetime
 from enum import Enum
 from functools import cache
-from typing import cast
+from typing import Any, Final, cast
 
 from latewood.graph_schema.clock import from_micros, iso
 from latewood.graph_schema.values import Json, Value
 
 __all__ = ["plain"]
+
+
+_WRITTEN: Final[Mapping[str, Callable[[Any], Json]]] = {
+    "Micros": lambda instant: iso(from_micros(instant)),
+    "Place": lambda place: ".".join(map(str, place)),
+}
+"""How fields of these types are written: an instant in microseconds, and the place of a step."""
 
 
 def _camel(name: str) -> str:
@@ -22,10 +29,10 @@ def _camel(name: str) -> str:
 
 
 @cache
-def _fields(kind: type, *, camel: bool) -> tuple[tuple[str, str, bool], ...]:
-    """Return each field's name, its name in JSON, and whether it is an instant in microseconds."""
+def _fields(kind: type, *, camel: bool) -> tuple[tuple[str, str, Callable[[Any], Json] | None], ...]:
+    """Return each field's name, its name in JSON, and how it is written where its type alone does not say that."""
     return tuple(
-        (one.name, _camel(one.name) if camel else one.name, one.type in ("Micros", "Micros | None"))
+        (one.name, _camel(one.name) if camel else one.name, _WRITTEN.get(str(one.type).removesuffix(" | None")))
         for one in fields(kind)
     )
 
@@ -33,7 +40,8 @@ def _fields(kind: type, *, camel: bool) -> tuple[tuple[str, str, bool], ...]:
 def plain(thing: object, *, camel: bool = False) -> Json:
     """Write *thing* as JSON: dataclasses as objects by their fields' names, in camelCase if asked, a value as its data.
 
-    Times are written in UTC, those kept in microseconds too. Mapping keys stay as they are: they are data.
+    Times are written in UTC, those kept in microseconds too, and the place of a step as text, ``3.1``. Mapping keys
+    stay as they are: they are data.
     """
     if thing is None or isinstance(thing, bool | int | float):
         return thing
@@ -49,9 +57,9 @@ def plain(thing: object, *, camel: bool = False) -> Json:
         return thing.hex()
     if is_dataclass(thing) and not isinstance(thing, type):
         found: dict[str, Json] = {}
-        for name, written, instant in _fields(type(thing), camel=camel):
+        for name, told, write in _fields(type(thing), camel=camel):
             part = getattr(thing, name)
-            found[written] = iso(from_micros(part)) if instant and part is not None else plain(part, camel=camel)
+            found[told] = plain(part, camel=camel) if write is None or part is None else write(part)
         return found
     if isinstance(thing, Mapping):
         return {str(key): plain(value, camel=camel) for key, value in cast("Mapping[object, object]", thing).items()}

@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 
 from latewood.execution import Run, Runs
-from latewood.execution.loading import parts_of
+from latewood.execution.loading import marked_in
 from latewood.execution.paving import RULES, paths
 from latewood.graph_schema.errors import InvalidError
 from latewood.memory import Memory
@@ -130,11 +130,11 @@ async def test_a_made_workflow_runs_and_holds_to_its_schemas(cli: Any, folder: P
 def test_a_module_that_cannot_be_loaded_says_why_and_where(folder: Path, text: str, words: str) -> None:
     (folder / "broken.py").write_text(text, encoding="utf-8")
     with pytest.raises(InvalidError, match="the module 'broken' cannot be loaded") as caught:
-        parts_of("broken")
+        marked_in("broken")
     assert words in caught.value.message
 
 
 @pytest.mark.parametrize("name", [".", "flows/lane_plan.py", "lane_plan.py", ""])
 def test_what_is_no_module_is_refused_with_how_it_is_written(name: str) -> None:
     with pytest.raises(InvalidError, match="as Python imports it: lane_plan"):
-        parts_of(name)
+        marked_in(name)

@@ -76,7 +76,7 @@ def test_a_run_is_worked_on_asked_about_answered_and_ended(cli: Any, flows: str)
     cli.ok("worker", flows, "--until-idle")
     done = cli.json("run", "show", run)
     assert (done["run"]["status"], done["run"]["result"]["output"]) == ("done", "paid 4")
-    assert [step["status"] for step in done["steps"]] == ["completed", "completed"]
+    assert [(step["place"], step["status"]) for step in done["steps"]] == [("1", "completed"), ("2", "completed")]
     assert done["run"]["id"] in cli.ok("runs", "--status", "done")
 
 
@@ -88,8 +88,19 @@ def test_a_run_that_failed_at_a_part_says_at_which_and_whose(cli: Any, flows: st
 
     part = told["failedPart"]
     assert f"failed part: run {part['id']} (plan 1) of human:ada, escalated: ambiguous: step 1 (price) failed" in shown
-    assert "next: latewood run resume " + run in shown
-    assert "next: latewood run resume " + run in cli.ok("run", "show", part["id"])
+    choices = (
+        f"next: latewood run vouch {part['id']}/1 OUTPUT --reason WHY if it happened, else latewood run resume {run}"
+    )
+    assert choices in " ".join(shown.split())
+    assert choices in " ".join(cli.ok("run", "show", part["id"]).split())
+    vouch = ("run", "vouch", f"{part['id']}/1", "7", "--reason", "seen at the counter")
+    assert cli.refused(*vouch, "--by", "agent:x")["code"] == "trust.too_low"
+    assert cli.refused(*vouch[:4], "--reason", " ", "--by", "human:ada")["code"] == "query.invalid"
+    assert cli.json(*vouch, "--by", "human:ada")["id"] == run
+    assert "7 (by the word of human:ada: seen at the counter)" in cli.ok("run", "show", part["id"])
+    cli.ok("worker", flows, "--until-idle")
+    assert cli.json("run", "show", part["id"])["next"] == f"latewood run answer {part['id']}/2 CHOICE"
+    assert cli.refused(*vouch[:3], "8", *vouch[4:], "--by", "human:ada")["code"] == "step.known"
     assert 'input: {"args": ["nowhere"], "kwargs": {}}' in shown
 
 

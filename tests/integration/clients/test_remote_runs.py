@@ -153,6 +153,56 @@ async def test_runs_are_settled_from_afar(server: Server, remote: RemoteMemory) 
     assert (worker.runner, (await runs_of(server.memory).run(worker.id)).runner) == ("worker", "worker")
 
 
+async def test_all_steps_of_a_run_come_page_by_page_and_its_words_go_for_good(
+    server: Server, remote: RemoteMemory
+) -> None:
+    far, own = remote.runs, runs_of(server.memory)
+    run = await far.start("lanes", LANE)
+    mine = Held(run.id, "p1", (await far.claim(run.id, "p1")).fence)
+    for number in range(1, 6):
+        await far.complete(mine, call_of((number,), "fetch", {"n": number}, None), done_of({"n": number}))
+    await far.fail(mine, call_of((6,), "pay", {}, None), 1, trouble_of("ambiguous", "cut off"))
+    await far.finish(mine, trouble=trouble_of("ambiguous", "cut off", step="6"))
+    server.lossy.loses = 1
+    vouched = await far.vouch(f"{run.id}/6", {"paid_at": "noon"}, "it is on their list")
+    pages, after = list[Any](), None
+    for _ in range(4):
+        page = await far.steps(run.id, first=2, after=after)
+        pages.append([(one.place, one.output) for one in page.items])
+        if (after := page.next) is None:
+            break
+    here = await own.steps(run.id, first=6)
+
+    assert pages == [
+        [("1", {"n": 1}), ("2", {"n": 2})], [("3", {"n": 3}), ("4", {"n": 4})],
+        [("5", {"n": 5}), ("6", {"paid_at": "noon"})],
+    ]  # fmt: skip
+    last = page.items[-1]
+    assert last.vouched is not None
+    assert (last.vouched.by, last.vouched.reason, last.completed) == ("agent:planner", "it is on their list", True)
+    assert ([one.id for one in here.items][-1], here.next, vouched.status) == (last.id, None, "ready")
+    assert [len((await own.steps(run.id, first=2, after=after)).items) for after in (None, "4", "5", "6")] == [
+        2,
+        2,
+        1,
+        0,
+    ]
+    with pytest.raises(NotFoundError) as unknown:
+        await far.steps("nobody")
+    assert unknown.value.code == "run.unknown"
+    with pytest.raises(InvalidError):
+        await own.steps(run.id, first=0)
+    with pytest.raises(InvalidError) as agents:
+        await far.amend_by_name((await far.cancel(run.id)).id, {"lane_name": "Nice"})
+    plan = await far.cancel((await far.start("plan", LANE, runner="worker")).id)
+    amended = await far.amend_by_name(plan.id, {"lane_name": "Nice"})
+    assert ("agent" in str(agents.value), amended.amends, amended.input["kwargs"]) == (True, plan.id, {"lane_name": "Nice"})  # fmt: skip
+    with pytest.raises(ForbiddenError):
+        await far.erase(run.id, "asked for")
+    gone = await remote.within(by="human:ada").runs.erase(run.id, "asked for")
+    assert (gone.runs, gone.steps, gone.attempts) == (1, 6, 6)
+
+
 async def test_programs_that_do_not_await_have_the_same_verbs(server: Server) -> None:
     def work() -> list[object]:
         with BlockingRemoteMemory.open(server.url, by="agent:planner", patience=SOON) as memory:
@@ -161,9 +211,10 @@ async def test_programs_that_do_not_await_have_the_same_verbs(server: Server) ->
             mine = Held(run.id, "p1", far.claim(run.id, "p1").fence)
             begun = far.begin(mine, FETCH)
             far.complete(mine, FETCH, done_of(3))
-            return [begun.attempt, far.begin(mine, FETCH).step.output, far.finish(mine, "fine").status]
+            steps = [one.output for one in far.steps(run.id).items]
+            return [begun.attempt, far.begin(mine, FETCH).step.output, far.finish(mine, "fine").status, steps]
 
-    assert await asyncio.to_thread(work) == [1, 3, "done"]
+    assert await asyncio.to_thread(work) == [1, 3, "done", [3]]
 
 
 def test_every_verb_has_the_signature_that_it_has_in_python() -> None:

@@ -322,6 +322,7 @@ async def test_a_run_that_was_begun_without_its_code_is_held_against_the_schema_
     async with worker_of(near, lanes, poll_s=0.02):
         wrong, right = [await ended(near, one.id) for one in started]
 
-    assert (wrong.status, wrong.result["class"], called) == (RunStatus.REFUSED, "schema", ["Lyon"])
+    assert (wrong.status, wrong.result["class"], called) == (RunStatus.REFUSED, "input", ["Lyon"])
+    assert (await runs_of(near).show(wrong.id)).next == f"latewood run amend {wrong.id} INPUT"
     assert "lane" in str(wrong.result["message"])
     assert (right.status, right.output) == (RunStatus.DONE, "Lyon")

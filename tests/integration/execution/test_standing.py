@@ -275,3 +275,24 @@ async def test_a_run_that_was_erased_is_said_to_be(memory: Memory) -> None:
     await runs.erase(run.id, "asked for")
     with pytest.raises(NotFoundError, match="was erased"):
         await runs.show(run.id)
+
+
+async def test_what_a_workflow_does_not_take_is_refused_and_amended(memory: Memory) -> None:
+    started = [await agents_of(memory).start("standing.own", given, runner="worker") for given in ({"sort": 1}, {})]
+    async with worker_of(memory, own, poll_s=0.02):
+        for one in started:
+            run = await until(memory, one.id, RunStatus.REFUSED)
+            assert run.result["class"] == "input"
+            assert "standing.own is not called like this" in str(run.result["message"])
+            assert (await runs_of(memory).show(one.id)).next == f"latewood run amend {one.id} INPUT"
+        amended = await runs_of(memory).amend_by_name(started[0].id, {"kind": "ambiguous"})
+        assert (await until(memory, amended.id, RunStatus.ESCALATED)).result["message"] == "said by its own code"
+
+
+async def test_a_failure_within_parts_is_told_once_with_its_path(memory: Memory) -> None:
+    CLOSED.add("deep")
+    async with worker_of(memory, outer, poll_s=0.02) as worker:
+        run = await worker.run(outer, "deep")
+    CLOSED.clear()
+    path = "step 1 (standing.middle) > 1 (standing.inner) > 1 (desk)"
+    assert run.result["message"] == f"{path} failed, transient: the desk is closed"

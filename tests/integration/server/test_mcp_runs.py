@@ -98,6 +98,28 @@ async def test_a_run_whose_part_failed_is_told_with_that_part(served: Any) -> No
     assert whole["next"] == part["next"] == f"run action=resume run={run.id}"
 
 
+async def test_a_step_is_vouched_for_by_whom_its_run_belongs_to(served: Any) -> None:
+    async with client_of(served, "auto") as client:
+        run = (await act(client, "start", workflow="ts.pay", owner="human:ada"))["run"]
+        mine = {"run": run, "worker": "p1", "fence": (await act(client, "claim", run=run, worker="p1"))["fence"]}
+        trouble = {"error_class": "ambiguous", "error": "the line was cut", "place": "1"}
+        await act(client, "fail", **mine, **trouble, step="pay", input={}, attempt=1)
+        await act(client, "finish", **mine, **trouble)
+        told = (await call(client, "status", run=run))["next"]
+        word = {"action": "vouch", "run": run, "place": "1", "output": {"paid": 7}, "reason": "seen"}
+        agents = json.loads(await refused(client, "run", **word))
+        no_reason = json.loads(await refused(client, "run", **{**word, "reason": None}, by="human:ada"))
+        assert (await act(client, **word, by="human:ada"))["status"] == "ready"
+        shown = await call(client, "status", run=run)
+    assert (
+        told
+        == f"run action=vouch run={run} place=1 output=OUTPUT reason=WHY if it happened, else run action=resume run={run}"
+    )
+    assert (agents["code"], no_reason["code"]) == ("trust.too_low", "query.invalid")
+    (step,) = shown["items"]
+    assert (step["status"], step["output"], step["vouched"]["by"]) == ("completed", {"paid": 7}, "human:ada")
+
+
 @pytest.mark.parametrize("mode", MODES)
 async def test_a_question_without_an_answer_is_put_to_the_human(served: Any, mode: str) -> None:
     async with worker_of(served.memory, report, poll_s=0.02) as worker:

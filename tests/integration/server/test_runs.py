@@ -24,11 +24,13 @@ from latewood.execution import (
     trying,
     workflow,
 )
+from latewood.execution.external_words import Held, call_of, trouble_of
 from latewood.graph_schema.clock import ManualClock
+from latewood.graph_schema.commands import Erase
 from latewood.memory import Memory
 from latewood.memory.credentials import Scope
 from latewood.memory.keys import Keys
-from latewood.memory.runs import runs_of, worker_of
+from latewood.memory.runs import agents_of, book_of, runs_of, worker_of
 from latewood.server.options import ServerOptions
 
 QUICK = DEFAULT.changed("quick-1", {FaultClass.TRANSIENT: Rule(2, Action.ESCALATE, first_s=0.001)})
@@ -120,6 +122,61 @@ async def test_a_run_whose_part_failed_names_it_and_its_owner(served: Any) -> No
     assert whole["next"] == part["next"] == f"latewood run resume {run.id}"
     listed = (await served.ask(f"{{ runs {{ edges {{ node {{ {shape} }} }} }} }}"))["runs"]["edges"]
     assert [(edge["node"]["id"], edge["node"]["failedPart"]) for edge in listed] == [(part["id"], None), (run.id, part)]
+
+
+async def test_runs_that_failed_at_parts_are_read_together_and_what_is_left_of_erased_ones_is_shown(
+    served: Any,
+) -> None:
+    BROKEN.clear()
+    BROKEN.add("part 1")
+    async with worker_of(served.memory, reports, poll_s=60) as worker:
+        runs = [await worker.run(reports, 1) for _ in range(6)]
+    BROKEN.clear()
+    query = "{ runs(first: %d) { edges { node { id parent next failedPart { id next } } } } }"
+    counts: list[int] = []
+    for first in (2, 12):
+        served.calls.clear()
+        found = [edge["node"] for edge in (await served.ask(query % first))["runs"]["edges"]]
+        assert [one["next"] for one in found] == [
+            f"latewood run resume {run.id}" for run in reversed(runs[-first // 2 :]) for _ in range(2)
+        ]
+        counts.append(sum(served.calls.values()))
+    # Those of more runs than are read together take a second read.
+    assert counts[1] <= 2 * counts[0], counts
+
+    ada = book_of(served.memory.within(by="human:ada"))
+    (part, whole), (lost_part, _) = found[:2], found[2:4]
+    for gone in (whole["id"], lost_part["id"]):
+        await ada.keep([Erase(ada.ids.new(), gone, "asked for")], body=["erase", gone])
+    left = {edge["node"]["id"]: edge["node"] for edge in (await served.ask(query % 12))["runs"]["edges"]}
+    kept = left[runs[-2].id]
+    assert (kept["failedPart"], kept["next"]) == (None, f"latewood run resume {runs[-2].id}")
+    assert (left[part["id"]]["parent"], left[part["id"]]["next"]) == (whole["id"], None)
+    for name in (part["id"], runs[-2].id):
+        assert (await runs_of(served.memory).show(name)).next == left[name]["next"]
+
+
+async def test_a_step_is_vouched_for_over_graphql(served: Any) -> None:
+    agents = agents_of(served.memory)
+    run, call = await agents.start("ts.pay", owner="human:ada"), call_of((1,), "pay", {"what": "rent"}, None)
+    mine = Held(run.id, "p1", (await agents.claim(run.id, "p1")).fence)
+    await agents.fail(mine, call, 1, trouble_of("ambiguous", "the line was cut"))
+    await agents.finish(mine, trouble=trouble_of("ambiguous", "the line was cut", step="1"))
+    vouch = """mutation($by: String, $reason: String!) { vouchStep(input: {step: "%s/1", output: {paid_at: "noon"},
+      reason: $reason, by: $by}) { run { status steps { edges { node { status output vouched { by reason at } } } } } } }"""
+
+    assert (await served.refused(vouch % run.id, by="agent:x", reason="seen"))["code"] == "trust.too_low"
+    assert (await served.refused(vouch % run.id, by="human:ada", reason=""))["code"] == "query.invalid"
+    told = (await served.ask(vouch % run.id, by="human:ada", reason="seen"))["vouchStep"]["run"]
+    (one,) = [edge["node"] for edge in told["steps"]["edges"]]
+    at = one["vouched"].pop("at")
+    assert (told["status"], one) == (
+        "READY", {"status": "COMPLETED", "output": {"paid_at": "noon"}, "vouched": {"by": "human:ada", "reason": "seen"}}
+    )  # fmt: skip
+    assert at.startswith("20")
+    fork = 'mutation { forkRun(input: {run: "%s", place: "2"}) { run { id } } }'
+    assert (await served.refused((vouch % run.id), by="human:bob", reason="seen"))["code"] == "step.known"
+    assert (await served.ask(fork % run.id))["forkRun"]["run"]["id"] != run.id
 
 
 async def test_runs_are_listed_paged_cancelled_and_forked(served: Any) -> None:

@@ -70,7 +70,7 @@ def test_the_verbs_are_all_there() -> None:
     assert set(schema.mutation_type.fields) == {
         "decide", "observe", "relate", "correct", "end", "retract", "retractAll", "erase", "supersede", "merge", "split", "createSpace", "reindex", "ingest", "alias",
         "acceptProposal", "rejectProposal", "detectPatterns", "reviewPattern", "createKey", "rotateKey", "revokeKey",
-        "amendRun", "answerQuestion", "askQuestion", "beginStep", "cancelRun", "claimRun", "completeStep", "eraseRun", "failStep", "finishRun", "forkRun", "handBackRun", "heartbeatRun", "resumeRun", "startRun",
+        "amendRun", "answerQuestion", "askQuestion", "beginStep", "cancelRun", "claimRun", "completeStep", "eraseRun", "failStep", "finishRun", "forkRun", "handBackRun", "heartbeatRun", "resumeRun", "startRun", "vouchStep",
         "ack", "handBack", "heartbeat", "nack", "publish", "receive", "redrive", "registerChannel", "replay", "routeChannel", "subscribeGroup",
         "addWebhook", "pauseWebhook", "removeWebhook", "resumeWebhook", "rotateWebhook",
     }  # fmt: skip

@@ -66,10 +66,10 @@ def lint(
 
     Example: `latewood lint lane_plan`
     """
-    from latewood.execution.loading import parts_of
+    from latewood.execution.loading import marked_in
     from latewood.execution.paving import lint as held
 
-    found = [one for module in modules for one in held(*parts_of(module))]
+    found = [one for module in modules for one in held(*marked_in(module))]
     left = sum(bool(one.findings) for one in found)
     off = sum(one.path is None for one in found)
     if call.as_json:

@@ -140,6 +140,8 @@ def _step_says(step: Step, tried: Sequence[Mapping[str, Json]]) -> str:
         return f"waits for {waits}"
     said = "" if step.output is None else _text(step.output)
     said = said if len(said) <= _MORE_CHARS else f"{said[:_MORE_CHARS]}..."
+    if step.vouched is not None and step.completed:
+        return f"{said} (by the word of {step.vouched.get('by')}: {step.vouched.get('reason')})"
     return said if trouble is None or step.status != "degraded" else f"{said} (degraded, {': '.join(trouble)})"
 
 
@@ -367,6 +369,26 @@ async def answer(
     from latewood.memory.runs import runs_of
 
     return await runs_of(call.memory).answer(question, scalar(choice, kind))
+
+
+@command(run, writes=True, show=show_run)
+async def vouch(
+    call: Call,
+    step: Annotated[str, typer.Argument(metavar="RUN/PLACE", help="The step, as `latewood run show` has it.")],
+    output: Annotated[
+        str | None, typer.Argument(metavar="[OUTPUT]", help="What it would have returned; left out, nothing.")
+    ] = None,
+    *,
+    reason: Annotated[str, typer.Option("--reason", metavar="TEXT", help="What you saw, and where; kept with it.")],
+    kind: Annotated[Kind, typer.Option("--kind", help="How OUTPUT is to be read.")] = Kind.AUTO,
+) -> Run:
+    """Say that a step's effect, which failed as ambiguous, did happen: it is not made again, and its run goes on.
+
+    Example: `latewood run vouch 01a1fee5-65dd-7e62-b759-25e7e9c9762f/3 '{"id": 7}' --reason "it is in their list"`
+    """
+    from latewood.memory.runs import runs_of
+
+    return await runs_of(call.memory).vouch(step, None if output is None else scalar(output, kind), reason)
 
 
 @command(app, writes=True)

@@ -117,6 +117,10 @@ class BlockingRemoteRuns:
     cancel = _running(RemoteRuns.cancel)
     resume = _running(RemoteRuns.resume)
     fork = _running(RemoteRuns.fork)
+    amend_by_name = _running(RemoteRuns.amend_by_name)
+    vouch = _running(RemoteRuns.vouch)
+    erase = _running(RemoteRuns.erase)
+    steps = _running(RemoteRuns.steps)
 
 
 class BlockingRemoteMessages:

@@ -42,6 +42,7 @@ class Call:
         given: arguments, each with its GraphQL type; None is left out, and the server's default holds.
         answer: the type of what comes back.
         again: it can be made twice without harm.
+        part: what of the answer is asked for, with its own arguments; else all of it.
     """
 
     name: str
@@ -49,20 +50,32 @@ class Call:
     given: Mapping[str, tuple[str, object]] = field(default_factory=dict[str, tuple[str, object]])
     operation: str = "query"
     again: bool = True
+    part: tuple[str, Mapping[str, tuple[str, object]]] | None = None
 
     def body(self) -> dict[str, object]:
         """Return what is posted."""
-        given = {name: one for name, one in self.given.items() if one[1] is not None}
+        own, below = _said(self.given), _said({} if self.part is None else self.part[1])
+        given = {**own, **below}
         declared = ", ".join(f"${name}: {kind}" for name, (kind, _) in given.items())
-        passed = ", ".join(f"{name}: ${name}" for name in given)
         wanted, fragments = selection(self.answer)
-        field_ = f"{self.name}({passed})" if passed else self.name
+        if self.part is not None:
+            wanted = f" {{ part: {_field(self.part[0], below)}{wanted} }}"
+        field_ = _field(self.name, own)
         head = f"{self.operation} {self.name}({declared})" if declared else f"{self.operation} {self.name}"
         document = f"{head} {{ answer: {field_}{wanted} }} {fragments}".strip()
         return {
             "query": document, "operationName": self.name,
             "variables": {name: spoken(value) for name, (_, value) in given.items()},
         }  # fmt: skip
+
+
+def _said(given: Mapping[str, tuple[str, object]]) -> Mapping[str, tuple[str, object]]:
+    return {name: one for name, one in given.items() if one[1] is not None}
+
+
+def _field(name: str, given: Mapping[str, object]) -> str:
+    passed = ", ".join(f"{one}: ${one}" for one in given)
+    return f"{name}({passed})" if passed else name
 
 
 def spoken(value: object) -> Any:

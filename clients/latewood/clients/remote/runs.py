@@ -9,14 +9,15 @@ from typing import Final, Literal, TypeVar
 
 from latewood.clients.remote.answers import Page, Word
 from latewood.clients.remote.calling import RemoteCaller
-from latewood.clients.remote.calls import Verbatim, member, there, verbatim
+from latewood.clients.remote.calls import Call, Verbatim, member, there, verbatim
 from latewood.clients.remote.messages import PolicyRule
+from latewood.clients.remote.shapes import decode
 from latewood.graph_schema.given import checked
 from latewood.graph_schema.values import Json
 
 __all__ = [
-    "Begun", "Claim", "Claimed", "Done", "Held", "Question", "RemoteRuns", "Run", "Step", "StepCall", "Trouble",
-    "call_of", "done_of", "trouble_of",
+    "Begun", "Claim", "Claimed", "Done", "ErasedRun", "Held", "Question", "RemoteRuns", "Run", "Step", "StepCall",
+    "Trouble", "Vouch", "call_of", "done_of", "trouble_of",
 ]  # fmt: skip
 
 T = TypeVar("T")
@@ -87,6 +88,15 @@ class Question:
 
 
 @dataclass(frozen=True, slots=True)
+class Vouch:
+    """Somebody's word for what came of an effect elsewhere: *by* whom, and what they saw."""
+
+    by: str
+    reason: str
+    at: datetime
+
+
+@dataclass(frozen=True, slots=True)
 class Step:
     """One unit of a run's work; *place* is as a run shows it, ``3`` or ``3.2``, and *tries* counts them."""
 
@@ -104,6 +114,7 @@ class Step:
     tries: int
     question: Question | None
     child: str | None
+    vouched: Vouch | None
 
     @property
     def completed(self) -> bool:
@@ -212,6 +223,23 @@ def trouble_of(
 ) -> Trouble:  # fmt: skip
     """Say what went wrong."""
     return Trouble(kind, message, retry_after_s, seconds, usage, model, step)
+
+
+@dataclass(frozen=True, slots=True)
+class ErasedRun:
+    """What went with a run: itself and its child runs, their *steps*, tries and blobs.
+
+    Attributes:
+        shared: steps that another run has too; their words stay until that one is erased.
+        kept: blobs that something else refers to.
+    """
+
+    runs: int
+    steps: int
+    attempts: int
+    blobs: int
+    shared: int
+    kept: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -355,6 +383,36 @@ class RemoteRuns(RemoteCaller):
     async def fork(self, name: str, place: str) -> Run:
         """Start another run of the same input that has the steps before *place* already. Raises InvalidError."""
         return (await self._say("fork_run", _OfRun, {"run": name, "place": place}, again=False)).run
+
+    async def amend_by_name(self, name: str, given: object) -> Run:
+        """Start another run of a finished one's workflow with other input: its arguments, by name.
+
+        Steps that would do the same are taken over. Raises ConflictError (``run.ended``), InvalidError.
+        """
+        return (await self._say("amend_run", _OfRun, {"run": name, "input": Verbatim(given)}, again=False)).run
+
+    async def vouch(self, step: str, output: Json, reason: str) -> Run:
+        """Say that the effect of a step that failed as ambiguous did happen, and what it returned; its run goes on.
+
+        Args:
+            step: its id, or ``RUN/PLACE``.
+            reason: what was seen, and where; it is kept with the step.
+
+        Raises ConflictError (``step.known``, ``run.ended``), ForbiddenError, InvalidError.
+        """
+        given = {"step": step, "output": _output(output), "reason": reason}
+        return (await self._say("vouch_step", _OfRun, given)).run
+
+    async def erase(self, name: str, reason: str) -> ErasedRun:
+        """Let a finished run's words be gone for good. Raises ConflictError (``run.ended``), ForbiddenError."""
+        return await self._say("erase_run", ErasedRun, {"run": name, "reason": reason})
+
+    async def steps(self, name: str, *, first: int = 100, after: str | None = None) -> Page[Step]:
+        """List a run's steps by their places. Raises NotFoundError (``run.unknown``)."""
+        given = {"id": ("String!", name), "space": ("String", self._space)}
+        part = ("steps", {"first": ("Int", first), "after": ("String", after)})
+        found = there(await self._call(Call("run", Page[Step], given, part=part)), name, "run.unknown")
+        return decode(Page[Step], found["part"])
 
     async def _say(self, verb: str, answer: type[T], given: Mapping[str, object], *, again: bool = True) -> T:
         return await self._write(verb, answer, {**given, "by": self._by}, keyed=False, again=again)

@@ -1,4 +1,4 @@
-"""What becomes of a finished run over GraphQL: another one with other input, or its words gone for good."""
+"""What becomes of a finished run over GraphQL: it goes on by somebody's word, begins anew, or its words go for good."""
 
 from __future__ import annotations
 
@@ -18,6 +18,16 @@ class AmendRunInput(OfRun):
     """A finished run with other input."""
 
     input: JSON = described("The workflow's arguments by name: an object.")
+
+
+@strawberry.input(description="A step that failed as ambiguous, and whose effect happened.")
+class VouchStepInput:
+    """A step to vouch for."""
+
+    step: str = described("The step: its id, or RUN/PLACE.")
+    output: JSON | None = described("What it would have returned; left out, nothing.", None)
+    reason: str = described("What you saw, and where; it is kept with the step.")
+    by: str | None = described("Who says so, such as human:ada.", None)
 
 
 @strawberry.input(description="A finished run whose words are to be gone for good.")
@@ -42,6 +52,17 @@ class EraseRunPayload:
 @strawberry.type
 class AmendingMutation:
     """What becomes of finished runs."""
+
+    @strawberry.mutation(
+        graphql_type=RunPayload,
+        description="Say that the effect of a step that failed as ambiguous did happen: it is not made again, and its "
+        "run goes on. Scope: run.",
+    )
+    async def vouch_step(self, info: Info, input: VouchStepInput, space: InSpace = None) -> RunPayload:  # noqa: A002
+        """Vouch for a step."""
+        view = info.context.write(info, space)
+        runs = runs_of(view.memory.within(by=input.by))
+        return run_payload(await runs.vouch(input.step, input.output, input.reason))
 
     @strawberry.mutation(
         graphql_type=RunPayload,

@@ -1,4 +1,4 @@
-"""Tries and what model calls cost, over GraphQL: exact amounts as text, and what nobody knows told as unknown."""
+"""What is kept of a step, over GraphQL: its tries, its costs as exact amounts in text, and who vouched for it."""
 
 from __future__ import annotations
 
@@ -11,10 +11,10 @@ from strawberry.scalars import JSON
 
 from latewood.execution import booking
 from latewood.execution.logbook import due_of
-from latewood.graph_schema.clock import from_micros
+from latewood.graph_schema.clock import from_micros, parse_instant
 from latewood.server.graphql.scalars import BigInt
 
-__all__ = ["Amount", "Attempt", "RunStage", "Saves", "attempt_told", "saves_told", "stages_told"]
+__all__ = ["Amount", "Attempt", "RunStage", "Saves", "Vouch", "attempt_told", "saves_told", "stages_told", "vouch_told"]
 
 
 @strawberry.type(description="One try at a step.")
@@ -94,3 +94,17 @@ def stages_told(stages: Sequence[booking.Stage]) -> list[RunStage]:
         )
         for one in stages
     ]  # fmt: skip
+
+
+@strawberry.type(description="Somebody's word for what came of an effect elsewhere.")
+class Vouch:
+    """Somebody's word for what came of an effect elsewhere."""
+
+    by: str = strawberry.field(description="Who said so.")
+    reason: str = strawberry.field(description="What they saw, and where.")
+    at: datetime = strawberry.field(description="When they said so.")
+
+
+def vouch_told(word: Mapping[str, Any]) -> Vouch:
+    """Tell of somebody's word."""
+    return Vouch(by=str(word["by"]), reason=str(word["reason"]), at=parse_instant(str(word["at"])))

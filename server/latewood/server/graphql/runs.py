@@ -2,27 +2,35 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from datetime import datetime
 from enum import StrEnum
 from typing import Annotated, Any, Final, cast
 
 import strawberry
-from strawberry.dataloader import DataLoader
 from strawberry.scalars import JSON
 
 from latewood.execution import booking, words
-from latewood.execution.showing import Parts, Progress, asks_model, is_overdue, next_command, parts_of, progress_of
+from latewood.execution.showing import asks_model, is_overdue, next_command
 from latewood.execution.standing import unsettled, waits_for
 from latewood.execution.words import RunStatus, StepStatus, place_of, place_text
 from latewood.graph_schema.clock import Micros, from_micros
 from latewood.graph_schema.errors import NotFoundError
-from latewood.graph_schema.values import Json
 from latewood.memory.runs import book_of, runs_of
 from latewood.server.graphql.arguments import After, First, InSpace, described
-from latewood.server.graphql.booked import Attempt, RunStage, Saves, attempt_told, saves_told, stages_told
+from latewood.server.graphql.booked import (
+    Attempt,
+    RunStage,
+    Saves,
+    Vouch,
+    attempt_told,
+    saves_told,
+    stages_told,
+    vouch_told,
+)
 from latewood.server.graphql.connections import Connection, Paged, read_pages
 from latewood.server.graphql.context import Info
+from latewood.server.graphql.run_loaders import parts_read, progress, tries, whole_steps
 from latewood.server.graphql.scalars import BigInt, describe
 from latewood.server.graphql.types import field
 from latewood.storage.port import Page
@@ -31,9 +39,6 @@ __all__ = ["OfRun", "Run", "RunMutation", "RunPayload", "RunQuery", "Runner", "S
 
 _FIRST: Final = 50
 _STEPS_FIRST: Final = 100
-_RUNS_AT_ONCE: Final = 10
-"""Runs whose steps are read together: each may have thousands."""
-_ATTEMPTS_AT_ONCE: Final = 1_000
 
 
 class Runner(StrEnum):
@@ -80,42 +85,6 @@ describe(
 
 def _instant(at: Micros | None) -> datetime | None:
     return None if at is None else from_micros(at)
-
-
-def _loader(info: Info, name: str, load: Any, at_once: int) -> DataLoader[str, Any]:
-    return info.context.view(info).loader(name, lambda: DataLoader(load, at_once))
-
-
-def _progress(info: Info) -> DataLoader[str, Progress]:
-    book = book_of(info.context.view(info).memory)
-
-    async def load(ids: list[str]) -> list[Progress]:
-        found = await progress_of(book, ids)
-        info.context.spend(sum(len(one.steps) for one in found.values()))
-        return [found[one] for one in ids]
-
-    return _loader(info, "progress", load, _RUNS_AT_ONCE)
-
-
-def _whole_steps(info: Info) -> DataLoader[str, words.Step]:
-    book = book_of(info.context.view(info).memory)
-
-    async def load(ids: list[str]) -> list[words.Step]:
-        found = {step.id: step for step in await book.steps_by_id(ids)}
-        return [found[one] for one in ids]
-
-    return _loader(info, "steps", load, _ATTEMPTS_AT_ONCE)
-
-
-def _tries(info: Info) -> DataLoader[str, Sequence[Mapping[str, Json]]]:
-    book = book_of(info.context.view(info).memory)
-
-    async def load(ids: list[str]) -> list[Sequence[Mapping[str, Json]]]:
-        found = await book.attempts(ids)
-        info.context.spend(sum(len(tries) for tries in found.values()))
-        return [found.get(one, ()) for one in ids]
-
-    return _loader(info, "attempts", load, _ATTEMPTS_AT_ONCE)
 
 
 @strawberry.type(description="What a run asks somebody before it goes on.")
@@ -176,8 +145,12 @@ def _tried(root: strawberry.Parent[words.Step]) -> int:
     return root.attempts
 
 
+def _vouched(root: strawberry.Parent[words.Step]) -> Vouch | None:
+    return None if root.vouched is None else vouch_told(root.vouched)
+
+
 async def _attempts(root: strawberry.Parent[words.Step], info: Info) -> list[Attempt]:
-    return [attempt_told(one) for one in await _tries(info).load(root.id)]
+    return [attempt_told(one) for one in await tries(info).load(root.id)]
 
 
 @strawberry.type(description="One unit of a run's work.")
@@ -201,6 +174,7 @@ class Step:
     attempts: list[Attempt] = field("The tries, in order.", _attempts)
     question: Question | None = field("What it asks, if it is a question.", _asked)
     child: strawberry.ID | None = field("The run that it is, if it is a child.")
+    vouched: Vouch | None = field("By whose word it is completed, where nobody knew what came of it.", _vouched)
 
 
 @strawberry.type(description="Which worker has a run.")
@@ -259,22 +233,22 @@ def _cancelling(root: strawberry.Parent[words.Run]) -> str | None:
 
 
 async def _step_count(root: strawberry.Parent[words.Run], info: Info) -> int:
-    return len((await _progress(info).load(root.id)).steps)
+    return len((await progress(info).load(root.id)).steps)
 
 
 async def _steps_done(root: strawberry.Parent[words.Run], info: Info) -> int:
-    return (await _progress(info).load(root.id)).done
+    return (await progress(info).load(root.id)).done
 
 
 async def _tokens(root: strawberry.Parent[words.Run], info: Info) -> int:
-    return (await _progress(info).load(root.id)).tokens
+    return (await progress(info).load(root.id)).tokens
 
 
 async def _booked(run: str, info: Info) -> tuple[tuple[words.Step, ...], tuple[booking.Call, ...]]:
-    steps = (await _progress(info).load(run)).steps
+    steps = (await progress(info).load(run)).steps
     asked = [step.id for step in steps if asks_model(step)]
-    tries = await _tries(info).load_many(asked)
-    return steps, booking.calls_of(steps, dict(zip(asked, tries, strict=True)))
+    tried = await tries(info).load_many(asked)
+    return steps, booking.calls_of(steps, dict(zip(asked, tried, strict=True)))
 
 
 async def _saves(root: strawberry.Parent[words.Run], info: Info) -> Saves:
@@ -285,37 +259,30 @@ async def _stages(root: strawberry.Parent[words.Run], info: Info) -> list[RunSta
     return stages_told(booking.stages_of(*await _booked(root.id, info)))
 
 
-async def _parts(root: words.Run, info: Info) -> Parts:
-    async def steps_of(run: str) -> Sequence[words.Step]:
-        return (await _progress(info).load(run)).steps
-
-    return await parts_of(book_of(info.context.view(info).memory), root, await steps_of(root.id), steps_of)
-
-
 async def _next(root: strawberry.Parent[words.Run], info: Info) -> str | None:
-    return next_command(root, (await _progress(info).load(root.id)).steps, await _parts(root, info))
+    return next_command(root, (await progress(info).load(root.id)).steps, await parts_read(root, info))
 
 
 async def _failed_part(root: strawberry.Parent[words.Run], info: Info) -> words.Run | None:
-    return (await _parts(root, info)).failed
+    return (await parts_read(root, info)).failed
 
 
 async def _waits(root: strawberry.Parent[words.Run], info: Info) -> str | None:
-    steps = (await _progress(info).load(root.id)).steps
+    steps = (await progress(info).load(root.id)).steps
     ids = unsettled(steps)
-    return waits_for(root, steps, dict(zip(ids, await _tries(info).load_many(ids), strict=True)))
+    return waits_for(root, steps, dict(zip(ids, await tries(info).load_many(ids), strict=True)))
 
 
 async def _questions(root: strawberry.Parent[words.Run], info: Info) -> list[Question]:
-    asked = (await _progress(info).load(root.id)).questions
+    asked = (await progress(info).load(root.id)).questions
     return [one for step in asked if (one := _question(step, _now(info))) is not None]
 
 
 async def _steps(
     root: strawberry.Parent[words.Run], info: Info, first: First = _STEPS_FIRST, after: After = None
 ) -> Paged[words.Step]:
-    every = (await _progress(info).load(root.id)).steps
-    whole = _whole_steps(info)
+    every = (await progress(info).load(root.id)).steps
+    whole = whole_steps(info)
 
     async def read(count: int, cursor: str | None) -> Page[words.Step]:
         behind = () if cursor is None else place_of(cursor)
@@ -358,7 +325,7 @@ class Run:
     saves: Saves = field("What it cost that a resume does not pay for again.", _saves)
     stages: list[RunStage] = field("What its model calls used by stage, the costliest first.", _stages)
     failed_part: Run | None = field("The child run, or a child's, at which it failed: that comes first.", _failed_part)
-    next: str | None = field("What to do about it, as a command; null when nothing is left to do.", _next)
+    next: str | None = field("What to do about it, as a command, or two to choose from; null: nothing.", _next)
     waits: str | None = field("What has to come before it goes on; null of one that is in hand, or has ended.", _waits)
     questions: list[Question] = field("What is asked, and not answered yet.", _questions)
     steps: Any = strawberry.field(

@@ -15,7 +15,7 @@ from latewood.execution.external_words import Begun, Claimed, Held, StepCall, ca
 from latewood.execution.faults import DEFAULT, Action, FaultClass, Rule
 from latewood.execution.logbook import Logbook
 from latewood.execution.policies import told_policy
-from latewood.execution.showing import Parts, is_overdue, next_act, parts_of, progress_of, saved_of
+from latewood.execution.showing import NextAct, Parts, is_overdue, next_act, parts_of, progress_of, saved_of
 from latewood.execution.standing import last_trouble, unsettled, waits_for
 from latewood.execution.words import RUN_S, Run, place_of, place_text
 from latewood.graph_schema.clock import from_micros
@@ -46,7 +46,7 @@ _Asked = Context[Any, Any]
 _OnTimeout = Literal["hold", "escalate", "deny"]
 _Action = Literal[
     "start", "claim", "heartbeat", "hand_back", "begin", "complete", "fail", "ask", "finish", "answer", "cancel",
-    "resume", "fork", "amend",
+    "resume", "fork", "amend", "vouch",
 ]  # fmt: skip
 _Runner = Literal["agent", "worker"]
 _Status = Literal["ready", "running", "waiting", "done", "degraded", "escalated", "refused"]
@@ -127,6 +127,8 @@ def _step_line(
     }  # fmt: skip
     if step.asked is not None:
         found |= {"asks": dict(step.asked), "overdue": is_overdue(step, now), "answer": dict(step.answer or {})}
+    if step.vouched is not None:
+        found["vouched"] = dict(step.vouched)
     if output:
         found["output"] = step.output
     return found
@@ -135,13 +137,20 @@ def _step_line(
 def _next_call(run: Run, steps: Sequence[Step], parts: Parts) -> str | None:
     """Say what to do about a run as a call of the tool `run`: whoever reads this has no command line."""
     act = next_act(run, steps, parts)
-    if act is None:
-        return None
+    return None if act is None else _call_of(act)
+
+
+def _call_of(act: NextAct) -> str:
     if act.verb == "answer":
         return f"run action=answer question={act.name} answer=CHOICE"
     if act.verb == "show":
         return f"status run={act.name}"
-    return f"run action={act.verb} run={act.name}{'' if act.place is None else f' place={act.place}'}"
+    if act.verb == "vouch":
+        run, _, place = act.name.partition("/")
+        call = f"run action=vouch run={run} place={place} output=OUTPUT reason=WHY"
+        return call if act.otherwise is None else f"{call} if it happened, else {_call_of(act.otherwise)}"
+    given = " input=INPUT" if act.verb == "amend" else "" if act.place is None else f" place={act.place}"
+    return f"run action={act.verb} run={act.name}{given}"
 
 
 async def _told(book: Logbook, run: Run, cursor: str | None, budget: int) -> Answer:
@@ -149,7 +158,7 @@ async def _told(book: Logbook, run: Run, cursor: str | None, budget: int) -> Ans
     far = (await progress_of(book, [run.id]))[run.id]
     now, saved = book.clock.now(), await saved_of(book, far.steps)
     tried = await book.attempts(unsettled(far.steps))
-    parts = await parts_of(book, run, far.steps, book.steps)
+    parts = await parts_of(run, far.steps, book.run_by_id, book.steps)
     # What somebody wrote may be long; how the run stands is not.
     texts: dict[str, Json] = {
         "input": dict(run.input), "output": run.output, "error": run.result.get("message")
@@ -331,6 +340,9 @@ async def _settled(handle: Memory, said: _Said, seconds: float | None) -> Mappin
         return _run_line(await runs.resume(name, version=said.version))
     if said.action == "amend":
         return _run_line(await runs.amend_by_name(name, said.input or {}))
+    if said.action == "vouch":
+        step = f"{name}/{_needed(said.place, 'place', 'vouch')}"
+        return _run_line(await runs.vouch(step, said.output, _needed(said.reason, "reason", "vouch")))
     return _run_line(await runs.fork(name, _needed(said.place, "place", "fork")))
 
 
@@ -361,7 +373,8 @@ def _acting(tool: Tool, memory: Memory) -> None:
     async def run(
         action: Annotated[_Action, Field(description=(
             "start a workflow; claim a run to work on it (keep its fence), then begin, complete or fail each step, ask "
-            "somebody, heartbeat, hand_back or finish. Whoever looks after runs: answer, cancel, resume, fork, amend."
+            "somebody, heartbeat, hand_back or finish. Whoever looks after runs: answer, cancel, resume, fork, amend, "
+            "or vouch for a step that failed as ambiguous and whose effect did happen."
         ))],
         run: Annotated[str | None, Field(description="The run's id.")] = None, *,
         workflow: Annotated[str | None, Field(description="start: the workflow's name.")] = None,
@@ -377,7 +390,7 @@ def _acting(tool: Tool, memory: Memory) -> None:
         place: Annotated[str | None, Field(description="Of a step in its run: 3 is the third, 3.2 the second within it. fork: the first step run again.")] = None,  # noqa: E501
         step: Annotated[str | None, Field(description="The step's name.")] = None,
         attempt: Annotated[int | None, Field(ge=1, description="fail: the try, as begin gave it.")] = None,
-        output: Annotated[AnyJson, Field(description="complete, finish: what came of it.")] = None,
+        output: Annotated[AnyJson, Field(description="complete, finish, vouch: what came of it.")] = None,
         error_class: Annotated[_Class | None, Field(description="fail, finish: the class of the trouble.")] = None,
         error: Annotated[str | None, Field(description="fail, finish: the trouble, in words.")] = None,
         usage: Annotated[dict[str, int] | None, Field(description="Tokens by name: input, output, cached.")] = None,
@@ -389,7 +402,7 @@ def _acting(tool: Tool, memory: Memory) -> None:
         on_timeout: Annotated[_OnTimeout, Field(description="ask: what when nobody answers in time.")] = "hold",
         answer: Annotated[str | None, Field(description="As you were told it. Do not make one up: left out, the human is asked.")] = None,  # noqa: E501
         reply: Annotated[Reply, Resolve(reply)],
-        reason: Annotated[str | None, Field(description="cancel: why.")] = None,
+        reason: Annotated[str | None, Field(description="cancel: why. vouch: what was seen, and where.")] = None,
         budget_tokens: Budget = 1_500, by: By = None, session: Session = None, idempotency_key: Once = None,
         space: Space = None,
     ) -> Answer:  # fmt: skip
@@ -414,7 +427,7 @@ def _acting(tool: Tool, memory: Memory) -> None:
                 if by is None and elicited:
                     asked = (await runs_of(handle).question(question or "")).asked or {}
                     mine = as_owner(handle, cast("str | None", asked.get("owner")))
-            if action in ("start", "claim", "answer", "cancel", "resume", "fork", "amend"):
+            if action in ("start", "claim", "answer", "cancel", "resume", "fork", "amend", "vouch"):
                 return whole(await _settled(mine, said, seconds), budget_tokens)
             book = book_of(mine)
             return whole(await _logged(agents_of(mine), said, seconds, book.clock.now()), budget_tokens)
