@@ -26,9 +26,8 @@ from latewood.graph_schema.errors import InvalidError, NotFoundError
 from latewood.graph_schema.values import Json, canonical_json
 
 __all__ = [
-    "HERE", "Registry", "Running", "Scope", "StepOf", "Workflow", "addressed", "arguments", "called",
-    "check_call", "digest_of",
-    "placed", "running", "step", "taken_in", "workflow",
+    "HERE", "Registry", "Running", "Scope", "StepOf", "Workflow", "addressed", "arguments", "called", "check_call",
+    "digest_of", "placed", "running", "step", "taken_in", "workflow",
 ]  # fmt: skip
 
 P = ParamSpec("P")
