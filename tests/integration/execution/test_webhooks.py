@@ -9,7 +9,7 @@ import socket
 from collections.abc import AsyncGenerator, Awaitable
 from contextlib import asynccontextmanager, suppress
 from pathlib import Path
-from typing import Any, Final
+from typing import Any, Final, NoReturn
 
 import pytest
 from integration.execution.hook_server import Hook, hooked
@@ -161,6 +161,28 @@ async def test_what_comes_once_it_is_paused_waits_until_it_is_resumed() -> None:
 
     assert (called, waiting["webhook.erp"]) == (1, 1)
     assert [(one.outcome, one.number) for one in receipts] == [("acked", 1), ("acked", 1)]
+
+
+async def test_what_was_taken_for_a_call_that_never_began_is_handed_back(monkeypatch: pytest.MonkeyPatch) -> None:
+    asked = asyncio.Event()
+
+    async def never(*_: object) -> NoReturn:
+        asked.set()
+        await asyncio.get_running_loop().create_future()
+        raise AssertionError
+
+    async with hooked(200) as hook, opened() as (memory, messages, webhooks):
+        await webhooks.add("erp", "orders", hook.url, owner="human:grace", timeout_s=60)
+        await messages.publish("orders", {"amount": 1})
+        with monkeypatch.context() as patched:
+            patched.setattr(Webhooks, "webhook", never)
+            async with delivering(memory):
+                await asked.wait()
+        # Not after its lease of ninety seconds.
+        async with delivering(memory):
+            receipts = await receipts_of(webhooks, 1)
+
+    assert [(one.outcome, one.number) for one in receipts] == [("acked", 1)]
 
 
 async def is_in(webhooks: Webhooks, state: str) -> bool:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import time
 from typing import Final
 
@@ -78,13 +79,18 @@ class Deliveries:
         taken = await self._messages.receive(webhook.channel, group=webhook.group, most=most, lease_s=lease_s)
         if not taken:
             return
-        # Read again, and after the messages: what came once it was paused waits, however old the list is.
-        fresh = await self._webhooks.webhook(webhook.name)
-        if fresh.id != webhook.id or fresh.state in (HookState.PAUSED, HookState.REMOVED):
-            self._listed_at = 0.0
-            await self._messages.hand_back(*taken)
-            return
-        for received in taken:
+        called = False
+        try:
+            # Read again, and after the messages: what came once it was paused waits, however old the list is.
+            fresh = await self._webhooks.webhook(webhook.name)
+            called = fresh.id == webhook.id and fresh.state in (HookState.ON, HookState.GONE)
+        finally:
+            if not called:
+                self._listed_at = 0.0
+                # If the store is gone they come again when their time is over.
+                with contextlib.suppress(LatewoodError):
+                    await self._messages.hand_back(*taken)
+        for received in taken if called else ():
             task = asyncio.create_task(self._deliver(fresh, received), name="latewood-webhook")
             self._calls[task] = webhook.id, received
             task.add_done_callback(self._calls.pop)
