@@ -45,6 +45,7 @@ _LOOK_SHARE: Final = 10
 _OVERDUE_S: Final = 5.0
 """How often a look goes for what is overdue, whoever's it is."""
 _LOOK_WAIT_S_MAX: Final = 15.0
+_HAND_BACKS_MAX: Final = 5
 _NEWEST: Final = 50
 P = ParamSpec("P")
 _log = structlog.get_logger(__name__)
@@ -147,16 +148,26 @@ class Worker:
         if self._lease is None:
             return
 
-        async def back(run: Run) -> None:
-            if run.status is RunStatus.RUNNING and run.claim is not None and run.claim.worker == self.name:
-                ready = Writing(self._book.ids).run_status(run.id, RunStatus.READY)
-                expects = [Expect(Ref(id=run.id), run.node_version)]
-                # One that moves now has come as far as it says.
-                with contextlib.suppress(LatewoodError):
-                    await self._book.keep(ready, body=["handed back", run.id], guard=self._guard, expects=expects)
+        async def back(run: Run) -> bool:
+            if run.status is not RunStatus.RUNNING or run.claim is None or run.claim.worker != self.name:
+                return True
+            ready = Writing(self._book.ids).run_status(run.id, RunStatus.READY)
+            expects = [Expect(Ref(id=run.id), run.node_version)]
+            try:
+                await self._book.keep(ready, body=["handed back", run.id], guard=self._guard, expects=expects)
+            except ConflictError as error:
+                return error.code != "version.conflict"
+            return True
 
+        left = list(self._claimed)
         with contextlib.suppress(LatewoodError):
-            await asyncio.gather(*map(back, await self._book.runs_by_id(list(self._claimed))))
+            for _ in range(_HAND_BACKS_MAX):
+                if not left:
+                    break
+                runs = await self._book.runs_by_id(left)
+                done = await asyncio.gather(*map(back, runs))
+                # One that moved between, by a step or an end that was being kept, is looked at again.
+                left = [run.id for run, whole in zip(runs, done, strict=True) if not whole]
 
     async def _enlist(self) -> None:
         """Take a lease under a new name, unless there is one."""

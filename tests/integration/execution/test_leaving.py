@@ -348,6 +348,32 @@ async def test_a_run_that_is_being_claimed_when_its_worker_closes_is_handed_back
     assert not CALLS
 
 
+async def test_a_run_whose_step_is_being_kept_when_its_worker_closes_is_handed_back(
+    memory: Memory, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    @workflow()
+    async def twice() -> str:
+        return await call("first") + await call("second")
+
+    reached, opened, commit = asyncio.Event(), asyncio.Event(), type(memory.store).commit
+
+    async def slowly(store: Any, units: Any) -> Any:
+        if CALLS:
+            reached.set()
+            await opened.wait()
+        return await commit(store, units)
+
+    monkeypatch.setattr(type(memory.store), "commit", slowly)
+    async with worker_of(memory, twice, poll_s=0.02) as worker:
+        run = await worker.start(twice)
+        await reached.wait()
+        # Once the worker that closes has read the run, as it was before.
+        asyncio.get_running_loop().call_later(0.3, opened.set)
+
+    run = await runs_of(memory).run(run.id)
+    assert (run.status, run.claim and run.claim.lost) == (RunStatus.READY, 0)
+
+
 @pytest.mark.parametrize("how", ["closed", "cancelled"])
 async def test_a_run_whose_end_is_being_kept_stays_as_it_ended(memory: Memory, how: str) -> None:
     @workflow()

@@ -99,6 +99,8 @@ async def serving(memory: Memory, calls: Counter[str], **how: Any) -> AsyncItera
     config = uvicorn.Config(
         create_app(memory, **how), log_level="critical", access_log=False, ws="websockets-sansio", ws_max_size=BODY_BYTES_MAX,
         timeout_graceful_shutdown=2,
+        # A slow client meets no connection that is just being closed, because it was not used for five seconds.
+        timeout_keep_alive=600,
     )  # fmt: skip
     server = uvicorn.Server(config)
     running = asyncio.create_task(server._serve(sockets=[listener]))
