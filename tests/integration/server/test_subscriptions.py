@@ -127,6 +127,28 @@ async def test_operations_on_one_socket_do_not_mix(served: Any) -> None:
     assert found == {str(number): "there" if number % 2 else "here" for number in range(10)}
 
 
+async def test_a_socket_with_too_many_operations_says_what_helps(served: Any) -> None:
+    async with served.socket() as connection:
+        for number in range(21):
+            await subscribe(connection, str(number))
+        (refused,) = await following(connection, 1)
+        await connection.send(json.dumps({"id": "0", "type": "complete"}))
+        await subscribe(connection, "again")
+        await served.memory.observe("a:1", "p", 1)
+        seen: set[str] = set()
+        for _ in range(500):
+            (message,) = await following(connection, 1)
+            seen.add(message["id"])
+            if "again" in seen:
+                break
+
+    (error,) = refused["payload"]
+    assert (refused["id"], refused["type"], error["extensions"]["code"]) == ("20", "error", "limit.exceeded")
+    assert error["message"] == "a socket has at most 20 operations at a time; complete one, or open another socket"
+    assert "again" in seen
+    assert "20" not in seen
+
+
 async def test_a_socket_reads_afresh_each_time(served: Any) -> None:
     query = '{ entity(key: "a:1") { facts { value { data } } } }'
     async with served.socket() as connection:

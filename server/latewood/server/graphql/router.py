@@ -20,6 +20,8 @@ from strawberry.http.base import BaseRequestProtocol
 from strawberry.http.exceptions import NonJsonMessageReceived
 from strawberry.http.types import QueryParams
 from strawberry.schema.exceptions import CannotGetOperationTypeError, InvalidOperationTypeError
+from strawberry.subscriptions.protocols.graphql_transport_ws.handlers import BaseGraphQLTransportWSHandler
+from strawberry.subscriptions.protocols.graphql_transport_ws.types import SubscribeMessage
 from strawberry.types.execution import ExecutionResult
 from strawberry.types.graphql import OperationType
 from strawberry.types.unset import UNSET, UnsetType
@@ -29,6 +31,7 @@ from latewood.graph_schema.errors import LatewoodError, NotFoundError
 from latewood.memory.keys import Keys
 from latewood.server.graphql.context import Context
 from latewood.server.graphql.documents import TrustedDocuments
+from latewood.server.graphql.limits import limit_error
 from latewood.server.graphql.pushing import PushingRouter
 from latewood.server.graphql.schema import schema
 from latewood.server.guard import error_body
@@ -67,6 +70,18 @@ class _Socket(ASGIWebSocketAdapter):
             yield message
 
 
+class _Operations(BaseGraphQLTransportWSHandler[Any, Any]):
+    """The operations of one socket, which is told by a code and a way out when it asks for too many."""
+
+    async def handle_subscribe(self, message: SubscribeMessage) -> None:
+        if len(self.operations) < _SUBSCRIPTIONS_MAX or message["id"] in self.operations:
+            await super().handle_subscribe(message)
+            return
+        words = f"a socket has at most {_SUBSCRIPTIONS_MAX} operations at a time; complete one, or open another socket"
+        error = limit_error(words, "SUBSCRIPTIONS_MAX", _SUBSCRIPTIONS_MAX)
+        await self.send_message({"id": message["id"], "type": "error", "payload": [error.formatted]})
+
+
 def _put_document(request: object, trusted: TrustedDocuments) -> None:
     """Put the document that a request names by its id into it. Raises NotFoundError (``document.unknown``)."""
     if isinstance(request, dict):
@@ -95,6 +110,7 @@ class Router(PushingRouter):
     """The endpoint: queries by GET and POST, mutations by POST, subscriptions by WebSocket or server-sent events."""
 
     websocket_adapter_class = _Socket
+    graphql_transport_ws_handler_class = _Operations
 
     def __init__(
         self, callers: Callers, keys: Keys, trusted: TrustedDocuments | None = None,
