@@ -70,11 +70,15 @@ async def hold(book: Logbook, run: Run, budgets: Sequence[Budget], stage: str, k
     tenant = book if book.space == _DEFAULT_SPACE else replace(book, space=_DEFAULT_SPACE)
     held = Held(key, (), need)
     for where, scopes in ((book, ("run", "stage", "space")), (tenant, ("tenant",))):
-        here = {_name(one, root, stage, where): one for one in mine if one.scope in scopes}
+        # Rows of a policy that count the same have one count, and each of them holds: tokens in one, money in another.
+        here: dict[str, list[Budget]] = {}
+        for one in mine:
+            if one.scope in scopes:
+                here.setdefault(_name(one, root, stage, where), []).append(one)
         if not here:
             continue
         try:
-            await _move(where, list(here), partial(_take_each, here, held))
+            await _move(where, list(here), partial(_take, here, held))
         except Fault:
             await settle(held, 0, Decimal(0))
             raise
@@ -115,12 +119,8 @@ def _name(budget: Budget, root: str, stage: str, book: Logbook) -> str:
     return f"budget:run/{root}/{stage}" if budget.scope == "stage" else f"budget:{budget.scope}{since}"
 
 
-def _take_each(budgets: Mapping[str, Budget], held: Held, name: str, count: _Counts) -> None:
-    _take(name, budgets[name], count, held)
-
-
-def _take(name: str, budget: Budget, count: _Counts, held: Held) -> None:
-    """Add what a call needs to what is held. Raises Fault when the budget does not allow it."""
+def _take(budgets: Mapping[str, Sequence[Budget]], held: Held, name: str, count: _Counts) -> None:
+    """Add what a call needs to what is held. Raises Fault when a budget does not allow it."""
     others: dict[str, list[int]] = count["held"]
     before = others.pop(held.key, [0, 0])
     # Nobody knows whether the call of a try that never came back was paid for.
@@ -128,7 +128,13 @@ def _take(name: str, budget: Budget, count: _Counts, held: Held) -> None:
     count["micros"] += before[1]
     tokens = count["tokens"] + sum(one[0] for one in others.values())
     micros = count["micros"] + sum(one[1] for one in others.values())
-    need = held.need
+    for budget in budgets[name]:
+        _check(name, budget, held.need, tokens, micros)
+    others[held.key] = [held.need.tokens, round((held.need.cost or Decimal(0)) * _MICROS)]
+
+
+def _check(name: str, budget: Budget, need: Need, tokens: int, micros: int) -> None:
+    """Raise Fault when *need* is more than is left of a budget."""
     if budget.tokens is not None and tokens + need.tokens > budget.tokens:
         left = max(budget.tokens - tokens, 0)
         raise _over(
@@ -140,7 +146,6 @@ def _take(name: str, budget: Budget, count: _Counts, held: Held) -> None:
         if Decimal(micros) / _MICROS + need.cost > budget.cost:
             left = max(budget.cost - Decimal(micros) / _MICROS, Decimal(0))
             raise _over(f"{name} is {budget.cost}, of which {left} is left; the call may cost {need.cost}")
-    others[held.key] = [need.tokens, round((need.cost or Decimal(0)) * _MICROS)]
 
 
 def _over(what: str) -> Fault:

@@ -175,6 +175,26 @@ async def test_a_budget_stops_before_the_call_that_would_exceed_it_and_nothing_i
     assert (before, over.status, over.output, len(server.asked)) == (3, RunStatus.DONE, 5, 5)
 
 
+@pytest.mark.parametrize(
+    "rows",
+    [
+        [{"scope": "run", "tokens": 400}, {"scope": "run", "cost": "1000"}],
+        [{"scope": "stage", "stage": "summarise", "tokens": 400}, {"scope": "stage", "tokens": 100_000}],
+        [{"scope": "tenant", "tokens": 400}, {"scope": "tenant", "tokens": 100_000}, {"scope": "run", "cost": "1000"}],
+    ],
+)
+async def test_each_of_several_budgets_for_the_same_holds(
+    rows: list[dict[str, Any]], near: Memory, server: ChatServer
+) -> None:
+    await _says(near, {**MINE, "budgets": rows})
+    flow = _flow(server, 5)
+    async with worker_of(near, flow, poll_s=60) as worker:
+        run = await worker.run(flow)
+
+    assert (run.status, len(server.asked)) == (RunStatus.ESCALATED, 3)
+    assert "is 400 tokens" in str(run.result["message"])
+
+
 async def test_a_stage_without_a_budget_goes_on(near: Memory, server: ChatServer) -> None:
     await _says(near, _limited("stage", tokens=1, stage="report"))
     flow = _flow(server, 2)
