@@ -295,7 +295,8 @@ class Runs:
         """Answer a question, by its id or as ``RUN/PLACE``, as this logbook's actor; its run goes on from there.
 
         Raises:
-            ConflictError: it was answered, or denied, before (``question.settled``).
+            ConflictError: it was answered, or denied, before (``question.settled``), or its run is done without it
+                (``run.ended``).
             InvalidError: the answer is none of the choices (``question.choice``).
             ForbiddenError: it is a person's question and a program answers (``trust.too_low``).
         """
@@ -309,6 +310,9 @@ class Runs:
             if step.answer is not None or step.status is StepStatus.FAILED:
                 by = "denied when its time was over" if step.answer is None else f"answered by {step.answer.get('by')}"
                 raise ConflictError(f"question {step.id} was {by} already", code="question.settled", step=step.id)
+            if run.status in (RunStatus.DONE, RunStatus.DEGRADED):
+                msg = f"run {run.id} has ended, {run.status}; nobody waits for the answer to {step.id} any more"
+                raise ConflictError(msg, code="run.ended", step=step.id)
             choices = asked.get("choices")
             if isinstance(choices, list) and choices and said not in choices:
                 msg = f"{said!r:.80} is none of the choices: {', '.join(map(str, choices))}"
@@ -321,10 +325,11 @@ class Runs:
                 self._write.fact(step.id, "status", str(StepStatus.COMPLETED)),
                 self._write.fact(run.id, "run.wake", from_micros(self._book.clock.now())),
             ]
-            if run.runner == "agent" and run.status is RunStatus.WAITING:
-                # Nobody looks for its instant: whoever is free finds it by its status.
-                commands += self._write.run_status(run.id, RunStatus.READY)
             expects = [Expect(Ref(id=step.id), step.node_version)]
+            if run.runner == "agent" and run.status is RunStatus.WAITING:
+                # Nobody looks for its instant: whoever is free finds it by its status. One that has ended since stays so.
+                commands += self._write.run_status(run.id, RunStatus.READY)
+                expects.append(Expect(Ref(id=run.id), run.node_version))
             try:
                 await self._book.keep(commands, body=["answer", step.id, said], expects=expects)
             except ConflictError as error:

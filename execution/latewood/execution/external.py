@@ -274,7 +274,7 @@ class Agents:
             policy = policy_of(run)
             rule = policy.rule(fault.kind)
             kept = await self._step(run, held, call)
-            if kept is not None and kept.attempts >= number:
+            if kept is not None and kept.attempts >= number and not (kept.completed and kept.attempts == number):
                 return []
             if kept is not None and (kept.completed or kept.status is StepStatus.FAILED):
                 raise _settled(kept)

@@ -10,6 +10,7 @@ from datetime import datetime
 from typing import Final
 
 from latewood.execution.faults import FaultClass
+from latewood.execution.pricing import usage_by_name
 from latewood.execution.words import Place, Run, Step
 from latewood.execution.workflow import arguments, digest_of
 from latewood.execution.writing import checked_json
@@ -118,7 +119,7 @@ def call_of(
 
 
 def _usage(given: Mapping[str, object] | None) -> dict[str, Json] | None:
-    """Return what was used, by name. Raises InvalidError for anything but counts."""
+    """Return what was used, by the names that model calls have. Raises InvalidError for anything but counts."""
     if given is None:
         return None
     for name, count in given.items():
@@ -128,7 +129,7 @@ def _usage(given: Mapping[str, object] | None) -> dict[str, Json] | None:
             raise InvalidError(msg, code="query.invalid")
     told = checked_json(given, "the usage")
     assert isinstance(told, dict)  # noqa: S101 - it was one two lines ago
-    return told
+    return usage_by_name(told)
 
 
 def _seconds(given: float | None) -> float:

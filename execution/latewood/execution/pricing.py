@@ -13,7 +13,9 @@ from typing import Any, Final, cast
 from latewood.graph_schema.errors import InvalidError
 from latewood.graph_schema.values import Json
 
-__all__ = ["CACHED", "INPUT", "OUTPUT", "PARTS", "REASONING", "Price", "Prices", "tokens_in", "usage_of"]
+__all__ = [
+    "CACHED", "INPUT", "OUTPUT", "PARTS", "REASONING", "Price", "Prices", "tokens_in", "usage_by_name", "usage_of",
+]  # fmt: skip
 
 INPUT: Final = "input_tokens"
 OUTPUT: Final = "output_tokens"
@@ -21,6 +23,12 @@ CACHED: Final = "cache_read_tokens"
 REASONING: Final = "reasoning_tokens"
 PARTS: Final = ("cache", "reasoning")
 """How counts begin that are parts of input or output."""
+_OTHERWISE: Final[Mapping[str, str]] = {
+    "input": INPUT, "prompt_tokens": INPUT, "output": OUTPUT, "completion_tokens": OUTPUT,
+    "cached": CACHED, "cached_tokens": CACHED, "reasoning": REASONING,
+}  # fmt: skip
+"""What others call the same counts."""
+_TOTALS: Final = ("total", "total_tokens")
 _MILLION: Final = Decimal(1_000_000)
 _EXACT: Final = Decimal("0.000001")
 _COUNT_MAX: Final = 10**12
@@ -41,6 +49,12 @@ def usage_of(answer: Mapping[str, Any]) -> dict[str, Json]:
         REASONING: _count(answer, "usage", "completion_tokens_details", "reasoning_tokens"),
     }
     return {name: count for name, count in counts.items() if count is not None}
+
+
+def usage_by_name(given: Mapping[str, Json]) -> dict[str, Json]:
+    """Return counts under the names that sums are made by; a total beside its parts would be counted twice."""
+    named = {_OTHERWISE.get(name, name): count for name, count in given.items()}
+    return {name: count for name, count in named.items() if name not in _TOTALS or not {INPUT, OUTPUT} & named.keys()}
 
 
 def tokens_in(usage: Mapping[str, Json] | None) -> int | None:

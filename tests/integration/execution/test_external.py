@@ -60,6 +60,7 @@ async def test_an_agent_runs_a_workflow_call_by_call_and_it_reads_like_any_other
         ((1,), "fetch", StepStatus.COMPLETED, {"rate": 0.8}, 1), ((2,), "book", StepStatus.DEGRADED, "booked", 1),
     ]  # fmt: skip
     assert (shown.tokens, shown.next) == (1_000, None)
+    assert [(one.stage, one.calls, one.tokens) for one in shown.stages] == [("fetch", 1, 1_000), ("book", 0, 0)]
     (first,) = shown.attempts[shown.steps[0].id]
     assert (first["seconds"], first["model"], first["policy"], first["outcome"]) == (
         1.5,
@@ -68,6 +69,21 @@ async def test_an_agent_runs_a_workflow_call_by_call_and_it_reads_like_any_other
         "completed",
     )
     assert (await memory.store.verify(memory.space, "execution")).ok
+
+
+@pytest.mark.parametrize(
+    "usage",
+    [
+        {"prompt_tokens": 900, "completion_tokens": 100, "total_tokens": 1_000, "cached_tokens": 800},
+        {"input": 900, "output": 100, "total": 1_000, "reasoning": 60},
+        {"total_tokens": 1_000},
+    ],
+)
+async def test_tokens_are_counted_once_by_whatever_name_they_came(near: Memory, usage: dict[str, object]) -> None:
+    agents, mine = await claimed(near)
+    await agents.complete(mine, call(1), done_of(1, usage=usage, model="m-1"))
+
+    assert (await runs_of(near).show(mine.run)).tokens == 1_000
 
 
 @EMBEDDED

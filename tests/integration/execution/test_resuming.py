@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 from collections import Counter
+from collections.abc import Awaitable, Callable
 from dataclasses import replace
+from functools import partial
 
 import pytest
 from integration.execution.acting import ended, until, worker_of
@@ -93,6 +95,32 @@ async def test_a_part_that_was_late_has_its_time_again_when_its_run_is_resumed(
 
     assert late.status is RunStatus.ESCALATED
     assert (run.status, run.output) == (RunStatus.DONE, "work")
+
+
+async def test_a_run_that_is_resumed_again_has_as_much_time_as_the_first_time(
+    near: Memory, clock: ManualClock
+) -> None:
+    BROKEN["work"] = Fault("permanent", "no")
+
+    @workflow(deadline_s=3_600)
+    async def short() -> object:
+        return await call("work")
+
+    given: list[int] = []
+    run = await runs_of(near).start(short)
+    for _ in range(3):
+        async with worker_of(near, short, poll_s=0.02):
+            run = await ended(near, run.id)
+        clock.advance(days=1)
+        run = await runs_of(near).resume(run.id)
+        assert run.deadline_at is not None
+        given.append(round((run.deadline_at - clock.now()) / 1e6))
+    async with worker_of(near, short, poll_s=0.02):
+        await ended(near, run.id)
+    fork = await runs_of(near).fork(run.id, "1")
+
+    assert fork.deadline_at is not None
+    assert [*given, round((fork.deadline_at - clock.now()) / 1e6)] == [3_600] * 4
 
 
 async def test_a_step_that_is_tried_anew_has_all_its_tries(memory: Memory, clock: ManualClock) -> None:
@@ -190,13 +218,14 @@ async def test_parts_of_parts_have_an_end(memory: Memory) -> None:
 
 
 class _After:
-    """Keeps units once an agent has finished its run."""
+    """Keeps units once something else has happened."""
 
-    def __init__(self, memory: Memory, book: Logbook, held: Held) -> None:
-        self._memory, self._book, self._held = memory, book, held
+    def __init__(self, book: Logbook, first: Callable[[], Awaitable[object]]) -> None:
+        self._book, self._first = book, [first]
 
     async def submit(self, store: GraphStore, unit: Unit) -> Receipt:
-        await agents_of(self._memory).finish(self._held, "fine")
+        while self._first:
+            await self._first.pop()()
         return await self._book.journal.submit(store, unit)
 
 
@@ -206,6 +235,31 @@ async def test_a_run_that_its_agent_finished_is_not_cancelled_after_that(memory:
     held = Held(run.id, "one", (await agents.claim(run.id, "one")).fence)
 
     with pytest.raises(ConflictError, match="has ended, done") as refusal:
-        await Runs(replace(book, journal=_After(memory, book, held))).cancel(run.id, "too late")
+        finish = partial(agents.finish, held, "fine")
+        await Runs(replace(book, journal=_After(book, finish))).cancel(run.id, "too late")
     assert refusal.value.code == "run.ended"
     assert (await runs_of(memory).run(run.id)).output == "fine"
+
+
+async def test_an_answer_does_not_bring_back_what_ended_meanwhile(memory: Memory) -> None:
+    agents, book = agents_of(memory), book_of(memory.within(by="human:ada"))
+    run = await agents.start("ts.lanes", {})
+    held = Held(run.id, "one", (await agents.claim(run.id, "one")).fence)
+    await agents.ask(held, (1,), "Go on?", owner="human:ada")
+
+    cancel = partial(runs_of(memory).cancel, run.id, "no more")
+    answered = await Runs(replace(book, journal=_After(book, cancel))).answer(f"{run.id}/1", "yes")
+
+    assert (answered.status, answered.result["class"]) == (RunStatus.REFUSED, "cancelled")
+
+
+async def test_a_question_that_its_run_did_without_takes_no_answer(memory: Memory) -> None:
+    agents, people = agents_of(memory), runs_of(memory.within(by="human:ada"))
+    run = await agents.start("ts.lanes", {})
+    held = Held(run.id, "one", (await agents.claim(run.id, "one")).fence)
+    await agents.ask(held, (1,), "Go on?", owner="human:ada")
+    await agents.finish(held, "without it")
+
+    with pytest.raises(ConflictError, match="nobody waits for the answer") as refusal:
+        await people.answer(f"{run.id}/1", "yes")
+    assert refusal.value.code == "run.ended"
