@@ -323,13 +323,15 @@ class Runs:
             commands: list[Command] = [
                 self._write.fact(step.id, "step.answer", {"choice": said, "by": self._book.actor}),
                 self._write.fact(step.id, "status", str(StepStatus.COMPLETED)),
-                self._write.fact(run.id, "run.wake", from_micros(self._book.clock.now())),
             ]
             expects = [Expect(Ref(id=step.id), step.node_version)]
-            if run.runner == "agent" and run.status is RunStatus.WAITING:
-                # Nobody looks for its instant: whoever is free finds it by its status. One that has ended since stays so.
+            if run.status is RunStatus.WAITING:
+                # By its status, and not by an instant: clocks differ. One that has ended since stays so.
                 commands += self._write.run_status(run.id, RunStatus.READY)
                 expects.append(Expect(Ref(id=run.id), run.node_version))
+            elif run.status is RunStatus.RUNNING:
+                # It may be about to wait.
+                commands.append(self._write.fact(run.id, "run.wake", from_micros(self._book.clock.now())))
             try:
                 await self._book.keep(commands, body=["answer", step.id, said], expects=expects)
             except ConflictError as error:

@@ -265,6 +265,7 @@ async def _child(
         kept = await _begin_child(of, place, flow, given, digest)
     run = await of.book.run(str(kept.child))
     if not run.ended or kept.status is StepStatus.AGAIN:
+        run, flow = await _pinned(of, kept, run, flow)
         memo = {step.place: step for step in await of.book.steps(run.id)}
         inner = Execution(
             of.book, of.registry, run, of.guard, flow.policy, memo, handed=of.handed, depth=of.depth + 1
@@ -289,6 +290,28 @@ async def _child(
         error: dict[str, Json] = {"class": str(known), "message": fault.message}
         of.remember(replace(kept, status=StepStatus.FAILED, error=error))
     raise StepFailedError(place, flow.name, fault, action, run.result.get("step"))
+
+
+async def _pinned(
+    of: Execution, kept: Step, run: Run, flow: Workflow[..., Any]
+) -> tuple[Run, Workflow[..., Any]]:  # fmt: skip
+    """Return a part with the workflow of the version that it is pinned to; resumed, it may move to that of *flow*.
+
+    Raises:
+        NondeterministicError: nobody here knows that version.
+    """
+    if run.version == flow.version:
+        return run, flow
+    known = of.registry.find(run.workflow, run.version)
+    if known is not None:
+        return run, known
+    if kept.status is StepStatus.AGAIN:
+        await of.keep([of.write.fact(run.id, "run.version", flow.version)], ["version", run.id, flow.version])
+        return replace(run, version=flow.version), flow
+    raise NondeterministicError(
+        f"step {place_text(kept.place)} is run {run.id} of {run.workflow!r}, version {run.version!r}, and its worker "
+        f"knows version {flow.version!r}; let one that knows both have it, or resume the run to move it to the other"
+    )
 
 
 async def _begin_child(

@@ -300,13 +300,11 @@ def _run(node: Node, facts: Sequence[Fact]) -> Run:
     # What it waited for last stays said of it; it is an instant to come only while it waits.
     wakes = said.get("run.wake") if written == RunStatus.WAITING else None
     later = said.get("run.deadline")
-    deadline_at = _instant(later) or _when(spec.get("deadline_at"))
-    since = to_micros((later or node).recorded_at)
     return Run(
         id=node.id, workflow=str(spec["workflow"]), version=_words(said.get("run.version")) or str(spec["version"]),
         policy=str(terms.get("policy", "")), status=RunStatus(written) if written else RunStatus.REFUSED,
         owner=_text(terms.get("owner")), input=_object(spec.get("input")) or {}, started_at=node.recorded_at,
-        deadline_at=deadline_at, lasts=None if deadline_at is None else deadline_at - since,
+        deadline_at=_instant(later) or _when(spec.get("deadline_at")), timed_from=(later or node).recorded_at,
         wake_at=_instant(wakes), awaits=_awaits(said.get("run.awaits")),
         claim=None if not claim else Claim(
             str(claim.get("worker", "")), _int(claim.get("fence")) or 0, _int(claim.get("steps")) or 0,

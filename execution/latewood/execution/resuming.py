@@ -8,7 +8,7 @@ from typing import Final
 from latewood.execution.blobs import Blobs
 from latewood.execution.faults import FaultClass
 from latewood.execution.logbook import Logbook
-from latewood.execution.words import Run, RunStatus, Step, StepStatus, place_of, place_text
+from latewood.execution.words import RUN_S, Run, RunStatus, Step, StepStatus, place_of, place_text
 from latewood.execution.writing import Writing, checked_json
 from latewood.graph_schema.clock import Micros, from_micros, to_micros
 from latewood.graph_schema.commands import Command, Declare, Expect, Ref
@@ -53,7 +53,11 @@ def tried_anew(run: Run, steps: Sequence[Step]) -> list[Step]:
 
 def deadline_of(run: Run, now: Micros) -> Micros | None:
     """Return the deadline of what begins now and may take as long as *run* might."""
-    return None if run.deadline_at is None else now + run.deadline_at - to_micros(run.started_at)
+    if run.deadline_at is None or run.timed_from is None:
+        return None
+    lasts = run.deadline_at - to_micros(run.timed_from)
+    # A clock that was put back since makes it look as if it had never had any time.
+    return now + (lasts if lasts > 0 else round(RUN_S * 1_000_000))
 
 
 async def resume_run(book: Logbook, name: str, version: str | None) -> Run:

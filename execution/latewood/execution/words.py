@@ -91,7 +91,7 @@ class Run:
         workflow: its name; *version* is pinned: no other one goes on with the run.
         owner: who is asked when it cannot go on.
         input: ``args`` and ``kwargs``.
-        lasts: how many microseconds it is given from its start on, or from when it was last resumed.
+        timed_from: since when its time counts: its start, or when it was last resumed.
         wake_at: when a waiting run goes on by itself.
         awaits: the consumer groups of one of whose messages it waits, with how long that is to be its own, in seconds.
         result: of an ended run ``output``, or ``class``, ``message`` and ``step``.
@@ -112,7 +112,7 @@ class Run:
     input: Mapping[str, Json]
     started_at: datetime
     deadline_at: Micros | None = None
-    lasts: Micros | None = None
+    timed_from: datetime | None = None
     wake_at: Micros | None = None
     claim: Claim | None = None
     result: Mapping[str, Json] = field(default_factory=dict[str, Json])

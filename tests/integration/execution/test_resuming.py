@@ -5,7 +5,9 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Awaitable, Callable
 from dataclasses import replace
+from datetime import UTC, datetime
 from functools import partial
+from pathlib import Path
 
 import pytest
 from integration.execution.acting import ended, until, worker_of
@@ -20,6 +22,7 @@ from latewood.execution import (
     Runs,
     RunStatus,
     StepFailedError,
+    Workflow,
     ask,
     child,
     sleep,
@@ -97,9 +100,7 @@ async def test_a_part_that_was_late_has_its_time_again_when_its_run_is_resumed(
     assert (run.status, run.output) == (RunStatus.DONE, "work")
 
 
-async def test_a_run_that_is_resumed_again_has_as_much_time_as_the_first_time(
-    near: Memory, clock: ManualClock
-) -> None:
+async def test_a_run_that_is_resumed_again_has_as_much_time_as_the_first_time(near: Memory, clock: ManualClock) -> None:
     BROKEN["work"] = Fault("permanent", "no")
 
     @workflow(deadline_s=3_600)
@@ -194,6 +195,45 @@ async def test_a_part_is_cancelled_with_its_run_alone(memory: Memory) -> None:
     assert (await runs.run(run.id)).status is RunStatus.REFUSED
 
 
+async def test_a_part_goes_on_in_the_version_that_began_it_until_its_run_is_resumed(memory: Memory) -> None:
+    def flows(version: str) -> tuple[Workflow[[], object], Workflow[[], object]]:
+        @workflow(name="part", version=version)
+        async def part() -> object:
+            await ask("Go on?")
+            return await call(f"by {version}")
+
+        @workflow(name="whole", version="1")
+        async def whole() -> object:
+            return await child(part)
+
+        return whole, part
+
+    (whole, part), (renewed, newer) = flows("1"), flows("2")
+    people = runs_of(memory.within(by="human:ada"))
+    kept: list[tuple[str, str]] = []
+    for _ in range(2):
+        async with worker_of(memory, whole, poll_s=0.02) as worker:
+            run = await worker.start(whole)
+            await until(memory, run.id, RunStatus.WAITING)
+        (waiting,) = (await people.show(run.id)).steps
+        kept.append((run.id, str(waiting.child)))
+    for _, of_it in kept:
+        await people.answer(f"{of_it}/1", "yes")
+    (first, _), (second, moved) = kept
+    async with worker_of(memory, renewed, newer, poll_s=0.02):
+        stopped = [await ended(memory, one) for one in (first, second)]
+        assert (await people.run(moved)).version == "1"
+        await people.resume(second)
+        other = await ended(memory, second)
+    await people.resume(first)
+    async with worker_of(memory, renewed, part, poll_s=0.02):
+        done = await ended(memory, first)
+
+    assert {one.result["class"] for one in stopped} == {"nondeterministic"}
+    assert "knows version '2'" in str(stopped[0].result["message"])
+    assert (done.output, other.output, (await people.run(moved)).version) == ("by 1", "by 2", "2")
+
+
 async def test_parts_of_parts_have_an_end(memory: Memory) -> None:
     @workflow()
     async def deeper(levels: int) -> object:
@@ -251,6 +291,52 @@ async def test_an_answer_does_not_bring_back_what_ended_meanwhile(memory: Memory
     answered = await Runs(replace(book, journal=_After(book, cancel))).answer(f"{run.id}/1", "yes")
 
     assert (answered.status, answered.result["class"]) == (RunStatus.REFUSED, "cancelled")
+
+
+async def test_an_answer_counts_at_once_however_far_ahead_the_clock_is_where_it_was_given(
+    tmp_path: Path, clock: ManualClock
+) -> None:
+    ahead = ManualClock(datetime(2026, 3, 10, 0, 5, tzinfo=UTC))
+
+    @workflow()
+    async def asking() -> object:
+        return await ask("Go on?")
+
+    def opened(at: ManualClock, by: str) -> Memory:
+        return Memory.open(str(tmp_path / "skewed.db"), by=by, sync="normal", clock=at, embedder="none")
+
+    async with (
+        opened(clock, "agent:worker") as here,
+        opened(ahead, "human:ada") as there,
+        worker_of(here, asking, poll_s=0.02) as worker,
+    ):
+        run = await worker.start(asking)
+        await until(here, run.id, RunStatus.WAITING)
+        await runs_of(there).answer(f"{run.id}/1", "yes")
+        run = await ended(here, run.id)
+
+    assert (run.status, run.output) == (RunStatus.DONE, "yes")
+
+
+async def test_a_run_is_resumed_with_time_after_its_stores_clock_was_put_right(
+    near: Memory, clock: ManualClock
+) -> None:
+    @workflow(deadline_s=3_600)
+    async def short() -> object:
+        return await call("work")
+
+    BROKEN["work"] = Fault("permanent", "no")
+    clock.advance(days=365)
+    await near.observe("carrier:A", "rating", 1)
+    await runs_of(near).start(short)
+    clock.advance(days=-365)
+    async with worker_of(near, short, poll_s=0.02):
+        run = await ended(near, (await runs_of(near).start(short)).id)
+        BROKEN.clear()
+        await runs_of(near).resume(run.id)
+        run = await ended(near, run.id)
+
+    assert (run.status, run.output) == (RunStatus.DONE, "work")
 
 
 async def test_a_question_that_its_run_did_without_takes_no_answer(memory: Memory) -> None:
