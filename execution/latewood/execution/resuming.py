@@ -22,13 +22,12 @@ DEPTH_MAX: Final = 16
 _TRIES_MAX: Final = 8
 _REASON_BYTES_MAX: Final = 2_000
 _STOPPED: Final = (RunStatus.ESCALATED, RunStatus.REFUSED)
-_OWN_WORK: Final = ("step", "model_call")
 
 
 def is_unknown(step: Step) -> bool:
-    """Tell whether a step failed because nobody knows whether its effect happened."""
+    """Tell whether a step failed because nobody knows whether its effect happened; a model's answer is no effect."""
     kind = (step.error or {}).get("class")
-    return step.status is StepStatus.FAILED and step.sort in _OWN_WORK and kind == FaultClass.AMBIGUOUS
+    return step.status is StepStatus.FAILED and step.sort == "step" and kind == FaultClass.AMBIGUOUS
 
 
 def tried_anew(run: Run, steps: Sequence[Step]) -> list[Step]:
