@@ -13,8 +13,11 @@ from typing import Final
 
 __all__ = ["Branches", "Gate"]
 
-_WAIT_S: Final = 0.25
-"""Longest that a branch waits for those that neither end nor come to something new: they may wait for this one."""
+_WAITS: Final = 20
+_WAIT_S: Final = 0.05
+"""Longest, as often as `_WAITS`, that a branch waits for those that neither end nor come to something new: they may
+wait for this one. A machine that stood still uses up one wait, and not all.
+"""
 
 
 class Gate:
@@ -40,9 +43,11 @@ class Gate:
         if self._open.is_set():
             return
         self.less()
-        with contextlib.suppress(TimeoutError):
-            async with asyncio.timeout(_WAIT_S):
-                await self._open.wait()
+        for _ in range(_WAITS):
+            with contextlib.suppress(TimeoutError):
+                async with asyncio.timeout(_WAIT_S):
+                    await self._open.wait()
+                    return
         self._open.set()
 
 

@@ -242,6 +242,7 @@ class Worker:
         book = self._book
         execution = Execution(book, self.registry, run, self._guard, flow.policy, handed=handed)
         self._executions[run.id] = execution
+        left: Run | None = None
         try:
             if not fresh:
                 execution.memo = {step.place: step for step in await book.steps(run.id)}
@@ -258,15 +259,15 @@ class Worker:
             left = await self._give_up(execution, f"{type(error).__name__}: {error}")
         finally:
             execution.closed = True
+            if left is not None:
+                self._claimed.discard(run.id)
             self._going.pop(run.id, None)
             self._executions.pop(run.id, None)
             self._cancelling.pop(run.id, None)
             await self._parked.hand_back(handed.values())
         self._parked.left(left)
-        if left is not None:
-            self._claimed.discard(run.id)
-            if left.ended:
-                self._tell(left)
+        if left is not None and left.ended:
+            self._tell(left)
         return left
 
     async def _give_up(self, execution: Execution, words: str) -> Run | None:
