@@ -75,7 +75,7 @@ async def test_an_agent_works_on_a_run_from_afar_though_answers_are_lost(server:
     assert (first.step.status, first.attempt, first.again, first.retry_at) == ("started", 1, False, None)
     assert (failed.attempt, failed.again, failed.step.status) == (2, True, "waiting")
     assert failed.retry_at is not None
-    assert (kept.completed, kept.tries, kept.output, kept.usage) == (True, 2, {"rate": 0.8}, {"input": 90})
+    assert (kept.completed, kept.tries, kept.output, kept.usage) == (True, 2, {"rate": 0.8}, {"input_tokens": 90})
     assert (replayed.step, asked.answer) == (kept, None)
     assert asked.question is not None
     assert (asked.question.choices, asked.question.on_timeout, asked.question.context) == (("yes", "no"), "deny", {"rate_seen": 0.8})  # fmt: skip
