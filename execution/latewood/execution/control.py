@@ -197,7 +197,7 @@ class Runs:
         """
         run = await self._book.run(name)
         at = place_of(place)
-        steps = await self._book.steps(run.id)
+        steps = await self._book.steps(run.id, whole=True)
         tops = {step.place[0] for step in steps}
         if len(at) != 1 or not 1 <= at[0] <= max(tops, default=0) + 1:
             msg = f"run {run.id} cannot be forked at {place!r}: name one of its steps 1 to {max(tops, default=0) + 1}"
@@ -274,7 +274,8 @@ class Runs:
         return run
 
     async def _amended(self, run: Run, spec: dict[str, Json]) -> Run:
-        """Begin what takes the place of *run*."""
+        """Begin what takes the place of *run*. Raises ConflictError (``run.erased``)."""
+        await self._book.steps(run.id, whole=True)
         amended_id, given = self._book.ids.new(), spec["input"]
         commands = self._write.run(amended_id, run.workflow, {**spec, "amends": run.id}, parent=None)
         commands.append(self._write.edge(amended_id, "amends", run.id))

@@ -266,7 +266,11 @@ async def _child(
     run = await of.book.run(str(kept.child))
     if not run.ended or kept.status is StepStatus.AGAIN:
         run, flow = await _pinned(of, kept, run, flow)
-        memo = {step.place: step for step in await of.book.steps(run.id)}
+        try:
+            steps = await of.book.steps(run.id, whole=True)
+        except ConflictError as gone:
+            raise NondeterministicError(gone.message) from gone
+        memo = {step.place: step for step in steps}
         inner = Execution(
             of.book, of.registry, run, of.guard, flow.policy, memo, handed=of.handed, depth=of.depth + 1
         )  # fmt: skip

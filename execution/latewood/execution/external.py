@@ -149,6 +149,10 @@ class Agents:
         steps, gone, begun = (before.steps, before.lost if before.lost < most else 0, list[Step]())
         if running:
             steps, gone, begun = await lost_claim(self._book, run)
+        try:
+            await self._book.steps(run.id, whole=True)
+        except ConflictError as error:
+            await self._refuse(run, held, "erased", error.message, code=error.code)
         if gone >= most:
             words = f"{gone} workers were lost one after another after {steps} steps"
             return await self._refuse(run, held, FaultClass.POISON, words)

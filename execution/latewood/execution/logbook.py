@@ -10,7 +10,7 @@ from typing import Final, Protocol, cast
 from latewood.execution.words import Claim, Run, RunStatus, Step, StepStatus, place_of
 from latewood.graph_schema.clock import Clock, Micros, from_micros, iso, parse_instant, to_micros
 from latewood.graph_schema.commands import ActorSpec, Command, Expect, Guard, Ref, Unit
-from latewood.graph_schema.errors import InvalidError, LimitError, NotFoundError, UnavailableError
+from latewood.graph_schema.errors import ConflictError, InvalidError, LimitError, NotFoundError, UnavailableError
 from latewood.graph_schema.events import Receipt
 from latewood.graph_schema.ids import IdSource, is_id, normal_id
 from latewood.graph_schema.ledger import body_digest
@@ -168,13 +168,23 @@ class Logbook:
                 found.setdefault(fact.subject_id, []).append(fact)
         return found
 
-    async def steps(self, run_id: str) -> tuple[Step, ...]:
-        """Return a run's steps by their places. Raises LimitError above `STEPS_MAX`."""
+    async def steps(self, run_id: str, *, whole: bool = False) -> tuple[Step, ...]:
+        """Return a run's steps by their places; *whole* for who goes on from there: what is not known is done again.
+
+        Raises:
+            ConflictError: *whole*, and one of them was erased, or what it returned (``run.erased``).
+            LimitError: above `STEPS_MAX`.
+        """
         edges = await self.store.facts(self.space, FactQuery(subjects=[run_id], predicates=["has_step"]))
         if len(edges) > STEPS_MAX:
             msg = f"run {run_id} has {len(edges):,} steps, more than {STEPS_MAX:,}; split it into child workflows"
             raise LimitError(msg, limit="STEPS_MAX", maximum=STEPS_MAX)
-        return await self.steps_by_id([edge.object_id for edge in edges if edge.object_id is not None])
+        steps = await self.steps_by_id([edge.object_id for edge in edges if edge.object_id is not None])
+        gone = len({edge.object_id for edge in edges} - {step.id for step in steps if not step.erased})
+        if whole and gone:
+            msg = f"what {gone:,} steps of run {run_id} did was erased: going on would do it again; start another run"
+            raise ConflictError(msg, code="run.erased", run=run_id)
+        return steps
 
     async def step_ids(self, run_ids: Sequence[str]) -> dict[str, list[str]]:
         """Return the ids of these runs' steps, in no order."""
@@ -202,8 +212,10 @@ class Logbook:
         if returned:
             held = await self.contents(list(returned.values()))
             steps = [
-                replace(step, output=held.get(returned[step.id])) if step.id in returned else step for step in steps
-            ]
+                replace(step, output=held.get(returned[step.id]), erased=returned[step.id] not in held)
+                if step.id in returned else step
+                for step in steps
+            ]  # fmt: skip
         return tuple(sorted(steps, key=lambda step: step.place))
 
     async def contents(self, ids: Sequence[str]) -> dict[str, Json]:

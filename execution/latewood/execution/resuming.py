@@ -60,7 +60,7 @@ def deadline_of(run: Run, now: Micros) -> Micros | None:
 
 
 async def resume_run(book: Logbook, name: str, version: str | None) -> Run:
-    """Let an escalated or refused run go on where it stopped. Raises ConflictError (``run.ended``)."""
+    """Let an escalated or refused run go on where it stopped. Raises ConflictError (``run.ended``, ``run.erased``)."""
 
     async def made(run: Run) -> list[Command]:
         return await _resumed(book, run, version=version)
@@ -136,7 +136,7 @@ async def _failed_within(book: Logbook, run: Run) -> tuple[list[Step], list[Run]
     """Return the steps that a resumed run tries anew, its own and those of its parts, and these parts."""
     found, parts, left = list[Step](), list[Run](), (run,)
     for _ in range(DEPTH_MAX):
-        here = [step for one in left for step in tried_anew(one, await book.steps(one.id))]
+        here = [step for one in left for step in tried_anew(one, await book.steps(one.id, whole=True))]
         found += here
         children = [step.child for step in here if step.child is not None]
         left = await book.runs_by_id(children) if children else ()

@@ -154,6 +154,7 @@ class Step:
         awaits: of a step that waits for a message its channel and its group.
         then: of one that failed, what is to be done where that is not what its policy says: escalate or refuse.
         vouched: of one that was completed by somebody's word ``by`` whom, ``at`` which instant, and the ``reason``.
+        erased: whether what it returned was erased, and is not known any more.
     """
 
     id: str
@@ -175,6 +176,7 @@ class Step:
     awaits: Mapping[str, Json] | None = None
     then: str | None = None
     vouched: Mapping[str, Json] | None = None
+    erased: bool = False
     node_version: int = 0
 
     @property

@@ -245,7 +245,7 @@ class Worker:
         left: Run | None = None
         try:
             if not fresh:
-                execution.memo = {step.place: step for step in await book.steps(run.id)}
+                execution.memo = {step.place: step for step in await book.steps(run.id, whole=True)}
             left = await self._to_its_end(execution, flow)
         except AbandonedError as error:
             _log.warning("run_abandoned", run=run.id, why=str(error))

@@ -113,6 +113,7 @@ CODES: Final[Mapping[str, str]] = {
     "run.ended": "The run is at an end, or not at one, that allows this; its status says where it stands.",
     "run.nondeterministic": "Another step, or other arguments, are kept at this place of the run; fork it from there.",
     "run.outside": "This works within a workflow's run alone; start one with a worker.",
+    "run.erased": "Steps of the run were erased: going on would do again what they did. Start another run.",
     "run.runner": "The run is a Python workflow's, whose workers run it; agents claim those started for them.",
     "run.step_failed": "A step of a workflow failed for good, after all that its policy allows.",
     "run.unknown": "No run or step of a workflow with this id or key in this space; `runs` lists the runs.",

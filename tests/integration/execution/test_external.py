@@ -87,6 +87,19 @@ async def test_tokens_are_counted_once_by_whatever_name_they_came(near: Memory, 
 
 
 @EMBEDDED
+async def test_the_try_that_completed_a_step_did_not_fail_and_earlier_ones_are_kept_once(memory: Memory) -> None:
+    agents, mine = await claimed(memory)
+    await agents.fail(mine, call(1), 1, trouble_of("transient", "away"))
+    await agents.complete(mine, call(1), done_of(7))
+    assert (await agents.fail(mine, call(1), 1, trouble_of("transient", "away"))).step.output == 7
+    for number in (2, 3):
+        assert (await refused(agents.fail(mine, call(1), number, trouble_of("transient", "x")))).code == "step.settled"
+    (step,) = (await runs_of(memory).show(mine.run)).steps
+
+    assert (step.status, step.attempts, step.output) == (StepStatus.COMPLETED, 2, 7)
+
+
+@EMBEDDED
 async def test_every_call_may_be_made_again(memory: Memory) -> None:
     agents = agents_of(memory)
     run = await agents.start("ts.lanes", {"lane": 1}, once="k")
