@@ -187,7 +187,7 @@ class Agents:
     async def hand_back(self, held: Held) -> Run:
         """Let another worker claim the run at once. Raises as `heartbeat` does."""
 
-        async def made(run: Run) -> list[Command]:
+        async def made(run: Run, _: Step | None) -> list[Command]:
             return [] if run.status is RunStatus.READY else self._write.run_status(run.id, RunStatus.READY)
 
         run = await self._move(held, made, ["handed back"])
@@ -203,8 +203,7 @@ class Agents:
         """
         found: list[Step | None] = []
 
-        async def made(run: Run) -> list[Command]:
-            kept = await self._step(run, held, call)
+        async def made(run: Run, kept: Step | None) -> list[Command]:
             found[:] = [kept]
             # One that may have happened stays marked so, however often its begin is said.
             if kept is not None and kept.status is not StepStatus.WAITING:
@@ -213,7 +212,7 @@ class Agents:
             declared = await self._declared(run, step_id, call) if kept is None else []
             return [*declared, self._write.fact(step_id, "status", str(StepStatus.STARTED))]
 
-        run = await self._move(held, made, ["begun", call.digest])
+        run = await self._move(held, made, ["begun", call.digest], call)
         before = found[0]
         step = before if before is not None and before.completed else await self._step(run, held, call)
         assert step is not None  # noqa: S101 - it was kept just now
@@ -236,8 +235,7 @@ class Agents:
         """
         output = checked_json(done.output, f"what {call.name} returns")
 
-        async def made(run: Run) -> list[Command]:
-            kept = await self._step(run, held, call)
+        async def made(run: Run, kept: Step | None) -> list[Command]:
             if kept is not None and (kept.completed or kept.status is StepStatus.FAILED):
                 if not kept.completed or kept.output != output:
                     raise _settled(kept)
@@ -253,12 +251,10 @@ class Agents:
                 model = Ref(key=f"model:{done.model}")
                 commands.append(replace(self._write.edge(step_id, "used_model", step_id), object=model))
             large = await Blobs(self._book).output_of(step_id, output)
-            return [
-                *commands, *large,
-                *self._write.completed(step_id, output, degraded=done.degraded, large=bool(large)),
-            ]  # fmt: skip
+            ended = self._write.completed(step_id, output, degraded=done.degraded, large=bool(large))
+            return [*commands, *large, *ended]
 
-        run = await self._move(held, made, ["completed", call.digest, output, done.degraded])
+        run = await self._move(held, made, ["completed", call.digest, output, done.degraded], call)
         step = await self._step(run, held, call)
         assert step is not None  # noqa: S101 - it was kept just now
         return step
@@ -274,10 +270,9 @@ class Agents:
         """
         fault = Fault(trouble.kind, trouble.message, retry_after_s=trouble.retry_after_s)
 
-        async def made(run: Run) -> list[Command]:
+        async def made(run: Run, kept: Step | None) -> list[Command]:
             policy = policy_of(run)
             rule = policy.rule(fault.kind)
-            kept = await self._step(run, held, call)
             if kept is not None and kept.attempts >= number and not (kept.completed and kept.attempts == number):
                 return []
             if kept is not None and (kept.completed or kept.status is StepStatus.FAILED):
@@ -288,15 +283,14 @@ class Agents:
             attempt = Attempt(len(before) + 1, trouble.seconds, policy.version, fault, trouble.usage, trouble.model)
             commands = [] if kept is not None else await self._declared(run, step_id, call)
             if tried >= rule.tries:
-                return [
-                    *commands, *self._write.attempt(step_id, call.name, attempt), *self._write.failed(step_id, fault)
-                ]  # fmt: skip
+                commands += self._write.attempt(step_id, call.name, attempt)
+                return [*commands, *self._write.failed(step_id, fault)]
             wait_s = rule.wait_s(tried, random.random(), fault.retry_after_s)  # noqa: S311 - keeps retries apart
             retry_at = self._book.clock.now() + round(wait_s * _SECOND)
             commands += self._write.attempt(step_id, call.name, attempt, retry_at=retry_at)
             return [*commands, self._write.waiting(step_id)]
 
-        run = await self._move(held, made, ["failed", call.digest, number, str(fault.kind)])
+        run = await self._move(held, made, ["failed", call.digest, number, str(fault.kind)], call)
         step = await self._step(run, held, call)
         assert step is not None  # noqa: S101 - it was kept just now
         return Begun(step, step.attempts + 1, again=True, retry_at=await self._due(step))
@@ -317,7 +311,7 @@ class Agents:
         said: dict[str, Json] = {}
         call = StepCall(place, "ask", "")
 
-        async def made(run: Run) -> list[Command]:
+        async def made(run: Run, _: Step | None) -> list[Command]:
             nonlocal call, said
             said = question_of(question, owner or run.owner, choices, deadline_s, on_timeout, context)
             call = StepCall(place, "ask", digest_of("ask", said), "question")
@@ -346,7 +340,7 @@ class Agents:
         if run.ended and self._has(run, held) and dict(run.result) == result:
             return run
 
-        async def made(run: Run) -> list[Command]:
+        async def made(run: Run, _: Step | None) -> list[Command]:
             if trouble is not None:
                 refused = policy_of(run).rule(FaultClass(trouble.kind)).then is Action.REFUSE
                 return self._write.ended(run.id, RunStatus.REFUSED if refused else RunStatus.ESCALATED, result)
@@ -434,14 +428,18 @@ class Agents:
             msg = f"a run has at most {STEPS_MAX:,} steps, at places of 1 to {PLACE_PARTS_MAX} numbers from 1 on"
             raise LimitError(msg, limit="STEPS_MAX", maximum=STEPS_MAX)
 
-    async def _move(self, held: Held, made: Callable[[Run], Awaitable[list[Command]]], body: list[Json]) -> Run:
-        """Keep what *made* says of the run as it is, under the claim; nothing is kept when it says nothing."""
+    async def _move(
+        self, held: Held, made: Callable[[Run, Step | None], Awaitable[list[Command]]], body: list[Json],
+        call: StepCall | None = None,
+    ) -> Run:  # fmt: skip
+        """Keep what *made* says of the run, and of the step of *call*, as they are, under the claim; or nothing."""
         for _ in range(_TRIES_MAX):
             run = await self._mine(held)
-            commands = await made(run)
+            kept = None if call is None else await self._step(run, held, call)
+            commands = await made(run, kept)
             if not commands:
                 return run
-            if await self._kept(run, held, self._going(run, commands), [*body, run.id]):
+            if await self._kept(run, held, self._going(run, commands), [*body, run.id], kept):
                 return await self._book.run(run.id)
             await _moment()
         raise ConflictError(f"run {held.run} keeps moving; make the call again", code="version.conflict")
@@ -453,10 +451,13 @@ class Agents:
             return commands
         return [*commands, *self._write.run_status(run.id, RunStatus.RUNNING)]
 
-    async def _kept(self, run: Run, held: Held | None, commands: Sequence[Command], body: Json) -> bool:
-        """Keep *commands* unless the run has moved since it was read."""
+    async def _kept(
+        self, run: Run, held: Held | None, commands: Sequence[Command], body: Json, step: Step | None = None
+    ) -> bool:  # fmt: skip
+        """Keep *commands* unless the run, or the *step* that they are of, has moved since it was read."""
         guard = None if held is None else Guard(lease_name(run.id), self._owner(held.worker), held.fence)
-        expects = [Expect(Ref(id=run.id), run.node_version)]
+        # What is said of a step that is there already does not move its run.
+        expects = [Expect(Ref(id=one.id), one.node_version) for one in (run, step) if one is not None]
 
         async def keep(these: Sequence[Command]) -> None:
             await self._book.keep(these, body=body, guard=guard, expects=expects)

@@ -100,6 +100,27 @@ async def test_the_try_that_completed_a_step_did_not_fail_and_earlier_ones_are_k
 
 
 @EMBEDDED
+async def test_calls_for_one_step_at_once_are_kept_as_one(memory: Memory) -> None:
+    agents, mine = await claimed(memory)
+    await asyncio.gather(*(agents.begin(mine, call(1)) for _ in range(3)))
+    away = trouble_of("transient", "away")
+    assert [one.attempt for one in await asyncio.gather(*(agents.fail(mine, call(1), 1, away) for _ in range(4)))] == [
+        2
+    ] * 4
+    told = await asyncio.gather(
+        *(agents.complete(mine, call(1), done_of(n)) for n in range(4)), agents.fail(mine, call(1), 2, away),
+        return_exceptions=True,
+    )  # fmt: skip
+    (step,) = (await runs_of(memory).show(mine.run)).steps
+    kept = [one for one in told if not isinstance(one, BaseException)]
+
+    assert {one.code for one in told if isinstance(one, ConflictError)} == {"step.settled"}
+    # A try that failed before another one completed counts as one; what completed does so once.
+    assert (step.status, step.attempts) == (StepStatus.COMPLETED, 1 + len(kept))
+    assert [one.output for one in kept if isinstance(one, Step)] == [step.output]
+
+
+@EMBEDDED
 async def test_every_call_may_be_made_again(memory: Memory) -> None:
     agents = agents_of(memory)
     run = await agents.start("ts.lanes", {"lane": 1}, once="k")
