@@ -73,6 +73,7 @@ CODES: Final[Mapping[str, str]] = {
     "java.missing": "No Java that the Neo4j asked for runs on was found; the error says how to install one.",
     "key.ambiguous": "A key names several nodes; the error lists the full keys.",
     "key.taken": "The key belongs to another node already.",
+    "ledger.execution": "How runs and messages stand is kept by what runs and sends them; their verbs act on them.",
     "lease.lost": "The lease ended or went to another owner; the fence is stale.",
     "ledger.corrupt": "The ledger does not verify; the first bad row is named.",
     "limit.exceeded": "A named limit was met; the error has its name and value.",

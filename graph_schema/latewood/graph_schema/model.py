@@ -12,6 +12,7 @@ from latewood.graph_schema.values import Json, Value
 
 __all__ = [
     "ERASED_NAME",
+    "EXECUTED",
     "LEDGERS",
     "TRUSTS",
     "Alternative",
@@ -56,6 +57,15 @@ class NodeKind(StrEnum):
     DEADLETTER = "deadletter"
     CASE = "case"
     BLOB = "blob"
+
+
+EXECUTED: Final = frozenset(
+    {
+        NodeKind.RUN, NodeKind.STEP, NodeKind.ATTEMPT, NodeKind.CHANNEL, NodeKind.GROUP, NodeKind.MESSAGE,
+        NodeKind.DELIVERY, NodeKind.BLOB,
+    }
+)  # fmt: skip
+"""Of which the execution ledger alone says something."""
 
 
 class Trust(StrEnum):

@@ -33,7 +33,7 @@ from latewood.graph_schema.errors import (
 from latewood.graph_schema.events import Event, EventKind
 from latewood.graph_schema.identity import ALWAYS, MERGED_INTO, MOVED_REASON
 from latewood.graph_schema.ids import IdSource, is_id, normal_id
-from latewood.graph_schema.model import Cardinality, NodeKind, Predicate
+from latewood.graph_schema.model import EXECUTED, Cardinality, NodeKind, Predicate
 from latewood.graph_schema.packs.loader import Vocabulary
 from latewood.graph_schema.values import Json, Value, check_text, normal_key
 from latewood.storage.building import value_of
@@ -142,11 +142,16 @@ class _Planner:
         if ref.id is None:
             if ref.key is None:
                 raise InvalidError("a reference has neither an id nor a key", code="query.invalid")
-            return self._keyed(ref, ref.key).id
+            keyed = self._keyed(ref, ref.key)
+            if not or_fact:
+                self._check_ledger(keyed)
+            return keyed.id
         known, found = self._known, self._look(ref.id)
         if found is not None:
             found = standing(found, self._look)
             check_stands(found)
+            if not or_fact:
+                self._check_ledger(found)
             # What was asked for is one id, in whatever case it came.
             return ref.id if ref.id == found.id or normal_id(ref.id) == found.id else found.id
         if ref.id in known.facts or ref.id in self.plan.facts:
@@ -155,6 +160,15 @@ class _Planner:
             msg = f"{ref.id} is a fact, and only nodes have facts; name its subject, or point at it with a relation"
             raise NotFoundError(msg, id=ref.id)
         raise NotFoundError(f"nothing in space {self._unit.space!r} has the id {ref.id!r}", id=ref.id)
+
+    def _check_ledger(self, subject: NodeRow) -> None:
+        """Keep how runs and messages stand to who runs and sends. Raises ForbiddenError (``ledger.execution``)."""
+        if self._unit.ledger == "knowledge" and subject.kind in EXECUTED:
+            msg = (
+                f"how the {subject.kind} {subject.id} stands is kept by what runs or sends it; act on it by the verbs "
+                "of runs and messages, and say what you know of it of a thing of your own"
+            )
+            raise ForbiddenError(msg, code="ledger.execution", id=subject.id)
 
     def _actor(self, key: str) -> NodeRow:
         found = self._find(normal_key(key))

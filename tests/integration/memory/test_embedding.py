@@ -6,6 +6,7 @@ import asyncio
 import hashlib
 import threading
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -339,7 +340,7 @@ async def test_a_process_that_stays_fills_in_what_is_missing(url: str) -> None:
         await other.observe("a:2", "note", "late")
         await other.observe("a:2", "status", "on hold")
         step = Assert(other.ids.new(), Ref(key="step:1", kind=NodeKind.STEP), "output", Value.of("forty words"))
-        await other.submit(other.unit([step], ["step"]))
+        await other.submit(replace(other.unit([step], ["step"]), ledger="execution"))
         down = await filler.look(["blue"])
         embedder.error, embedder.calls = None, []
         made = await filler.look(["blue"])
