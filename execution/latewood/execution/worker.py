@@ -178,7 +178,7 @@ class Worker:
 
     async def _enlist_again(self) -> None:
         """Take a lease in place of one that was lost; who never entered, or leaves, has none to lose."""
-        if self._tasks and not self._closing:
+        if self._lease is None and self._tasks and not self._closing:
             await self._enlist()
 
     async def run(self, flow: Workflow[P, Any], /, *args: P.args, **kwargs: P.kwargs) -> Run:
@@ -421,6 +421,8 @@ class Worker:
         if run.status is RunStatus.WAITING and not late and run.cancel is None and (run.wake_at or now + 1) > now:
             self._parked.note(run)
             return
+        # It may have been lost since the look began, which goes on under the next one.
+        await self._enlist_again()
         claim = run.claim
         lost = False
         if run.status is RunStatus.RUNNING and claim is not None and claim.worker != self.name:
@@ -463,6 +465,7 @@ class Worker:
         if lost:
             steps = sum(step.completed for step in await self._book.steps(run.id))
             gone = before.lost + 1 if steps == before.steps else 1
+        await self._enlist_again()
         lease = self._held
         claim = Claim(lease.owner, lease.fence, steps, gone)
         expects = [Expect(Ref(id=run.id), run.node_version)]

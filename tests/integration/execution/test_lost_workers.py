@@ -10,12 +10,13 @@ import pytest
 from integration.execution.acting import sleep_a_little, until
 from structlog.testing import capture_logs
 
-from latewood.execution import DEFAULT, Action, Fault, FaultClass, Logbook, Rule, RunStatus, step, workflow
+from latewood.execution import DEFAULT, Action, Fault, FaultClass, Logbook, Rule, Run, RunStatus, step, workflow
 from latewood.execution.words import StepStatus
 from latewood.graph_schema.clock import ManualClock
 from latewood.graph_schema.events import Receipt
 from latewood.memory import Memory
 from latewood.memory.runs import runs_of, worker_of
+from latewood.storage.port import Page
 
 QUICK = DEFAULT.changed("quick-1", {FaultClass.TRANSIENT: Rule(3, Action.ESCALATE, first_s=0.001)})
 
@@ -53,6 +54,30 @@ async def test_a_worker_that_is_lost_in_a_fallback_has_made_the_tries_before_it(
         assert (run.output, calls[kind]) == ("estimate", tries)
         assert [one["outcome"] for one in shown.attempts[shown.steps[0].id]] == ["failed"] * tries
     assert calls["fallback"] == 4
+
+
+async def test_a_look_goes_on_under_the_next_lease(memory: Memory, monkeypatch: pytest.MonkeyPatch) -> None:
+    @workflow()
+    async def short() -> str:
+        return "done"
+
+    listed = Logbook.runs
+
+    async with worker_of(memory, short, poll_s=60) as worker:
+        await worker.look()
+
+        async def lost_meanwhile(self: Logbook, **how: Any) -> Page[Run]:
+            found = await listed(self, **how)
+            monkeypatch.setattr(Logbook, "runs", listed)
+            worker._let_go()  # pyright: ignore[reportPrivateUsage]
+            return found
+
+        run = await runs_of(memory).start(short)
+        monkeypatch.setattr(Logbook, "runs", lost_meanwhile)
+        await worker.look()
+        done = await until(memory, run.id, RunStatus.DONE)
+
+    assert done.output == "done"
 
 
 async def test_two_looks_of_a_worker_at_once_count_a_loss_once(
