@@ -134,13 +134,18 @@ class Blobs:
             commands += [*chain, self._edge(step_id, "step.read", key)]
         return spec, commands
 
-    async def settled(self, commands: Sequence[Command], keep: Callable[[Sequence[Command]], Awaitable[None]]) -> None:
+    async def settled(
+        self, commands: Sequence[Command], keep: Callable[[Sequence[Command]], Awaitable[object]]
+    ) -> None:
         """Keep *commands*, and of their blobs those that are not there; another run may keep the same ones meanwhile.
 
         Raises:
             ConflictError: whatever else the store refuses.
         """
         declared = [one.key for one in commands if isinstance(one, Declare) and one.kind is NodeKind.BLOB and one.key]
+        if not declared:
+            await keep(commands)
+            return
         for tried in range(_AGAIN_MAX):
             await self._look([key for key in declared if key not in self.known])
             there = self.known.intersection(declared)

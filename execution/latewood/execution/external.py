@@ -11,6 +11,7 @@ import asyncio
 import random
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import replace
+from functools import partial
 from typing import Final, NoReturn
 
 from latewood.execution.blobs import Blobs
@@ -35,10 +36,9 @@ from latewood.execution.words import (
 from latewood.execution.workflow import arguments, digest_of
 from latewood.execution.writing import Attempt, Writing, checked_json
 from latewood.graph_schema.clock import Micros, from_micros
-from latewood.graph_schema.commands import Command, Declare, Expect, Guard, Ref
+from latewood.graph_schema.commands import Command, Expect, Guard, Ref
 from latewood.graph_schema.errors import ConflictError, InvalidError, LimitError
 from latewood.graph_schema.given import checked
-from latewood.graph_schema.model import NodeKind
 from latewood.graph_schema.values import Json, check_text
 from latewood.storage.port import Lease
 
@@ -458,15 +458,9 @@ class Agents:
         guard = None if held is None else Guard(lease_name(run.id), self._owner(held.worker), held.fence)
         # What is said of a step that is there already does not move its run.
         expects = [Expect(Ref(id=one.id), one.node_version) for one in (run, step) if one is not None]
-
-        async def keep(these: Sequence[Command]) -> None:
-            await self._book.keep(these, body=body, guard=guard, expects=expects)
-
+        keep = partial(self._book.keep, body=body, guard=guard, expects=expects)
         try:
-            if any(isinstance(one, Declare) and one.kind is NodeKind.BLOB for one in commands):
-                await Blobs(self._book).settled(commands, keep)
-            else:
-                await keep(commands)
+            await Blobs(self._book).settled(commands, keep)
         except ConflictError as error:
             if error.code not in ("version.conflict", "key.taken"):
                 raise

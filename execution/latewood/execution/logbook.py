@@ -180,8 +180,7 @@ class Logbook:
             msg = f"run {run_id} has {len(edges):,} steps, more than {STEPS_MAX:,}; split it into child workflows"
             raise LimitError(msg, limit="STEPS_MAX", maximum=STEPS_MAX)
         steps = await self.steps_by_id([edge.object_id for edge in edges if edge.object_id is not None])
-        gone = len({edge.object_id for edge in edges} - {step.id for step in steps if not step.erased})
-        if whole and gone:
+        if whole and (gone := len({edge.object_id for edge in edges} - {one.id for one in steps if not one.erased})):
             msg = f"what {gone:,} steps of run {run_id} did was erased: going on would do it again; start another run"
             raise ConflictError(msg, code="run.erased", run=run_id)
         return steps

@@ -3,25 +3,25 @@
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable, Sequence
+from functools import partial
 from typing import Final
 
 from latewood.execution.blobs import Blobs
 from latewood.execution.faults import FaultClass
 from latewood.execution.logbook import Logbook
-from latewood.execution.words import RUN_S, Run, RunStatus, Step, StepStatus, place_of, place_text
+from latewood.execution.words import RUN_S, STOPPED, Run, RunStatus, Step, StepStatus, place_of, place_text
 from latewood.execution.writing import Writing, checked_json
 from latewood.graph_schema.clock import Micros, from_micros, to_micros
-from latewood.graph_schema.commands import Command, Declare, Expect, Ref
+from latewood.graph_schema.commands import Command, Expect, Ref
 from latewood.graph_schema.errors import ConflictError, ForbiddenError, InvalidError, NotFoundError
-from latewood.graph_schema.model import NodeKind, Trust
+from latewood.graph_schema.model import Trust
 from latewood.graph_schema.values import Json, check_text
 
 __all__ = ["deadline_of", "is_unknown", "located", "moved", "resume_run", "tried_anew", "vouch_for"]
 
-DEPTH_MAX: Final = 16
+_DEPTH_MAX: Final = 16
 _TRIES_MAX: Final = 8
 _REASON_BYTES_MAX: Final = 2_000
-_STOPPED: Final = (RunStatus.ESCALATED, RunStatus.REFUSED)
 
 
 def is_unknown(step: Step) -> bool:
@@ -108,7 +108,7 @@ async def _resumed(
     book: Logbook, run: Run, *, version: str | None = None, vouched: Step | None = None, of: Run | None = None
 ) -> list[Command]:  # fmt: skip
     """Return what lets *run* go on; with *vouched*, a step of the part *of*, no other effect is made again for that."""
-    if run.status not in _STOPPED or run.parent is not None:
+    if run.status not in STOPPED or run.parent is not None:
         what = f"it is {run.status}" if run.parent is None else "it is a part of another; resume that one"
         raise ConflictError(f"run {run.id} cannot be resumed: {what}", code="run.ended")
     write, now = Writing(book.ids), book.clock.now()
@@ -135,7 +135,7 @@ async def _resumed(
 async def _failed_within(book: Logbook, run: Run) -> tuple[list[Step], list[Run]]:
     """Return the steps that a resumed run tries anew, its own and those of its parts, and these parts."""
     found, parts, left = list[Step](), list[Run](), (run,)
-    for _ in range(DEPTH_MAX):
+    for _ in range(_DEPTH_MAX):
         here = [step for one in left for step in tried_anew(one, await book.steps(one.id, whole=True))]
         found += here
         children = [step.child for step in here if step.child is not None]
@@ -160,7 +160,7 @@ async def located(book: Logbook, name: str) -> tuple[Step, Run, Run]:
     if not steps or of is None:
         raise NotFoundError(f"{name!r:.80} is no step of a run; write it RUN/PLACE, as `run show` has it")
     whole = of
-    for _ in range(DEPTH_MAX):
+    for _ in range(_DEPTH_MAX):
         if whole.parent is None:
             break
         whole = await book.run(whole.parent)
@@ -177,16 +177,9 @@ async def moved(book: Logbook, name: str, made: Callable[[Run], Awaitable[Sequen
         # A worker's run at work moves with each step; what is asked of it then is a wish that its worker reads.
         still = run.status is not RunStatus.RUNNING or run.runner == "agent"
         expects = [Expect(Ref(id=run.id), run.node_version)] if still else []
-        body: list[Json] = [what, run.id]
-
-        async def keep(these: Sequence[Command], body: Json = body, expects: Sequence[Expect] = expects) -> None:
-            await book.keep(these, body=body, expects=expects)
-
+        keep = partial(book.keep, body=[what, run.id], expects=expects)
         try:
-            if any(isinstance(one, Declare) and one.kind is NodeKind.BLOB for one in commands):
-                await Blobs(book).settled(commands, keep)
-            else:
-                await keep(commands)
+            await Blobs(book).settled(commands, keep)
         except ConflictError as error:
             if error.code != "version.conflict":
                 raise

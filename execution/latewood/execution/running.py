@@ -8,6 +8,7 @@ import time
 from collections import Counter
 from collections.abc import Callable, Coroutine, Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from functools import partial
 from typing import Any, Final, NoReturn
 
 from latewood.execution.blobs import Blobs, Transcript
@@ -33,9 +34,8 @@ from latewood.execution.workflow import (
 )  # fmt: skip
 from latewood.execution.writing import Attempt, Writing, checked_json
 from latewood.graph_schema.clock import Micros
-from latewood.graph_schema.commands import Command, Declare, Expect, Guard, Ref
+from latewood.graph_schema.commands import Command, Expect, Guard, Ref
 from latewood.graph_schema.errors import ConflictError, LimitError, RefusedError, UnavailableError
-from latewood.graph_schema.model import NodeKind
 from latewood.graph_schema.values import Json
 from latewood.storage.crashpoints import reach
 from latewood.storage.queueing import Taken
@@ -110,15 +110,9 @@ class Execution:
     async def keep(self, commands: Sequence[Command], body: Json, *, expects: Sequence[Expect] = ()) -> None:
         """Keep a part of the run under its worker's lease. Raises AbandonedError when that is lost."""
         self.check_open()
-
-        async def kept(these: Sequence[Command]) -> None:
-            await self.book.keep(these, body=body, guard=self.guard, expects=expects)
-
+        kept = partial(self.book.keep, body=body, guard=self.guard, expects=expects)
         try:
-            if any(isinstance(one, Declare) and one.kind is NodeKind.BLOB for one in commands):
-                await self.blobs.settled(commands, kept)
-            else:
-                await kept(commands)
+            await self.blobs.settled(commands, kept)
         except ConflictError as error:
             if error.code != "lease.lost":
                 raise

@@ -10,7 +10,7 @@ from latewood.execution.booking import Saved, calls_of, saved_by
 from latewood.execution.logbook import Logbook
 from latewood.execution.pricing import PARTS
 from latewood.execution.resuming import is_unknown, tried_anew
-from latewood.execution.words import INPUT, PLACE_PARTS_MAX, Run, RunStatus, Step, StepStatus, place_text
+from latewood.execution.words import INPUT, PLACE_PARTS_MAX, STOPPED, Run, Step, StepStatus, place_text
 from latewood.graph_schema.clock import Micros
 from latewood.graph_schema.values import Json
 
@@ -29,7 +29,6 @@ __all__ = [
     "tokens_used",
 ]
 
-_STOPPED: Final = (RunStatus.ESCALATED, RunStatus.REFUSED)
 _TAKES: Final = {"answer": "CHOICE", "vouch": "OUTPUT --reason WHY", "amend": "INPUT"}
 
 
@@ -120,10 +119,10 @@ async def parts_of(
         whole = await run_of(whole.parent)
     last, of_last = run, steps
     for _ in range(PLACE_PARTS_MAX):
-        at = last.result.get("step") if last.status in _STOPPED else None
+        at = last.result.get("step") if last.status in STOPPED else None
         child = next((one.child for one in of_last if one.child is not None and place_text(one.place) == at), None)
         part = None if child is None else await run_of(child)
-        if part is None or part.status not in _STOPPED:
+        if part is None or part.status not in STOPPED:
             break
         of_last = await steps_of(part.id)
         last = failed = part
@@ -143,7 +142,7 @@ def next_act(run: Run, steps: Sequence[Step], parts: Parts | None = None) -> Nex
     last, of_last = run, steps
     if parts is not None and parts.failed is not None:
         last, of_last = parts.failed, parts.steps
-    again = NextAct("resume" if whole.status in _STOPPED else "show", whole.id)
+    again = NextAct("resume" if whole.status in STOPPED else "show", whole.id)
     for step in of_last:
         place = place_text(step.place)
         if step.sort != "question" or (last.ended and last.result.get("step") != place):
@@ -154,8 +153,8 @@ def next_act(run: Run, steps: Sequence[Step], parts: Parts | None = None) -> Nex
         if last.ended and step.status is StepStatus.FAILED:
             # It was denied, and stays so in this run. A part is begun anew by a fork of what it is a part of.
             at = place if last is whole else str(whole.result.get("step", ""))
-            return NextAct("fork", whole.id, at.partition(".")[0]) if at and whole.status in _STOPPED else again
-    if run.status in _STOPPED:
+            return NextAct("fork", whole.id, at.partition(".")[0]) if at and whole.status in STOPPED else again
+    if run.status in STOPPED:
         return _go_on(again, last, of_last)
     for step in steps:
         if step.child is not None and step.status is StepStatus.WAITING and not run.ended:

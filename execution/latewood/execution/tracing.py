@@ -16,7 +16,7 @@ from opentelemetry.trace import Span, SpanKind, StatusCode
 
 from latewood.execution.faults import Fault, fault_of
 from latewood.execution.pricing import CACHED, INPUT, OUTPUT, REASONING
-from latewood.execution.words import Run, RunStatus
+from latewood.execution.words import STOPPED, Run
 
 if TYPE_CHECKING:
     from latewood.execution.trying import Trying
@@ -60,7 +60,7 @@ class GoneAt:
     def left(self, run: Run) -> Run:
         """Say how the run is now, and return it."""
         self.span.set_attribute("latewood.run.status", str(run.status))
-        if run.status in (RunStatus.ESCALATED, RunStatus.REFUSED):
+        if run.status in STOPPED:
             _failed(self.span, str(run.result.get("class", "permanent")))
         return run
 

@@ -18,8 +18,8 @@ from latewood.graph_schema.errors import InvalidError
 from latewood.graph_schema.values import Json
 
 __all__ = [
-    "ENDED", "INPUT", "LATE", "OPEN", "PLACE_PARTS_MAX", "RUN_S", "Claim", "Place", "Run", "RunStatus", "Runner",
-    "Step", "StepStatus", "place_of", "place_text",
+    "ENDED", "INPUT", "LATE", "OPEN", "PLACE_PARTS_MAX", "RUN_S", "STOPPED", "Claim", "Place", "Run", "RunStatus",
+    "Runner", "Step", "StepStatus", "place_of", "place_text",
 ]  # fmt: skip
 
 Place: TypeAlias = tuple[int, ...]
@@ -48,6 +48,8 @@ ENDED: Final = (RunStatus.DONE, RunStatus.DEGRADED, RunStatus.ESCALATED, RunStat
 """How a run ends; an escalated one goes on when somebody resumes it."""
 
 
+STOPPED: Final = (RunStatus.ESCALATED, RunStatus.REFUSED)
+"""How a run ends that a resume may let go on."""
 INPUT: Final = "input"
 """The class of a run that was begun with what its workflow does not take."""
 LATE: Final = "the run did not end within its deadline"
